@@ -1,0 +1,21 @@
+"""EntityQuestions as in the paper: 98,029 questions (train 81,700, test 10,481, out-of-distribution test 5,848).
+
+    curl -O https://nlp.cs.princeton.edu/projects/entity-questions/dataset.zip
+    slick data --config=configs/entity_questions.py
+    slick annotate --config=configs/entity_questions.py --config.model.path=<Hugging Face folder>
+
+`slick data` takes some seconds and ends with the counts of the paper's Tables 3 to 5, relation by relation, in
+runs/entity_questions/data. `slick annotate` asks 170 answers of every question and resumes where it was stopped; try it
+with `--config.data.splits=test --config.data.limit=200` first. The paper's PaLM 2-M ends with 24 % HighlyKnown, 23 %
+MaybeKnown, 17 % WeaklyKnown and 36 % Unknown. `data.path` may also be a folder of P*.<split>.json files or JSON lines.
+"""
+
+from slick_jax import config
+
+
+def get_config():
+    c = config.defaults()
+    c.run_dir = "runs/entity_questions"
+    c.data.kind = "entity_questions"
+    c.data.path = "dataset.zip"
+    return c

@@ -1,0 +1,184 @@
+"""From `--config=configs/x.py --config.a.b=value` to a checked `Config`; all mistakes come back in one error."""
+
+import ast
+import dataclasses
+import difflib
+import runpy
+import traceback
+import types
+import typing
+from pathlib import Path
+
+import ml_collections
+
+from slick_jax.config import Config
+from slick_jax.config_rules import problems as rule_problems
+from slick_jax.errors import InputError
+
+USAGE = "give --config=configs/<file>.py, then overrides such as --config.data.limit=200"
+
+
+def load_config(argv: list[str], command: str = "") -> Config:
+    """The config of a command line: a Python file with `get_config()`, then overrides, the last one winning.
+
+    Raises one InputError that lists every unknown setting, wrong type, value out of range, unknown choice and
+    conflict, and what `command` still needs.
+    """
+    file, overrides, problems = _arguments(argv)
+    if not file:
+        raise InputError.of([f"--config is missing; {USAGE}", *problems])
+    tree, places = _run_file(file), {}
+    for name, text in overrides.items():
+        kind = _type_of(name)
+        if isinstance(kind, str):
+            problems.append(f"config.{name}: {kind} (set on the command line)")
+            continue
+        try:
+            _assign(tree, name, _parse(text, kind))
+            places[name] = "on the command line"
+        except ValueError:
+            problems.append(f"config.{name}: {text!r} is not {_describe(kind)} (set on the command line)")
+    config = _build(Config, tree, "", lambda name: places.get(name, f"in {file}"), problems)
+    problems += rule_problems(config, command)
+    if problems:
+        raise InputError.of(problems, f"{file}: {len(problems)} problem{'s' * (len(problems) > 1)} in the config")
+    return config
+
+
+def _arguments(argv: list[str]) -> tuple[str, dict[str, str], list[str]]:
+    """(config file, overrides by setting, complaints about the rest)."""
+    file, overrides, problems = "", {}, []
+    for argument in argv:
+        name, equals, value = argument.partition("=")
+        if name == "--config" and value:
+            file = value
+        elif name.startswith("--config.") and equals:
+            overrides[name.removeprefix("--config.")] = value
+        else:
+            problems.append(f"{argument}: not understood; {USAGE}")
+    return file, overrides, problems
+
+
+def _run_file(file: str) -> dict:
+    """The settings that the file's `get_config()` returns, as nested dicts."""
+    if not Path(file).is_file():
+        raise InputError(f"--config={file}: no such file; {USAGE}")
+    try:
+        made = runpy.run_path(file)
+        found = made["get_config"]() if "get_config" in made else None
+    except InputError:
+        raise
+    except Exception as error:  # the file is the user's code: whatever it raises is reported with its line
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else 1
+        raise InputError(f"{file}:{line}: the config file failed with {type(error).__name__}: {error}") from error
+    if not isinstance(found, ml_collections.ConfigDict):
+        raise InputError(f"{file}: needs get_config() returning a ConfigDict; start from slick_jax.config.defaults()")
+    return found.to_dict()
+
+
+def _type_of(name: str) -> object:
+    """The type of a dotted setting, or a text saying why it has none."""
+    kind = Config
+    parts = name.split(".")
+    for depth, part in enumerate(parts):
+        if not dataclasses.is_dataclass(kind):
+            return f"no such setting; config.{'.'.join(parts[:depth])} is a value, not a group"
+        hints = typing.get_type_hints(kind)
+        if part not in hints:
+            return _unknown(part, hints)
+        kind = hints[part]
+    if dataclasses.is_dataclass(kind):
+        return f"is a group; set one of {', '.join(typing.get_type_hints(kind))}"
+    return kind
+
+
+def _unknown(name: str, known: typing.Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"no such setting; did you mean {close[0]}?" if close else f"no such setting; there are {', '.join(known)}"
+
+
+def _assign(tree: dict, name: str, value: object) -> None:
+    *groups, leaf = name.split(".")
+    for group in groups:
+        tree = tree.setdefault(group, {})
+        if not isinstance(tree, dict):
+            return  # the file put a value where a group belongs; _build says so
+    tree[leaf] = value
+
+
+def _parse(text: str, kind: object) -> object:
+    """A command-line text as a value of `kind`; ValueError when it is none."""
+    if isinstance(kind, types.UnionType):
+        if text.lower() == "none":
+            return None
+        kind = next(one for one in typing.get_args(kind) if one is not type(None))
+    if kind is str:
+        return text
+    if kind is bool:
+        if text.lower() not in _BOOLS:
+            raise ValueError
+        return _BOOLS[text.lower()]
+    if kind in (int, float):
+        return kind(text)
+    if typing.get_args(kind)[0] is str and text[:1] not in ("(", "["):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    try:
+        return _convert(ast.literal_eval(text), kind)
+    except (SyntaxError, TypeError) as error:
+        raise ValueError(str(error)) from error
+
+
+_BOOLS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def _build(cls: type, tree: dict, prefix: str, place: typing.Callable[[str], str], problems: list[str]):
+    """`cls` from nested dicts; settings that are unknown or of a wrong type go to `problems` and keep their default."""
+    hints, values = typing.get_type_hints(cls), {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if key not in hints:
+            problems.append(f"config.{name}: {_unknown(key, hints)} (set {place(name)})")
+        elif dataclasses.is_dataclass(hints[key]):
+            if isinstance(value, dict):
+                values[key] = _build(hints[key], value, f"{name}.", place, problems)
+            else:
+                problems.append(f"config.{name}: is a group of settings, found {value!r} (set {place(name)})")
+        else:
+            try:
+                values[key] = _convert(value, hints[key])
+            except ValueError:
+                found = f"{value!r} is {type(value).__name__}, not"
+                problems.append(f"config.{name}: {found} {_describe(hints[key])} (set {place(name)})")
+    return cls(**values)
+
+
+def _convert(value: object, kind: object) -> object:
+    """`value` as `kind`, where that loses nothing (an int for a float, a list for a tuple); else ValueError."""
+    if isinstance(kind, types.UnionType):
+        if value is None:
+            return None
+        kind = next(one for one in typing.get_args(kind) if one is not type(None))
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError
+        inner = typing.get_args(kind)
+        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
+        if len(kinds) != len(value):
+            raise ValueError
+        return tuple(_convert(one, of) for one, of in zip(value, kinds, strict=True))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError
+    return value
+
+
+def _describe(kind: object) -> str:
+    """A type in words."""
+    if isinstance(kind, types.UnionType):
+        return " or ".join("None" if one is type(None) else _describe(one) for one in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        inner = typing.get_args(kind)
+        return "texts such as train,test" if inner[0] is str else "pairs such as ((0.5, 40), (1.0, 40))"
+    return {str: "a text", int: "a whole number", float: "a number", bool: "True or False"}[kind]

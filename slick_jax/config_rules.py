@@ -1,0 +1,173 @@
+"""What a config must satisfy beyond names and types: ranges, choices, settings that belong together, existing files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from slick_jax.config import AnnotateConfig, Config, DataConfig, MeshConfig, ModelConfig, PretrainConfig, WorldConfig
+
+KINDS = ("rows", "entity_questions", "world")
+SPLITS_OF_KIND = {
+    "rows": ("train", "dev"),
+    "entity_questions": ("train", "dev", "test", "ood_dev", "ood_test"),
+    "world": ("train", "dev", "test", "ood_dev", "ood_test"),
+}
+# Settings that a command cannot do without, and the next thing to try.
+NEEDED = {
+    "run_dir": (
+        ("data", "annotate", "pretrain", "demo"),
+        "the folder that results go to, such as --config.run_dir=runs/first",
+    ),
+    "model.path": (("annotate",), "a Hugging Face folder with config.json, *.safetensors and tokenizer.json"),
+    "export.checkpoint": (("export",), "the training checkpoint to export"),
+    "export.out": (("export",), "the Hugging Face folder to write"),
+}
+READS_DATA = ("data", "annotate", "validate")
+
+
+def problems(config: Config, command: str = "") -> list[str]:
+    """Everything wrong with `config`, one line each, as `config.<setting>: <value and what is allowed>`.
+
+    `command` adds what that command needs: settings that must not be empty and files that must exist.
+    """
+    found = [
+        *_data(config.data),
+        *_world(config.data.world),
+        *_model(config.model),
+        *_mesh(config.mesh),
+        *_annotate(config.annotate),
+        *_pretrain(config.pretrain),
+        *_needs(config, command),
+    ]
+    return [f"config.{line}" for line in found]
+
+
+def _needs(config: Config, command: str) -> Iterator[str]:
+    for name, (commands, remedy) in NEEDED.items():
+        group, _, leaf = name.rpartition(".")
+        if command in commands and not getattr(getattr(config, group) if group else config, leaf):
+            yield f"{name}: empty, and `slick {command}` needs it; give {remedy}"
+    if command in READS_DATA and config.data.kind in ("rows", "entity_questions"):
+        yield from _paths(config.data)
+
+
+def _paths(data: DataConfig) -> Iterator[str]:
+    what = "a JSONL or Parquet file" if data.kind == "rows" else "dataset.zip or a folder of EntityQuestions files"
+    if not data.path:
+        yield f"data.path: empty; give {what} (or set data.kind='world' for the built-in one)"
+    elif not Path(data.path).exists():
+        yield f"data.path: {data.path!r} does not exist; give {what}"
+    elif data.kind == "rows" and Path(data.path).is_dir():
+        yield f"data.path: {data.path!r} is a folder; give {what}"
+    if data.dev_path and not Path(data.dev_path).is_file():
+        yield f"data.dev_path: {data.dev_path!r} is not a file; give {what}, or leave it empty"
+
+
+def _data(data: DataConfig) -> Iterator[str]:
+    yield from _choice("data.kind", data.kind, KINDS)
+    for split in data.splits:
+        if data.kind in KINDS and split not in SPLITS_OF_KIND[data.kind]:
+            allowed = ", ".join(SPLITS_OF_KIND[data.kind])
+            yield f"data.splits: no split {split!r} in data of kind {data.kind!r}; it has {allowed}"
+    if data.limit is not None:
+        yield from _at_least("data.limit", data.limit, 1)
+    if data.dev_path and data.kind != "rows":
+        yield f"data.dev_path: only data.kind='rows' reads it; the kind is {data.kind!r}, so leave it empty"
+    if data.drop_shared_objects and data.kind != "entity_questions":
+        yield "data.drop_shared_objects: only data.kind='entity_questions' has this option; set it to False"
+
+
+def _world(world: WorldConfig) -> Iterator[str]:
+    yield from _at_least("data.world.seed", world.seed, 0)
+    yield from _at_least("data.world.facts_per_relation", world.facts_per_relation, 1)
+    yield from _at_least("data.world.ood_facts_per_relation", world.ood_facts_per_relation, 1)
+    yield from _between("data.world.relations", world.relations, 1, 12)
+    yield from _between("data.world.ood_relations", world.ood_relations, 0, 5)
+    yield from _above_zero("data.world.median_exposures", world.median_exposures)
+    yield from _at_least("data.world.row_tokens", world.row_tokens, 2)
+    yield from _at_least("data.world.vocab_size", world.vocab_size, 256)
+
+
+def _model(model: ModelConfig) -> Iterator[str]:
+    yield from _choice("model.dtype", model.dtype, ("float32", "bfloat16"))
+    yield from _choice("model.precision", model.precision, ("highest", "high", "default"))
+    shape = model.shape
+    for name in ("d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_mlp"):
+        yield from _at_least(f"model.shape.{name}", getattr(shape, name), 1)
+    yield from _above_zero("model.shape.rope_theta", shape.rope_theta)
+    yield from _above_zero("model.shape.norm_eps", shape.norm_eps)
+    if shape.head_dim % 2:
+        yield f"model.shape.head_dim: {shape.head_dim} is odd; rotary positions turn pairs, so make it even"
+    if shape.n_kv_heads >= 1 and shape.n_heads % shape.n_kv_heads:
+        yield f"model.shape.n_kv_heads: {shape.n_kv_heads} does not divide n_heads={shape.n_heads}; choose a divisor"
+
+
+def _mesh(mesh: MeshConfig) -> Iterator[str]:
+    sizes = {"data": mesh.data, "fsdp": mesh.fsdp, "tensor": mesh.tensor}
+    for name, size in sizes.items():
+        if size != -1 and size < 1:
+            yield f"mesh.{name}: {size} is not a number of devices; give 1 or more, or -1 for all that are left"
+    if list(sizes.values()).count(-1) > 1:
+        yield f"mesh: {sizes} has more than one -1; only one axis can take all devices that are left"
+
+
+def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
+    for name in ("n_exemplar_sets", "n_exemplars", "top_k", "part_size", "batch_rows", "group_rows"):
+        yield from _at_least(f"annotate.{name}", getattr(annotate, name), 1)
+    for name in ("n_reserve_sets", "seed", "exemplar_seed"):
+        yield from _at_least(f"annotate.{name}", getattr(annotate, name), 0)
+    if annotate.n_samples < 1:
+        yield (
+            f"annotate.n_samples: {annotate.n_samples} is too small: WeaklyKnown is defined by samples, which mode"
+            " 'exact' counts without drawing; give 1 or more"
+        )
+    yield from _at_least("annotate.max_answer_tokens", annotate.max_answer_tokens, 2)
+    yield from _above_zero("annotate.temperature", annotate.temperature)
+    yield from _choice("annotate.mode", annotate.mode, ("full", "labels", "exact"))
+    if annotate.match not in ("squad", "strict") and not all(annotate.match.partition(":")):
+        yield f"annotate.match: {annotate.match!r} is unknown; allowed: squad, strict, or your own as module:function"
+    if not 0 < annotate.exact_tolerance < 1:
+        yield f"annotate.exact_tolerance: {annotate.exact_tolerance} is not a probability between 0 and 1; try 1e-3"
+    for temperature, top_k in annotate.exact_pairs:
+        if not temperature > 0 or top_k < 1:
+            yield f"annotate.exact_pairs: ({temperature}, {top_k}) needs a temperature above 0 and a top_k of 1 or more"
+    if any(not phrase.strip() or "\n" in phrase for phrase in annotate.abstain_phrases):
+        yield f"annotate.abstain_phrases: {annotate.abstain_phrases!r} holds an empty phrase or one with a line break"
+    if annotate.group_rows >= 1 and annotate.batch_rows % annotate.group_rows:
+        yield (
+            f"annotate.group_rows: {annotate.group_rows} does not divide annotate.batch_rows={annotate.batch_rows};"
+            " make batch_rows a multiple of it"
+        )
+
+
+def _pretrain(pretrain: PretrainConfig) -> Iterator[str]:
+    for name in ("rows_per_step", "checkpoint_every"):
+        yield from _at_least(f"pretrain.{name}", getattr(pretrain, name), 1)
+    for name in ("seed", "warmup_steps", "weight_decay"):
+        yield from _at_least(f"pretrain.{name}", getattr(pretrain, name), 0)
+    yield from _above_zero("pretrain.peak_lr", pretrain.peak_lr)
+    yield from _above_zero("pretrain.clip_norm", pretrain.clip_norm)
+    yield from _between("pretrain.final_lr_fraction", pretrain.final_lr_fraction, 0, 1)
+    if not 0 < pretrain.b2 < 1:
+        yield f"pretrain.b2: {pretrain.b2} is outside 0 to 1 (both excluded); 0.95 is usual"
+    if pretrain.max_steps is not None:
+        yield from _at_least("pretrain.max_steps", pretrain.max_steps, 1)
+
+
+def _at_least(name: str, value: float, low: float) -> Iterator[str]:
+    if not value >= low:
+        yield f"{name}: {value} is too small; give {low} or more"
+
+
+def _between(name: str, value: float, low: float, high: float) -> Iterator[str]:
+    if not low <= value <= high:
+        yield f"{name}: {value} is out of range; give {low} to {high}"
+
+
+def _above_zero(name: str, value: float) -> Iterator[str]:
+    if not 0 < value < float("inf"):
+        yield f"{name}: {value} must be a number above 0"
+
+
+def _choice(name: str, value: str, allowed: tuple[str, ...]) -> Iterator[str]:
+    if value not in allowed:
+        yield f"{name}: {value!r} is unknown; allowed: {', '.join(allowed)}"

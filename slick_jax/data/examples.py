@@ -1,0 +1,193 @@
+"""The question-answer record, and reading it from JSON lines, Parquet, EntityQuestions or the built-in world."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from slick_jax.config import DataConfig
+from slick_jax.errors import InputError
+
+POOL_SPLITS = ("dev", "ood_dev")  # exemplars are drawn from these
+SPLITS = ("train", "dev", "test", "ood_dev", "ood_test")
+MAX_PROBLEMS = 20  # bad lines listed before the rest is only counted
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question with its right answers."""
+
+    id: str  # unique over all splits; the sampling noise hangs on it
+    question: str
+    answers: tuple[str, ...]  # any of them is right
+    relation: str = "all"  # examples of one relation share exemplars
+    subject: str | None = None  # what the question asks about, if known
+    split: str = "train"
+
+
+def load_splits(data: DataConfig) -> dict[str, list[Example]]:
+    """All splits of `data`, checked, in the order of `SPLITS`.
+
+    Raises InputError for unreadable or bad rows, an empty source, and ids that occur twice.
+    """
+    if data.kind == "world":
+        from slick_jax.data.world import make_world
+
+        splits = make_world(data.world).splits
+    elif data.kind == "entity_questions":
+        from slick_jax.data.entity_questions.preparation import prepare
+
+        splits = prepare(data.path, drop_shared_objects=data.drop_shared_objects)
+    else:
+        splits = {"train": read_rows(data.path, "train")}
+        if data.dev_path:
+            splits["dev"] = read_rows(data.dev_path, "dev")
+    _check_ids_differ(splits)
+    return {
+        name: splits[name] if name in POOL_SPLITS else splits[name][: data.limit] for name in SPLITS if name in splits
+    }
+
+
+def chosen_splits(data: DataConfig, splits: Iterable[str]) -> list[str]:
+    """The splits to annotate: those the config names, or every one that is no exemplar pool.
+
+    Raises InputError when the config names a split that the data does not have.
+    """
+    present = list(splits)
+    absent = [name for name in data.splits if name not in present]
+    if absent:
+        raise InputError(
+            f"config.data.splits: the data has no split {', '.join(absent)}; choose from {', '.join(present)}"
+        )
+    return [name for name in present if (name in data.splits if data.splits else name not in POOL_SPLITS)]
+
+
+def read_rows(path: str, split: str) -> list[Example]:
+    """Examples of a JSON lines (`.jsonl`, `.json`, also `.gz`) or Parquet file.
+
+    A row has `question`, `answer` (a text) or `answers` (a list), and optionally `id` (default `<stem>.<line index>`,
+    counted from 0), `relation` and `subject`. Outer white space is dropped.
+    Raises one InputError that lists the bad rows.
+    """
+    file = Path(path)
+    stem = file.name.removesuffix(".gz").rsplit(".", 1)[0]
+    examples, problems, first_place = [], [], {}
+    for index, row in _rows(file):
+        place = f"{path}:{index + 1}"
+        found = row if isinstance(row, str) else example_of(row, f"{stem}.{index}", split)
+        if isinstance(found, str):
+            problems.append(f"{place}: {found}")
+        elif found.id in first_place:
+            problems.append(
+                f"{place}: id {found.id!r} is already used at {first_place[found.id]}; give every row its own id"
+            )
+        else:
+            first_place[found.id] = place
+            examples.append(found)
+    raise_problems(problems)
+    if not examples:
+        raise InputError(f"{path}: holds no rows; expected one JSON object with question and answer per line")
+    return examples
+
+
+def raise_problems(problems: list[str]) -> None:
+    """One InputError for the bad rows found, if any: the first `MAX_PROBLEMS`, and the number of the others."""
+    if problems:
+        more = len(problems) - MAX_PROBLEMS
+        raise InputError.of(problems[:MAX_PROBLEMS] + [f"and {more} more bad rows"] * (more > 0))
+
+
+def _lines(file: Path) -> Iterator[bytes]:
+    """Lines of a plain or `.gz` file, each with its line end; InputError where the file cannot be read."""
+    try:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+            yield from stream
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{file}: cannot be read ({error}); check the path and that the file is whole") from error
+
+
+def _rows(file: Path) -> Iterator[tuple[int, dict | str]]:
+    """(line index, row), or (line index, what is wrong with the line)."""
+    if file.suffix == ".parquet":
+        yield from enumerate(_parquet_rows(file))
+        return
+    for index, line in enumerate(_lines(file)):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                yield index, f"is not JSON ({error}); each line must be one JSON object"
+            else:
+                yield index, row if isinstance(row, dict) else f"expected a JSON object, found {line[:60]!r}"
+
+
+def _parquet_rows(file: Path) -> list[dict]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        columns = [name for name in parquet.read_schema(file).names if name in _FIELDS]
+        return parquet.read_table(file, columns=columns).to_pylist()
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(f"{file}: cannot be read as Parquet ({error}); check the path and the file") from error
+
+
+_FIELDS = ("id", "question", "answer", "answers", "relation", "subject")
+
+
+def example_of(row: dict, default_id: str, split: str) -> Example | str:
+    """The row as an Example, or what is wrong with it; fields other than those of `read_rows` are not looked at."""
+    name, question, answer, answers, relation, subject = map(row.get, _FIELDS)
+    if answer is not None and answers is not None:
+        return "has both answer and answers; keep one of them"
+    if answers is None:
+        texts = [("question", question), ("answer", answer)]
+        answers = [answer]
+    elif isinstance(answers, list) and answers:
+        texts = [("question", question), *((f"answers[{i}]", one) for i, one in enumerate(answers))]
+    else:
+        return f"answers must be a list with at least one text, found {answers!r} (for one answer use `answer`)"
+    texts += [(field, text) for field, text in (("relation", relation), ("subject", subject)) if text is not None]
+    for field, text in texts:
+        problem = _text_problem(field, text)
+        if problem:
+            return problem
+    if isinstance(name, bool) or not isinstance(name, str | int | None) or name == "":
+        return f"id must be a text or a whole number, found {name!r}"
+    return Example(
+        id=default_id if name is None else str(name),
+        question=question.strip(),
+        answers=tuple(one.strip() for one in answers),
+        relation=relation.strip() if relation else "all",
+        subject=subject.strip() if subject else None,
+        split=split,
+    )
+
+
+def _text_problem(name: str, text: object) -> str | None:
+    if text is None:
+        return f"{name} is missing"
+    if not isinstance(text, str):
+        return f"{name} must be a text, found {text!r}"
+    if not text.strip():
+        return f"{name} is empty"
+    if name.startswith("answer") and "\n" in text.strip():
+        return f"{name} {text!r} holds a line break, and an answer ends at the first one: no generation could match it"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return f"{name} {text!r} holds half a surrogate pair and is no valid text"
+    return None
+
+
+def _check_ids_differ(splits: dict[str, list[Example]]) -> None:
+    seen: dict[str, str] = {}
+    problems = []
+    for name, examples in splits.items():
+        for example in examples:
+            if example.id in seen:
+                problems.append(f"id {example.id!r} is in {seen[example.id]} and in {name}; ids must be unique")
+            seen[example.id] = name
+    raise_problems(problems)

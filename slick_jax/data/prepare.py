@@ -1,0 +1,55 @@
+"""`slick data`: reads and checks the examples of a config, writes them as JSON lines and counts them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pandas as pd
+from etils import epath
+
+from slick_jax import run_folder
+from slick_jax.config import Config
+from slick_jax.data.examples import SPLITS, Example, load_splits
+
+# Splits are written apart by who they belong to; the exemplar pools keep their names.
+SUMMARY = "summary.json"
+
+
+def run(config: Config) -> None:
+    """Write <run_dir>/data/<split>.jsonl and summary.json, and print rows per relation and split."""
+    splits = load_splits(config.data)
+    folder = epath.Path(config.run_dir) / "data"
+    for name, examples in splits.items():
+        run_folder.write_text(folder / f"{name}.jsonl", "".join(f"{line(example)}\n" for example in examples))
+    table = count_table(splits)
+    counts = {name: {"rows": len(examples), "relations": table[name].to_dict()} for name, examples in splits.items()}
+    run_folder.write_json(folder / SUMMARY, {"kind": config.data.kind, "path": config.data.path, "splits": counts})
+    print(table_text(splits))
+    print(f"\nwritten: {folder}/{{{','.join(splits)}}}.jsonl and {SUMMARY}")
+
+
+def line(example: Example) -> str:
+    """The example as one JSON line that `examples.read_rows` reads back."""
+    row = {"id": example.id, "relation": example.relation}
+    if example.subject is not None:
+        row["subject"] = example.subject
+    return json.dumps(row | {"question": example.question, "answers": example.answers}, ensure_ascii=False)
+
+
+def count_table(splits: dict[str, list[Example]]) -> pd.DataFrame:
+    """Rows by relation (index, in the order of first appearance) and split (columns)."""
+    counts = {name: Counter(example.relation for example in splits[name]) for name in SPLITS if name in splits}
+    return pd.DataFrame(
+        [[count[relation] for count in counts.values()] for relation in dict.fromkeys(r for c in counts.values() for r in c)],
+        index=pd.Index(dict.fromkeys(r for c in counts.values() for r in c), name="relation"),
+        columns=list(counts),
+        dtype=int,
+    )
+
+
+def table_text(splits: dict[str, list[Example]]) -> str:
+    """`count_table` with a line of totals, for a terminal; a dash where a relation has no rows."""
+    table = count_table(splits)
+    table.loc["total"] = table.sum()
+    return table.map(lambda count: f"{count:,}" if count else "-").to_string()

@@ -1,0 +1,116 @@
+"""Few-shot prompts (paper section 3) as tokens: a prefix shared by a relation, and each question's own rest."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from slick_jax.data.examples import Example
+from slick_jax.data.tokenizer import Tokenizer
+
+TEMPLATE = "qa: 'Q: <question>\\nA: <answer>\\n' per exemplar, then 'Q: <question>\\nA:'"
+
+
+def question_part(question: str) -> str:
+    """The end of every prompt: the question and the opened answer line."""
+    return f"Q: {question}\nA:"
+
+
+def few_shot_prompt(exemplars: Sequence[Example], question: str) -> str:
+    """Exemplar blocks with their first answers, then the question; one newline between lines."""
+    blocks = [f"{question_part(row.question)} {row.answers[0]}\n" for row in exemplars]
+    return "".join([*blocks, question_part(question)])
+
+
+@dataclasses.dataclass(frozen=True)
+class Draft:
+    """An answer as tokens: `tokens` up to the stop, then the `stop` token that ends it."""
+
+    tokens: tuple[int, ...]
+    stop: int
+
+
+def draft_answers(tokenizer: Tokenizer, rows: Sequence[Example]) -> list[list[Draft]]:
+    """Per row and answer, the tokens with which the model would most likely write the answer and end the line.
+
+    A draft decides how fast an answer is verified, never the result, so the exemplars are left out.
+    """
+    opened = tokenizer.encode_batch([question_part(row.question) for row in rows])
+    texts = [f"{question_part(row.question)} {answer}\n" for row in rows for answer in row.answers]
+    whole = iter(tokenizer.encode_batch(texts))
+    return [
+        [_draft(tokenizer, prompt, next(whole), answer) for answer in row.answers]
+        for prompt, row in zip(opened, rows, strict=True)
+    ]
+
+
+def _draft(tokenizer: Tokenizer, opened: list[int], whole: list[int], answer: str) -> Draft:
+    if whole[: len(opened)] == opened:
+        rest = whole[len(opened) :]
+        end = next((i for i, token in enumerate(rest) if tokenizer.is_stop[token]), len(rest))
+        if end < len(rest):
+            return Draft(tuple(rest[:end]), rest[end])
+    # the tokenizer merges across the end of the prompt: cut the bytes instead
+    return Draft(tuple(tokenizer.longest_match(f" {answer}".encode())), tokenizer.newline)
+
+
+class PrefixTable:
+    """Prompts of many questions behind few exemplar sets, as shared prefixes and per-question rests.
+
+    The prefix of an exemplar set is the longest common token prefix of all its prompts, at least one token shorter than
+    the shortest. Only rests are kept in memory: a prompt stores what lies behind the prefix known when it was added.
+    """
+
+    def __init__(self):
+        self._first: dict[object, np.ndarray] = {}
+        self._common: dict[object, int] = {}
+
+    def add(self, key: object, tokens: Sequence[int]) -> tuple[object, int, np.ndarray]:
+        """Take in one prompt's tokens behind exemplar set `key`; the result is for `rest`."""
+        row = np.asarray(tokens, np.int32)
+        first = self._first.setdefault(key, row)
+        common = min(self._common.get(key, len(row)), len(row) - 1)
+        differs = np.flatnonzero(row[:common] != first[:common])
+        self._common[key] = int(differs[0]) if differs.size else common
+        return key, self._common[key], row[self._common[key] :].copy()
+
+    def prefix(self, key: object) -> np.ndarray:
+        """Token ids of the shared prefix of exemplar set `key`, once every prompt has been added."""
+        return self._first[key][: self._common[key]]
+
+    def rest(self, kept: tuple[object, int, np.ndarray]) -> np.ndarray:
+        """Token ids of a prompt behind its set's final prefix."""
+        key, start, row = kept
+        return np.concatenate([self._first[key][self._common[key] : start], row])
+
+
+def tokenise_prompts(
+    tokenizer: Tokenizer,
+    questions: Iterable[tuple[Example, Sequence[tuple[object, Sequence[Example]]]]],
+    chunk: int = 4096,
+) -> tuple[PrefixTable, list[list[tuple[object, int, np.ndarray]]]]:
+    """Tokenise every prompt of `questions` whole, as transformers would.
+
+    Args:
+      questions: (example, [(key of the exemplar set, its exemplars), ...]) per question.
+      chunk: prompts handed to the tokenizer at once.
+
+    Returns:
+      the prefix table and, per question and set, what `PrefixTable.rest` turns into the question's own tokens.
+    """
+    table, rows, waiting = PrefixTable(), [], []
+
+    def flush():
+        for (row, key, _), tokens in zip(waiting, tokenizer.encode_batch([text for *_, text in waiting]), strict=True):
+            row.append(table.add(key, tokens))
+        waiting.clear()
+
+    for example, sets in questions:
+        rows.append([])
+        waiting.extend((rows[-1], key, few_shot_prompt(exemplars, example.question)) for key, exemplars in sets)
+        if len(waiting) >= chunk:
+            flush()
+    flush()
+    return table, rows

@@ -1,0 +1,183 @@
+"""Exact match of an answer with the gold answers, and whether an unfinished answer can still become one.
+
+An answer is the text before the first newline; it is right when it matches exactly (SliCK: Gekhman et al., 2024). Two
+rules come with the package: `strict`, and `squad`, the official SQuAD normalisation (Rajpurkar et al., 2016).
+"""
+
+import importlib
+import re
+import string
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from slick_jax.errors import InputError
+
+_ARTICLE = re.compile(r"\b(a|an|the)\b")
+_ARTICLE_BEFORE_END = re.compile(r"\b(a|an|the)\b(?!\Z)")
+_PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]+")
+# Each beginning of an article and the rest that would complete it; '' (already an article) is left out.
+_ARTICLE_RESTS = {"a": ("n",), "an": (), "t": ("he",), "th": ("e",), "the": ()}
+_ARTICLE_STARTS = tuple(_ARTICLE_RESTS)
+
+
+def normalise(text: str) -> str:
+    """`text` as SQuAD compares it: lower case, no ASCII punctuation, no articles, white space squeezed."""
+    return " ".join(_ARTICLE.sub(" ", _PUNCTUATION.sub("", text.lower())).split())
+
+
+def strict(text: str, gold: str) -> bool:
+    """Whether the two are equal after stripping outer white space."""
+    return text.strip() == gold.strip()
+
+
+def squad(text: str, gold: str) -> bool:
+    """Whether the two are equal after `normalise`; a gold that it empties ("The The", "!!!") asks for `strict`."""
+    wanted = normalise(gold)
+    return normalise(text) == wanted if wanted else strict(text, gold)
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """A match rule. Built by `matcher`."""
+
+    name: str  # as in the config: 'squad', 'strict' or 'module:function'
+    hit: Callable[[str, tuple[str, ...]], bool]  # (answer, golds) -> does any gold match?
+    viable: Callable[[str, tuple[str, ...]], bool] | None = None  # a user's own; None: built in, or always viable
+    built_in: bool = False
+
+
+def matcher(name: str) -> Matcher:
+    """The rule that the setting `annotate.match` names: 'squad', 'strict' or a user's 'module:function'.
+
+    A user's function takes (text, golds: tuple of str) and returns a bool. It may carry an attribute `viable` with the
+    same signature: False only if no continuation of the text without a newline can match. Without it every unfinished
+    text counts as viable, which is right and slower. Raises InputError when there is no such rule.
+    """
+    if name == "squad":
+        return Matcher(name, lambda text, golds: any(squad(text, gold) for gold in golds), built_in=True)
+    if name == "strict":
+        return Matcher(name, lambda text, golds: any(strict(text, gold) for gold in golds), built_in=True)
+    function = _load(name)
+    viable = getattr(function, "viable", None)
+    if viable is not None and not callable(viable):
+        raise InputError(f"annotate.match={name!r}: its `viable` is {viable!r}; make it a function or remove it")
+    return Matcher(name, function, viable)
+
+
+def _load(name: str) -> Callable[[str, tuple[str, ...]], bool]:
+    """The function a user's rule 'module:function' names."""
+    module_name, colon, function_name = name.partition(":")
+    if not (module_name and colon and function_name):
+        raise InputError(f"annotate.match={name!r}: no such rule; use 'squad', 'strict' or 'module:function'")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # a user's module may fail in any way
+        raise InputError(
+            f"annotate.match={name!r}: importing {module_name!r} failed ({type(error).__name__}: {error}); "
+            "check its spelling and that its folder is on PYTHONPATH"
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise InputError(f"annotate.match={name!r}: {module_name!r} has no function {function_name!r}")
+    return function
+
+
+class Golds:
+    """The gold answers of one question under a rule: prepared once, asked hundreds of times."""
+
+    def __init__(self, golds: tuple[str, ...], rule: Matcher):
+        self.golds = tuple(gold.strip() for gold in golds)
+        self.rule = rule
+        self._normalised = tuple(normalise(gold) for gold in self.golds)
+        self._strict = frozenset(self.golds)
+        self._squad = frozenset(filter(None, self._normalised))
+        self._bare = tuple(gold for gold, rest in zip(self.golds, self._normalised, strict=True) if not rest)
+        # '\n' + x is inside exactly if x begins a gold, '\n' + x + ' ' if it also ends at white space or with the gold.
+        self._index = "".join(f"\n{_fold_sigma(gold)} " for gold in self._normalised if gold)
+        starts = {gold[:1] for gold in (*self._squad, *map(str.lower, self._bare))}
+        # Every letter that the first word of a matching text can start with.
+        self._first = frozenset({"a", "t"} | starts | ({"ς", "σ"} if starts & {"ς", "σ"} else set()))
+
+    def match(self, text: str) -> tuple[bool, bool]:
+        """(strict hit, hit under the rule) of a finished answer; a hit is a match with any gold."""
+        is_strict = text.strip() in self._strict
+        if self.rule.name == "squad":
+            return is_strict, is_strict or normalise(text) in self._squad
+        if self.rule.name == "strict":
+            return is_strict, is_strict
+        return is_strict, bool(self.rule.hit(text, self.golds))
+
+    def viable(self, text: str) -> bool:
+        """False only if no continuation of `text` without a newline can be a hit under `strict`, `squad` or the rule.
+
+        For the rule 'strict' too it answers for both built-in rules, so that one pass can store both.
+        """
+        if self.rule.built_in:
+            return self._can_be_squad(text)
+        if self.rule.viable is None:
+            return True
+        return any(_begins(text, gold) for gold in self.golds) or bool(self.rule.viable(text, self.golds))
+
+    def completions(self, text: str) -> str | None:
+        """What to draft after `text`: the first suffix of a gold with which it matches under `squad` or `strict`.
+
+        Tried are, gold by gold, the gold's own rest (as many characters on as the text is long), then every suffix from
+        the longest: alone, behind a space, or behind the rest of an article that the text has begun. None if none does.
+        """
+        if not self._can_be_squad(text):
+            return None
+        word = _begun_article(_PUNCTUATION.sub("", text.lower()))
+        leads = ("", " ", *(f"{rest} " for rest in _ARTICLE_RESTS.get(word, ())))
+        for gold, wanted in zip(self.golds, self._normalised, strict=True):
+            for completion in _candidates(text, gold, leads):
+                whole = text + completion
+                if normalise(whole) == wanted if wanted else strict(whole, gold):
+                    return completion
+        return None
+
+    def _can_be_squad(self, text: str) -> bool:
+        start = text.lstrip()[:1].lower()
+        if start not in self._first and start.isalnum():
+            return False  # the usual wrong answer: its first word is no article and starts with another letter
+        folded = _fold_sigma(_PUNCTUATION.sub("", text.lower()))
+        known = _ARTICLE_BEFORE_END.sub(" ", folded)  # a last word may go on, so it is no article yet
+        squeezed = " ".join(known.split())
+        closed = known[-1:].isspace() and squeezed != ""
+        if (f"\n{squeezed} " if closed else f"\n{squeezed}") in self._index:
+            return True
+        if self._bare and any(_begins(text, gold) for gold in self._bare):
+            return True
+        word = _begun_article(squeezed)
+        if closed or not word:
+            return False
+        # The last word may also become an article and vanish: what stands before it must then end at white space.
+        before = squeezed[: -len(word)].rstrip()
+        return (f"\n{before} " if before else "\n") in self._index
+
+
+def _candidates(text: str, gold: str, leads: tuple[str, ...]) -> Iterator[str]:
+    """Continuations of `text` that may spell `gold`, the likeliest first."""
+    yield gold[len(text.lstrip()) :]
+    for cut in range(len(gold) + 1):
+        for lead in leads:
+            yield lead + gold[cut:] if cut < len(gold) else lead.rstrip()
+
+
+def _begins(text: str, gold: str) -> bool:
+    """Whether a continuation of `text` can equal `gold`, which is stripped, up to outer white space."""
+    text = text.lstrip()
+    return gold.startswith(text) or text.rstrip() == gold
+
+
+def _fold_sigma(text: str) -> str:
+    """Lower-cased `text` with one form of sigma: which form Σ lowers to hangs on what follows it."""
+    return text.replace("ς", "σ")
+
+
+def _begun_article(text: str) -> str:
+    """The last word of `text` if an article begins with it, else ''. `text` is in lower case without punctuation."""
+    if text.endswith(_ARTICLE_STARTS):
+        for word in _ARTICLE_STARTS:
+            if text.endswith(word) and not text[-len(word) - 1 : -len(word)].isalnum():
+                return word
+    return ""

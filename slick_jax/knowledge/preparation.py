@@ -1,0 +1,233 @@
+"""What annotation knows before the model runs: rows, exemplar sets, drafts, prompts and parts, all checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Sequence
+
+import numpy as np
+
+from slick_jax.config import AnnotateConfig, Config
+from slick_jax.data.examples import POOL_SPLITS, Example, chosen_splits, load_splits
+from slick_jax.data.prompts import TEMPLATE, Draft, PrefixTable, draft_answers, tokenise_prompts
+from slick_jax.data.tokenizer import Tokenizer
+from slick_jax.errors import InputError
+from slick_jax.knowledge import exemplars
+from slick_jax.knowledge.batches import Shapes, choose_lengths
+from slick_jax.knowledge.match import Golds, Matcher, matcher
+from slick_jax.knowledge.verify import Protocol, Question
+from slick_jax.sampling.logits import id_words
+
+PREFIX_STEP = 16  # shared prefixes are padded to a multiple of this
+SLOT_STEP = 8  # and their bank to a multiple of this
+MAX_PART_RELATIONS = 8  # a part keeps the prefixes of at most this many relations on the device
+MAX_PROBLEMS = 20
+
+PrefixKey = tuple[str, int]  # relation, number of the exemplar set
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """The whole input of an annotation run.
+
+    rows: examples in input order; assigned: exemplar set numbers per row; drafts: per row, the gold answers first;
+    parts: row indices per part, cut by relation and id alone.
+    """
+
+    rows: list[Example]
+    sets: dict[str, exemplars.ExemplarSets]
+    assigned: list[list[int]]
+    drafts: list[list[Draft]]
+    rule: Matcher
+    prompts: PrefixTable
+    kept: list[list[tuple]]
+    parts: list[list[int]]
+    settings: AnnotateConfig
+
+    @functools.cached_property
+    def used_sets(self) -> dict[str, list[int]]:
+        """Per relation, the numbers of all exemplar sets that any of its rows is asked behind."""
+        used: dict[str, set[int]] = {}
+        for row, numbers in zip(self.rows, self.assigned, strict=True):
+            used.setdefault(row.relation, set()).update(numbers)
+        return {relation: sorted(numbers) for relation, numbers in used.items()}
+
+    def prefix(self, key: PrefixKey) -> np.ndarray:
+        """Token ids of a shared prefix."""
+        return self.prompts.prefix(key)
+
+    def part_prefixes(self, part: Sequence[int]) -> list[PrefixKey]:
+        """Keys of the shared prefixes of a part's relations, in bank order."""
+        relations = sorted({self.rows[index].relation for index in part})
+        return [(relation, number) for relation in relations for number in self.used_sets[relation]]
+
+    @property
+    def prefix_length(self) -> int:
+        """Length P that every shared prefix is padded to."""
+        longest = max(len(self.prompts.prefix((r, n))) for r, numbers in self.used_sets.items() for n in numbers)
+        return max(PREFIX_STEP, -(-longest // PREFIX_STEP) * PREFIX_STEP)
+
+    @property
+    def prefix_tokens(self) -> int:
+        """Tokens of all distinct shared prefixes."""
+        return sum(len(self.prompts.prefix((r, n))) for r, numbers in self.used_sets.items() for n in numbers)
+
+    @property
+    def bank_slots(self) -> int:
+        """Size of the prefix bank: the most prefixes any part needs, rounded up so that few shapes are compiled."""
+        most = max(len(self.part_prefixes(part)) for part in self.parts)
+        return -(-most // SLOT_STEP) * SLOT_STEP
+
+    def shapes(self, shards: int) -> Shapes:
+        """Batch shapes that fit the run's first round, which is nearly all of its work."""
+        settings, judged, lengths = self.settings, [], []
+        for kept, drafts in zip(self.kept, self.drafts, strict=True):
+            judged += [len(made.tokens) + 1 for made in drafts for _ in kept]
+            lengths += [len(self.prompts.rest(k)) + len(made.tokens) for made in drafts for k in kept]
+        rest = max(len(self.prompts.rest(k)) for kept in self.kept for k in kept)
+        longest = rest + settings.max_answer_tokens - 1
+        return Shapes(
+            lengths=choose_lengths(lengths, longest),
+            groups=settings.batch_rows // settings.group_rows,
+            group_rows=settings.group_rows,
+            positions=int(1.1 * float(np.mean(judged)) * settings.batch_rows) + 1,
+            most_judged=settings.max_answer_tokens,
+            shards=shards,
+        )
+
+    def question(self, index: int, bank: dict[PrefixKey, int]) -> Question:
+        """Row `index` as the engine takes it; `bank` maps prefix keys to bank slots."""
+        row = self.rows[index]
+        abstentions = self.settings.abstain_phrases
+        return Question(
+            words=id_words(row.id),
+            slots=[
+                (bank[row.relation, number], self.prompts.rest(kept).tolist())
+                for number, kept in zip(self.assigned[index], self.kept[index], strict=True)
+            ],
+            golds=Golds(row.answers, self.rule),
+            abstentions=Golds(abstentions, matcher("squad")) if abstentions else None,
+            drafts=[(draft.tokens, draft.stop) for draft in self.drafts[index]],
+        )
+
+    def exemplars_json(self) -> dict:
+        """The exemplar sets of every relation as ids, questions and answers, for the run folder."""
+        return {
+            relation: {
+                str(number): [
+                    {"id": row.id, "question": row.question, "answer": row.answers[0]}
+                    for row in self.sets[relation].get(number)
+                ]
+                for number in numbers
+            }
+            for relation, numbers in sorted(self.used_sets.items())
+        }
+
+
+def prepare(config: Config, tokenizer: Tokenizer, max_positions: int | None) -> Prepared:
+    """Read, check and tokenise the input of `slick annotate`.
+
+    Raises InputError for bad rows, too few exemplars, answers that do not fit `annotate.max_answer_tokens`, and prompts
+    longer than the model's `max_positions`.
+    """
+    settings = config.annotate
+    splits = load_splits(config.data)
+    rows = [row for name in chosen_splits(config.data, splits) for row in splits[name]]
+    if not rows:
+        raise InputError("data: no rows to annotate; check data.path, data.splits and data.limit")
+    dev = [row for name in POOL_SPLITS for row in splits.get(name, ())]
+    sets = exemplars.draw_sets(
+        exemplars.pools(rows, dev, settings.exemplar_seed),
+        n_sets=settings.n_exemplar_sets,
+        n_reserve=settings.n_reserve_sets,
+        size=settings.n_exemplars,
+        seed=settings.exemplar_seed,
+    )
+    assigned = [sets[row.relation].assign(row, settings.n_exemplar_sets) for row in rows]
+    drafts = draft_answers(tokenizer, rows)
+    _check_drafts(rows, drafts, settings.max_answer_tokens)
+    questions = (
+        (row, [((row.relation, number), sets[row.relation].get(number)) for number in numbers])
+        for row, numbers in zip(rows, assigned, strict=True)
+    )
+    prompts, kept = tokenise_prompts(tokenizer, questions)
+    if max_positions is not None:
+        _check_lengths(rows, prompts, kept, max_positions - settings.max_answer_tokens)
+    return Prepared(
+        rows, sets, assigned, drafts, matcher(settings.match), prompts, kept, _cut(rows, settings.part_size), settings
+    )
+
+
+def _cut(rows: list[Example], part_size: int) -> list[list[int]]:
+    """Row indices of every part: ordered by relation and id, so that a part's rows depend on ids alone."""
+    order = sorted(range(len(rows)), key=lambda index: (rows[index].relation, rows[index].id))
+    parts: list[list[int]] = []
+    for index in order:
+        if (
+            not parts
+            or len(parts[-1]) == part_size
+            or len({rows[i].relation for i in parts[-1]} | {rows[index].relation}) > MAX_PART_RELATIONS
+        ):
+            parts.append([])
+        parts[-1].append(index)
+    return parts
+
+
+def _check_drafts(rows: list[Example], drafts: list[list[Draft]], limit: int) -> None:
+    problems = [
+        f"row {row.id!r}: the answer {answer!r} takes {len(made.tokens) + 1} tokens with its end"
+        for row, row_drafts in zip(rows, drafts, strict=True)
+        for answer, made in zip(row.answers, row_drafts, strict=True)
+        if len(made.tokens) + 1 > limit
+    ]
+    if problems:
+        more = [f"... and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
+        raise InputError.of(
+            problems[:MAX_PROBLEMS] + more,
+            f"answers longer than annotate.max_answer_tokens={limit} can never be right; raise it or drop the rows:",
+        )
+
+
+def _check_lengths(rows: list[Example], prompts: PrefixTable, kept: list[list[tuple]], limit: int) -> None:
+    longest, name = max(
+        (max(len(prompts.prefix(k[0])) + len(prompts.rest(k)) for k in row_kept), row.id)
+        for row, row_kept in zip(rows, kept, strict=True)
+    )
+    if longest > limit:
+        raise InputError(
+            f"row {name!r}: its prompt has {longest} tokens, the model's max_position_embeddings leaves {limit} besides"
+            " the answer; shorten the row or its exemplars, or lower annotate.n_exemplars"
+        )
+
+
+def protocol_of(settings: AnnotateConfig) -> Protocol:
+    """The engine's view of the settings, by mode: `labels` has no exact P_Correct, `exact` no samples."""
+    pairs = ((settings.temperature, settings.top_k), *settings.exact_pairs)
+    return Protocol(
+        n_samples=0 if settings.mode == "exact" else settings.n_samples,
+        max_answer_tokens=settings.max_answer_tokens,
+        pairs=() if settings.mode == "labels" else pairs,
+        tolerance=settings.exact_tolerance,
+        lazy_samples=settings.mode == "labels",
+    )
+
+
+def protocol_fields(config: Config, prepared: Prepared, model: str, tokenizer: str) -> dict:
+    """All that a label depends on, for the protocol hash. `model`, `tokenizer`: fingerprints."""
+    settings = dataclasses.asdict(config.annotate)
+    shape = {name: settings.pop(name) for name in ("batch_rows", "group_rows", "part_size")}
+    return {
+        **settings,
+        "model": model,
+        "tokenizer": tokenizer,
+        "template": TEMPLATE,
+        "exemplar_sets": prepared.exemplars_json(),
+        "dtype": config.model.dtype,
+        "precision": config.model.precision,
+        "match_source": None if prepared.rule.built_in else inspect.getsource(prepared.rule.hit),
+        # in bfloat16 a near-tie may flip with the shape of a batch
+        "batch_shape": shape if config.model.dtype == "bfloat16" else None,
+    }
+

@@ -1,0 +1,103 @@
+"""Annotations on disk: one Parquet part per slice of the examples, each bound to the protocol that made it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+from etils import epath
+
+from slick_jax import run_folder
+from slick_jax.data.examples import Example
+from slick_jax.errors import InputError
+
+_BY_RULE = {
+    "greedy_hits": pa.list_(pa.bool_()),  # per exemplar set
+    "sampled_hits": pa.list_(pa.list_(pa.bool_())),  # per exemplar set and sample
+    "p_correct_greedy": pa.float64(),
+    "p_correct_sampled": pa.float64(),
+    "p_correct_exact": pa.float64(),
+    "category": pa.string(),
+}
+
+PART_SCHEMA = pa.schema(
+    {
+        "id": pa.string(),
+        "split": pa.string(),
+        "relation": pa.string(),
+        "subject": pa.string(),
+        "question": pa.string(),
+        "answers": pa.list_(pa.string()),
+        "exemplar_sets": pa.list_(pa.int32()),  # number of the exemplar set behind each slot
+        **_BY_RULE,
+        **{f"strict_{name}": kind for name, kind in _BY_RULE.items()},
+        "exact_by_set": pa.list_(pa.float64()),
+        "exact_rest": pa.float64(),
+        "exact_pairs": pa.list_(pa.float64()),  # P_Correct at each further (temperature, top k) of the config
+        "p_unknown_given_sets": pa.float64(),
+        "p_unknown_given_sets_lower": pa.float64(),
+        "abstained_greedy": pa.float64(),  # share of greedy draws that abstain
+        "abstained_sampled": pa.float64(),
+        "truncated": pa.int32(),  # draws that reached the token limit on a path that could still match
+        "gold_logprob": pa.float64(),  # of the first answer and its end of line, nats, mean over the exemplar sets
+        "mean_miss": pa.float64(),  # mean over sets whose greedy draw missed of (1 - p)^n_samples
+        "protocol": pa.string(),
+    }
+)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def rows_digest(rows: Sequence[Example]) -> str:
+    """SHA-256 of what was asked: ids, questions, answers, relations and subjects, in order."""
+    return digest([[row.id, row.question, row.answers, row.relation, row.subject, row.split] for row in rows])
+
+
+class Parts:
+    """The part files of one run: which are done, written once, never mixed with another protocol's."""
+
+    def __init__(self, folder: epath.PathLike, protocol: dict[str, Any], rows: Sequence[Example], part_size: int):
+        """Open or start the folder. Raises InputError when it holds parts of another protocol or other rows."""
+        self.folder = epath.Path(folder)
+        self.protocol = digest(protocol)
+        manifest = {"protocol": protocol, "hash": self.protocol, "rows": rows_digest(rows), "part_size": part_size}
+        manifest = json.loads(json.dumps(manifest))
+        found = run_folder.read_json(self.folder / "manifest.json")
+        if found is not None and found != manifest:
+            old, new = found.get("protocol", {}), manifest["protocol"]
+            changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+            changed += [key for key in ("rows", "part_size") if found.get(key) != manifest[key]]
+            raise InputError(
+                f"{self.folder}: holds annotations of another protocol (different: {', '.join(changed)});"
+                " set another run_dir, or remove that folder"
+            )
+        run_folder.write_json(self.folder / "manifest.json", manifest)
+
+    def path(self, number: int) -> epath.Path:
+        """File of part `number`."""
+        return self.folder / f"part-{number:05d}.parquet"
+
+    def done(self, number: int) -> bool:
+        """Whether part `number` has been written."""
+        return self.path(number).exists()
+
+    def write(self, number: int, records: list[dict], counts: Counter) -> None:
+        """Write a part; its counters travel in the file's metadata."""
+        metadata = {"protocol": self.protocol, "counts": json.dumps(counts, sort_keys=True)}
+        table = pa.Table.from_pylist(records, PART_SCHEMA.with_metadata(metadata))
+        run_folder.write_parquet(self.path(number), table)
+
+    def read(self, number: int) -> tuple[pa.Table, Counter]:
+        """A part's rows and counters. Raises InputError when it is damaged or belongs to another protocol."""
+        table = run_folder.read_parquet(self.path(number))
+        metadata = table.schema.metadata or {}
+        if metadata.get(b"protocol", b"").decode() != self.protocol:
+            raise InputError(f"{self.path(number)}: a part of another protocol; remove it and run again")
+        return table.replace_schema_metadata(None), Counter(json.loads(metadata[b"counts"]))

@@ -1,0 +1,64 @@
+"""`slick <command> --config=configs/x.py --config.a.b=value`: finds the command and hands it the checked config."""
+
+import importlib
+import os
+import sys
+
+from slick_jax import __version__
+from slick_jax.config_file import load_config
+from slick_jax.errors import InputError
+
+# command: (module with run(config), what it does)
+COMMANDS = {
+    "demo": ("slick_jax.demo", "make the built-in world, pretrain a small model on it, annotate it"),
+    "data": ("slick_jax.data.prepare", "check the examples, write them as JSON lines, count them"),
+    "pretrain": ("slick_jax.training.pretrain", "train the small model of the built-in world"),
+    "annotate": ("slick_jax.knowledge.annotate", "measure P_Correct and the knowledge category of every example"),
+    "export": ("slick_jax.export", "turn a training checkpoint into a Hugging Face folder"),
+    "validate": ("slick_jax.validate", "show what a config would run, and everything wrong with it"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command line (without the program's name); returns the exit status: 0, or 2 for bad input."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0
+    if arguments[0] == "--version":
+        print(f"slick_jax {__version__}")
+        return 0
+    use_compilation_cache()
+    command, *rest = arguments
+    try:
+        if command not in COMMANDS:
+            raise InputError(f"no command {command!r}\n{_usage()}")
+        if any(one in ("-h", "--help") for one in rest):
+            print(_usage())
+            return 0
+        config = load_config(rest, command)
+        importlib.import_module(COMMANDS[command][0]).run(config)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def use_compilation_cache() -> None:
+    """Lets XLA keep compiled programs in $SLICK_CACHE (default ~/.cache/slick_jax/xla); call before importing jax."""
+    folder = os.environ.get("SLICK_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "slick_jax", "xla")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", folder)
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def _usage() -> str:
+    lines = [f"  {name:<9} {what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(
+        ["usage: slick <command> --config=configs/<file>.py [--config.<setting>=<value> ...]", "", "commands:", *lines]
+        + ["", "Every setting with its meaning: slick_jax/config.py"]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

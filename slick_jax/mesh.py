@@ -1,0 +1,98 @@
+"""The device mesh (data, fsdp, tensor) and the rules that place logical axes on it."""
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import jax
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+
+from slick_jax.errors import InputError
+
+AXES = ("data", "fsdp", "tensor")
+BATCH_AXES = ("data", "fsdp")
+
+# Logical axis -> mesh axes. Weights are cut once over fsdp (along the model width) and once over tensor.
+RULES: dict[str, tuple[str, ...]] = {
+    "batch": BATCH_AXES,
+    "embed": ("fsdp",),
+    "vocab": ("tensor",),
+    "heads": ("tensor",),
+    "kv_heads": ("tensor",),
+    "mlp": ("tensor",),
+    "layers": (),
+    "norm": (),
+    "head_dim": (),
+    "length": (),
+    "width": (),
+}
+
+
+class MeshSizes(Protocol):
+    """Devices along each axis; one of them may be -1, all devices that remain."""
+
+    data: int
+    fsdp: int
+    tensor: int
+
+
+def make_mesh(sizes: MeshSizes, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh over `devices` (default: all) with axes (data, fsdp, tensor).
+
+    Axis types are Auto: the compiler places intermediate values. Raises InputError when the sizes do not multiply to
+    the number of devices.
+    """
+    devices = jax.devices() if devices is None else devices
+    asked = {name: getattr(sizes, name) for name in AXES}
+    text = ", ".join(f"mesh.{name}={value}" for name, value in asked.items())
+    if any(value < 1 and value != -1 for value in asked.values()) or list(asked.values()).count(-1) > 1:
+        raise InputError(f"{text}: sizes must be 1 or more, and at most one of them -1 (all remaining devices)")
+    known = math.prod(value for value in asked.values() if value != -1)
+    shape = tuple(len(devices) // known if value == -1 else value for value in asked.values())
+    if math.prod(shape) != len(devices):
+        hint = f"choose sizes whose product is {len(devices)}, or set one to -1 and the others to divide it"
+        raise InputError(f"{text} does not fit {len(devices)} devices; {hint}")
+    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+
+
+def partition_spec(
+    mesh: Mesh | AbstractMesh, logical_axes: Sequence[str | None], shape: Sequence[int]
+) -> PartitionSpec:
+    """Where an array of `shape` with these logical axes lies on `mesh`.
+
+    An axis whose size the mesh axes do not divide is left replicated (3 kv heads on 2 tensor devices, say). Raises
+    ValueError where two axes of one array claim the same mesh axis, and KeyError for an axis without a rule.
+    """
+    entries: list[tuple[str, ...] | str | None] = []
+    used: set[str] = set()
+    for axis, size in zip(logical_axes, shape, strict=True):
+        names = () if axis is None else RULES[axis]
+        if used & set(names):
+            raise ValueError(f"logical axes {tuple(logical_axes)} claim mesh axis {sorted(used & set(names))} twice")
+        used |= set(names)
+        fits = names and size % math.prod(mesh.shape[name] for name in names) == 0
+        entries.append((names[0] if len(names) == 1 else names) if fits else None)
+    return PartitionSpec(*entries)
+
+
+def sharding_for(mesh: Mesh, logical_axes: Sequence[str | None], shape: Sequence[int]) -> NamedSharding:
+    """`partition_spec` bound to the mesh, for device_put, jit and array creation."""
+    return NamedSharding(mesh, partition_spec(mesh, logical_axes, shape))
+
+
+def batch_sharding(mesh: Mesh, ndim: int) -> NamedSharding:
+    """Axis 0 over (data, fsdp), the others replicated: for token arrays and everything else with a row per example."""
+    return NamedSharding(mesh, PartitionSpec(BATCH_AXES, *[None] * (ndim - 1)))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """A full copy on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def constrain(array: jax.Array, logical_axes: Sequence[str | None]) -> jax.Array:
+    """Pin an intermediate value to the mesh of `jax.set_mesh`; without one the array is returned as it is."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return array
+    return jax.lax.with_sharding_constraint(array, partition_spec(mesh, logical_axes, array.shape))

@@ -1,0 +1,87 @@
+"""The parts of a decoder layer as NNX modules, whose Params come from the weight table.
+
+Modules are only split and merged: the caller keeps the arrays in a plain pytree and everything runs under `jax.jit`.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from slick_jax.mesh import constrain
+from slick_jax.models.weight_table import Table
+
+_ACTIVATIONS = {
+    "silu": jax.nn.silu,
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu_pytorch_tanh": lambda x: jax.nn.gelu(x, approximate=True),
+}
+
+
+class RMSNorm(nnx.Module):
+    """x / rms(x) * scale over the last axis; the mean square is taken in float32 whatever the compute dtype."""
+
+    def __init__(self, weights: Table, eps: float):
+        self.scale = weights["scale"].param()
+        self.eps = eps
+
+    def __call__(self, x: Float[Array, "*lead D"]) -> Float[Array, "*lead D"]:
+        wide = x.astype(jnp.float32)
+        wide = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + self.eps)
+        return wide.astype(x.dtype) * self.scale[...].astype(x.dtype)
+
+
+class Linear(nnx.Module):
+    """A linear map that sums over the leading `inputs` axes of its kernel, with a bias where the table has one."""
+
+    def __init__(self, weights: Table, precision: str):
+        self.kernel = weights["kernel"].param()
+        self.bias = weights["bias"].param() if "bias" in weights else None
+        self.inputs = weights["kernel"].inputs
+        self.precision = precision
+
+    def __call__(self, x: Float[Array, "*lead_inputs"]) -> Float[Array, "*lead_outputs"]:
+        y = jnp.tensordot(x, self.kernel[...].astype(x.dtype), self.inputs, precision=self.precision)
+        return y if self.bias is None else y + self.bias[...].astype(x.dtype)
+
+
+class SwiGLU(nnx.Module):
+    """down(activation(gate(x)) * up(x)) (Shazeer 2020)."""
+
+    def __init__(self, weights: Table, activation: str, precision: str):
+        self.gate = Linear(weights["gate"], precision)
+        self.up = Linear(weights["up"], precision)
+        self.down = Linear(weights["down"], precision)
+        self.activation = activation
+
+    def __call__(self, x: Float[Array, "*lead D"]) -> Float[Array, "*lead D"]:
+        return self.down(_ACTIVATIONS[self.activation](self.gate(x)) * self.up(x))
+
+
+class Embedding(nnx.Module):
+    """The table [V D]: tokens to vectors, and vectors to scores over the vocabulary."""
+
+    def __init__(self, weights: Table, precision: str):
+        self.table = weights["table"].param()
+        self.precision = precision
+
+    def __call__(self, tokens: Int[Array, "*lead"], dtype: str) -> Float[Array, "*lead D"]:
+        """Vectors of `tokens`, gathered first, so that only the rows used are cast."""
+        # Rows are gathered whole: a table cut along the width would clash with tokens cut over the same devices.
+        return constrain(self.table[...], ("vocab", None))[tokens].astype(dtype)
+
+    def scores(self, states: Float[Array, "*lead D"]) -> Float[Array, "*lead V"]:
+        """Scores over the vocabulary, multiplied in the dtype of `states` and summed in float32."""
+        return jnp.einsum(
+            "...d,vd->...v",
+            states,
+            self.table[...].astype(states.dtype),
+            precision=self.precision,
+            preferred_element_type=jnp.float32,
+        )
+
+
+def dropout(x: Float[Array, "*shape"], rate: float, rng: jax.Array) -> Float[Array, "*shape"]:
+    """Zeroes a share `rate` of the entries and scales the others by 1 / (1 - rate)."""
+    keep = jax.random.bernoulli(rng, 1.0 - rate, x.shape)
+    return jnp.where(keep, x / (1.0 - rate), 0)

@@ -1,0 +1,40 @@
+"""How far long work is: one rewritten line on a terminal, a line every tenth in logs, quiet on other processes."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import jax
+
+
+class Progress:
+    """Reports what is counted, its rate and the time left, to stderr.
+
+    total, done: units of the whole work, and those that an earlier run has finished (they do not count for the rate).
+    """
+
+    def __init__(self, name: str, total: int, unit: str, done: int = 0):
+        self._name, self._total, self._unit = name, max(total, 1), unit
+        self._first, self._began = done, time.perf_counter()
+        self._quiet, self._terminal = jax.process_index() > 0, sys.stderr.isatty()
+        self._tenth = done * 10 // self._total
+
+    def show(self, done: int, note: str = "") -> None:
+        """`done` units are finished by now; `note` is put before the rate."""
+        tenth = done * 10 // self._total
+        if self._quiet or (not self._terminal and tenth == self._tenth):
+            return
+        self._tenth = tenth
+        seconds = max(time.perf_counter() - self._began, 1e-9)
+        rate = (done - self._first) / seconds
+        left = _clock((self._total - done) / rate) if rate else "?"
+        line = f"{self._name}: {done:,} of {self._total:,} {self._unit}, {note}{rate:,.0f} {self._unit}/s, {left} left"
+        start, end = ("\r\x1b[K", "\n" if done == self._total else "") if self._terminal else ("", "\n")
+        sys.stderr.write(f"{start}{line}{end}")
+        sys.stderr.flush()
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if minutes >= 60 else f"{minutes}:{seconds:02}"

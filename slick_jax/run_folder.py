@@ -1,0 +1,67 @@
+"""Files of a run folder: every one is written to a temporary name and renamed, so that a file that exists is whole.
+
+Paths go through etils.epath, so that a run folder may be local or on an object store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from etils import epath
+
+from slick_jax.errors import InputError
+
+
+def write_bytes(path: epath.PathLike, content: bytes) -> epath.Path:
+    """Write `content` whole or not at all, creating the folder. Raises InputError when the folder cannot be written."""
+    path = epath.Path(path)
+    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{path}: cannot be written ({reason}); free space or choose another run_dir") from error
+    return path
+
+
+def write_text(path: epath.PathLike, text: str) -> epath.Path:
+    """`write_bytes` of UTF-8 text."""
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: epath.PathLike, value: Any) -> epath.Path:
+    """`write_bytes` of indented JSON with sorted keys, so that equal values are equal files."""
+    return write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def write_parquet(path: epath.PathLike, table: pa.Table) -> epath.Path:
+    """`write_bytes` of a Parquet file; equal tables are equal files."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def read_json(path: epath.PathLike) -> Any:
+    """The JSON value of a file, or None where there is no such file. Raises InputError on a damaged one."""
+    path = epath.Path(path)
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON ({error}); remove it and run again") from error
+
+
+def read_parquet(path: epath.PathLike) -> pa.Table:
+    """A Parquet file as a table. Raises InputError on a damaged one."""
+    path = epath.Path(path)
+    try:
+        return pq.read_table(pa.BufferReader(path.read_bytes()))
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path}: not a readable Parquet file ({error}); remove it and run again") from error

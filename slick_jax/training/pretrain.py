@@ -1,0 +1,214 @@
+"""`slick pretrain`: a small fresh model reads the corpus of the built-in world once and becomes a checkpoint folder."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from clu import parameter_overview
+
+from slick_jax import run_folder
+from slick_jax.config import Config, MeshConfig
+from slick_jax.data.tokenizer import Tokenizer
+from slick_jax.data.world import World, make_world, pack, train_tokenizer
+from slick_jax.errors import InputError
+from slick_jax.mesh import make_mesh
+from slick_jax.models.spec import ModelSpec, spec_to_hf
+from slick_jax.models.transformer import Network
+from slick_jax.models.weights import save_hf
+from slick_jax.training.checkpoints import Checkpoints
+from slick_jax.training.optimizer import make_optimizer
+from slick_jax.training.progress import Progress
+from slick_jax.training.step import Rows, TrainState, abstract_state, init_state, train_step
+
+STEPS_PER_CALL = 20  # steps of one dispatch; the losses of one call are read while the next one runs
+
+
+def run(config: Config) -> Path:
+    """Pretrains the model of `config` and returns its folder, `<run_dir>/model`, in Hugging Face format.
+
+    Beside it: world/<split>.jsonl, exposures.json (tellings per fact) and checkpoints/. A finished model of the same
+    settings is reused, an unfinished run goes on from its last checkpoint and ends with the same bytes. The model is
+    small: it trains on one device, whatever the mesh.
+
+    Raises InputError when run_dir holds a run of other settings, or when the loss stops being finite.
+    """
+    run_dir = Path(config.run_dir)
+    world = make_world(config.data.world)
+    if _claim(run_dir, config, world):
+        print(f"pretrain: {run_dir / 'model'} is finished and of the same settings; using it")
+        return run_dir / "model"
+    _write_world(run_dir, world)
+    tokenizer = train_tokenizer(world, config.data.world.vocab_size)
+    rows = pack(world, tokenizer, config.data.world.row_tokens)
+    order, n_steps = _order(config, len(rows))
+
+    network = make_network(config, tokenizer.size)
+    mesh = make_mesh(MeshConfig(1, 1, 1), jax.local_devices()[:1])
+    optimizer = make_optimizer(config.pretrain, n_steps, network.decay_mask())
+    _describe(run_dir / "checkpoints", network, tokenizer)
+    with jax.set_mesh(mesh), Checkpoints(run_dir / "checkpoints") as checkpoints:
+        if checkpoints.latest is None:
+            state = init_state(network, optimizer, jax.random.key(config.pretrain.seed), mesh)
+            print(parameter_overview.get_parameter_overview(state.params, include_stats=False))
+        else:
+            print(f"pretrain: going on from step {checkpoints.latest}")
+            state = checkpoints.load(abstract_state(network, optimizer, mesh))
+        state = _train(config, network, optimizer, state, rows, order, checkpoints)
+        save_hf(run_dir / "model", network, state.params, tokenizer_folder=run_dir / "checkpoints")
+    print(f"pretrain: model in {run_dir / 'model'}")
+    return run_dir / "model"
+
+
+def make_network(config: Config, vocab_size: int) -> Network:
+    """The fresh network of `config.model.shape`; layers are unrolled, which is faster for a few of them."""
+    shape = dataclasses.asdict(config.model.shape)
+    return Network(ModelSpec(vocab_size=vocab_size, **shape), config.model.dtype, config.model.precision, False)
+
+
+def _train(
+    config: Config,
+    network: Network,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    rows: np.ndarray,
+    order: np.ndarray,
+    checkpoints: Checkpoints,
+) -> TrainState:
+    """All steps that are left: dispatch, read the losses of the call before, save where a checkpoint is due."""
+    n_steps, every = len(order), config.pretrain.checkpoint_every
+    call = functools.partial(_steps, network, optimizer)
+    data = jax.device_put((rows, order))
+    step = int(state.step)
+    progress = Progress("pretrain", n_steps, order.shape[1] * (rows.shape[1] - 1), "tokens", step)
+    pending: tuple[int, int, Any] | None = None
+    with jax.transfer_guard("disallow"):
+        while step < n_steps:
+            stop = min(step + STEPS_PER_CALL, n_steps, (step // every + 1) * every)
+            state, losses = call(state, *data, jax.device_put(np.int32(stop)))
+            if pending is not None:
+                _report(progress, config, *pending)
+            pending, step = (step, stop, losses), stop
+            if step % every == 0 or step == n_steps:
+                _report(progress, config, *pending)  # a state is saved only after its losses were looked at
+                pending = None
+                with jax.transfer_guard("allow"):
+                    checkpoints.save(state)
+    return state
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+def _steps(
+    network: Network,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    rows: jax.Array,
+    order: jax.Array,
+    stop: jax.Array,
+) -> tuple[TrainState, jax.Array]:
+    """Steps state.step .. stop-1 over rows Int[N T+1] in order Int[steps B]; their losses, Float[STEPS_PER_CALL].
+
+    The bounds are traced, so that one program serves every call and a resumed run repeats the same arithmetic.
+    """
+    start = state.step
+
+    def body(step: jax.Array, carry: tuple[TrainState, jax.Array]) -> tuple[TrainState, jax.Array]:
+        state, losses = carry
+        batch = rows[order[step]]
+        batch = Rows(batch[:, :-1], batch[:, 1:], jnp.ones(batch[:, 1:].shape, jnp.float32))
+        state, loss = train_step(network, optimizer, state, batch)
+        return state, losses.at[step - start].set(loss)
+
+    return jax.lax.fori_loop(start, stop, body, (state, jnp.zeros(STEPS_PER_CALL, jnp.float32)))
+
+
+def _report(progress: Progress, config: Config, start: int, stop: int, losses: jax.Array) -> None:
+    """Shows the mean loss of steps start .. stop-1. Raises InputError at the first loss that is not finite."""
+    values = jax.device_get(losses)[: stop - start]
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        raise InputError(
+            f"pretrain: the loss is {values[bad[0]]} at step {start + int(bad[0])}; lower "
+            f"config.pretrain.peak_lr (it is {config.pretrain.peak_lr:g}) or raise "
+            f"config.pretrain.warmup_steps (it is {config.pretrain.warmup_steps})"
+        )
+    progress.show(stop, float(values.mean()))
+
+
+def _order(config: Config, n_rows: int) -> tuple[np.ndarray, int]:
+    """(row numbers of every step, int32 [steps, rows_per_step]; steps): a seeded pass over the corpus, or several."""
+    per_step = config.pretrain.rows_per_step
+    per_pass = n_rows // per_step
+    if n_rows < per_step:
+        raise InputError(
+            f"the corpus has only {n_rows} rows; config.pretrain.rows_per_step is {per_step}: lower it, "
+            "or give the world more facts"
+        )
+    n_steps = config.pretrain.max_steps or per_pass
+    rng = np.random.Generator(np.random.PCG64(config.pretrain.seed))
+    passes = [rng.permutation(n_rows)[: per_pass * per_step] for _ in range(-(-n_steps // per_pass))]
+    return np.concatenate(passes).reshape(-1, per_step)[:n_steps].astype(np.int32), n_steps
+
+
+def _claim(run_dir: Path, config: Config, world: World) -> bool:
+    """Marks `run_dir` as a run of these settings; True when their model is there already."""
+    settings = {
+        "world": dataclasses.asdict(config.data.world),
+        "shape": dataclasses.asdict(config.model.shape),
+        "model": {"dtype": config.model.dtype, "precision": config.model.precision},
+        "pretrain": dataclasses.asdict(config.pretrain),
+        "corpus_sha256": hashlib.sha256("\0".join(world.documents).encode()).hexdigest(),
+    }
+    del settings["pretrain"]["checkpoint_every"]  # changes nothing in the result
+    path = run_dir / "pretrain.json"
+    found = run_folder.read_json(path)
+    if found is None:
+        run_folder.write_json(path, settings)
+    elif found != settings:
+        differs = _differences(found, settings)
+        raise InputError(
+            f"{path}: this run folder belongs to a pretraining with other settings ({differs}); choose "
+            "another config.run_dir, or remove the folder to start again"
+        )
+    return found is not None and (run_dir / "model" / "config.json").is_file()
+
+
+def _differences(found: dict, wanted: dict, prefix: str = "") -> str:
+    parts = []
+    for name in sorted({*found, *wanted}):
+        old, new = found.get(name), wanted.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            parts.append(_differences(old, new, f"{prefix}{name}."))
+        elif old != new:
+            parts.append(f"{prefix}{name} was {old!r}, is {new!r}")
+    return ", ".join(part for part in parts if part)
+
+
+def _write_world(run_dir: Path, world: World) -> None:
+    """world/<split>.jsonl in the format that `read_rows` reads, and exposures.json: id -> tellings in the corpus."""
+    for split, examples in world.splits.items():
+        rows = [
+            {
+                "id": example.id,
+                "relation": example.relation,
+                "subject": example.subject,
+                "question": example.question,
+                "answers": list(example.answers),
+            }
+            for example in examples
+        ]
+        run_folder.write_text(run_dir / "world" / f"{split}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    run_folder.write_json(run_dir / "world" / "exposures.json", world.exposures)
+
+
+def _describe(folder: Path, network: Network, tokenizer: Tokenizer) -> None:
+    """config.json and tokenizer files beside the checkpoints, from which the exported folder takes them."""
+    tokenizer.save(folder)
+    (eos,) = tokenizer.eos_ids
+    run_folder.write_json(folder / "config.json", spec_to_hf(network.spec, bos_token_id=eos, eos_token_id=eos))

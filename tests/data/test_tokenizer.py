@@ -1,0 +1,208 @@
+"""Tokenizer: bytes, stops and BOS against the tokenizers library itself and hand-made vocabularies."""
+
+import gzip
+import json
+import re
+
+import numpy as np
+import pytest
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+
+from slick_jax.config import WorldConfig
+from slick_jax.data.tokenizer import Tokenizer
+from slick_jax.data.world import END_OF_TEXT, UNKNOWN, make_world, train_tokenizer
+from slick_jax.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def world():
+    return make_world(WorldConfig(facts_per_relation=60, relations=4, ood_relations=1, median_exposures=4))
+
+
+@pytest.fixture(scope="module")
+def world_tokenizer(world):
+    return train_tokenizer(world, 700)
+
+
+@pytest.fixture(scope="module")
+def smollm2(real_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("smollm2")
+    packed = (real_data / "tokenizers" / "smollm2" / "tokenizer.json.gz").read_bytes()
+    (folder / "tokenizer.json").write_bytes(gzip.decompress(packed))
+    return folder
+
+
+def fallback_backend(vocab=("a", "b", "ab", "▁", "▁a", "c")):
+    """A Llama-2-like vocabulary: metaspace by normalizer, unknown characters as bytes, BOS and EOS added."""
+    tokens = ["<unk>", "<s>", "</s>", *[f"<0x{byte:02X}>" for byte in range(256)], *vocab]
+    merges = [("a", "b"), ("▁", "a")]
+    backend = tokenizers.Tokenizer(
+        models.BPE({token: i for i, token in enumerate(tokens)}, merges, unk_token="<unk>", byte_fallback=True)
+    )
+    backend.add_special_tokens(["<unk>", "<s>", "</s>"])
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    frame = [("<s>", 1), ("</s>", 2)]
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=frame)
+    return backend
+
+
+def write_folder(folder, backend, **files):
+    (folder / "tokenizer.json").write_text(backend.to_str())
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return folder
+
+
+def spelled(tokenizer, ids):
+    return b"".join(tokenizer.token_bytes[i] for i in ids)
+
+
+def squeezed(text):
+    """Blanks beside punctuation and newlines removed: the world's tokenizer does not keep those."""
+    return re.sub(r" *([^\w ]) *", r"\1", text).strip()
+
+
+def test_world_text_survives(world, world_tokenizer):
+    for document in world.documents[:300]:
+        ids = world_tokenizer.encode(document)
+        assert ids[0] == world_tokenizer.eos_ids[0] and ids.count(ids[0]) == 1
+        assert squeezed(spelled(world_tokenizer, ids).decode()) == squeezed(document)
+
+
+def test_world_words_have_the_same_tokens_everywhere(world, world_tokenizer):
+    word = world.splits["test"][0].subject
+    alone = world_tokenizer.encode(word)[1:]
+    for text in (f"who is {word}", f"x\n{word}", f"({word}"):
+        assert world_tokenizer.encode(text)[-len(alone) :] == alone
+
+
+def test_world_stops(world_tokenizer):
+    stops = {world_tokenizer.backend.id_to_token(i) for i in np.flatnonzero(world_tokenizer.is_stop)}
+    assert {END_OF_TEXT, UNKNOWN} < stops
+    assert all("\n" in token for token in stops - {END_OF_TEXT, UNKNOWN}) and len(stops) >= 3
+    assert world_tokenizer.encode("a é b").count(world_tokenizer.backend.token_to_id(UNKNOWN)) == 1
+
+
+def test_real_questions_are_spelled_exactly(real_data, smollm2):
+    tokenizer = Tokenizer.from_folder(smollm2)
+    with gzip.open(real_data / "entityquestions" / "entityquestions.test.jsonl.gz", "rt") as lines:
+        rows = [json.loads(line) for line in lines][::40][:500]
+    texts = [f"Q: {row['question']}\nA: {row['answers'][0]}\n" for row in rows]
+    assert any(not text.isascii() for text in texts) and len(texts) == 500
+    for text, ids in zip(texts, tokenizer.encode_batch(texts), strict=True):
+        assert spelled(tokenizer, ids) == text.encode()
+        assert ids == tokenizer.backend.encode(text).ids
+        answer = text.split("A:")[1][:-1].encode()
+        assert spelled(tokenizer, tokenizer.longest_match(answer)) == answer
+
+
+def test_smollm2_stops_are_newlines_and_specials(smollm2):
+    tokenizer = Tokenizer.from_folder(smollm2)
+    decoded = tokenizer.backend.decode_batch([[i] for i in range(tokenizer.size)], skip_special_tokens=True)
+    expected = np.array(["\n" in text or i < 17 for i, text in enumerate(decoded)])
+    np.testing.assert_array_equal(tokenizer.is_stop, expected)
+    assert sum(text != b"" for text in tokenizer.token_bytes) == tokenizer.size - 17
+
+
+def test_bytes_of_a_fallback_vocabulary(tmp_path):
+    tokenizer = Tokenizer.from_folder(write_folder(tmp_path, fallback_backend()))
+    ids = tokenizer.encode("ab é\n")
+    assert ids[0] == 1 and ids[-1] != 2  # BOS stays, the end-of-text that the post-processor appends does not
+    assert spelled(tokenizer, ids) == " ab é\n".encode()
+    newline = 3 + 0x0A
+    assert tokenizer.token_bytes[newline] == b"\n" and ids[-1] == newline
+    assert np.flatnonzero(tokenizer.is_stop).tolist() == [0, 1, 2, newline]
+
+
+def test_longest_match_is_greedy_with_ties_to_the_lower_id(tmp_path):
+    tokenizer = Tokenizer.from_folder(write_folder(tmp_path, fallback_backend()))
+    usable = {i: text for i, text in enumerate(tokenizer.token_bytes) if text and not tokenizer.is_stop[i]}
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        data = bytes(rng.choice(list(b"ab c\xc3\xa9"), 12).astype(np.uint8))
+        expected, rest = [], data
+        while rest:
+            best = min((i for i in usable if rest.startswith(usable[i])), key=lambda i: (-len(usable[i]), i))
+            expected.append(best)
+            rest = rest[len(usable[best]) :]
+        assert tokenizer.longest_match(data) == expected
+    # 'a' is spelled by <0x61> (lower id) and by 'a'; a newline has only stop tokens.
+    assert tokenizer.longest_match(b"ca\nb") == [3 + ord("c"), 3 + ord("a")]
+
+
+def test_rows_beyond_the_vocabulary_are_stops_without_text(tmp_path):
+    tokenizer = Tokenizer.from_folder(write_folder(tmp_path, fallback_backend()), n_vocab=300)
+    assert tokenizer.size == len(tokenizer.token_bytes) == len(tokenizer.is_stop) == 300
+    assert tokenizer.is_stop[265:].all() and set(tokenizer.token_bytes[265:]) == {b""}
+
+
+def test_end_of_text_ids_come_from_generation_config_first(tmp_path):
+    folder = write_folder(
+        tmp_path,
+        fallback_backend(),
+        tokenizer_config={"eos_token": {"content": "</s>"}},
+        config={"eos_token_id": 260},
+        generation_config={"eos_token_id": [2, 261]},
+    )
+    first = Tokenizer.from_folder(folder)
+    assert first.eos_ids == (2, 261) and first.is_stop[261] and not first.is_stop[260]
+    (folder / "generation_config.json").unlink()
+    second = Tokenizer.from_folder(folder)
+    assert second.eos_ids == (260,) and second.fingerprint() != first.fingerprint()
+    (folder / "config.json").unlink()
+    assert Tokenizer.from_folder(folder).eos_ids == (2,)
+
+
+@pytest.mark.parametrize(
+    ("settings", "bos"), [({}, []), ({"add_bos_token": True}, [1]), ({"add_bos_token": False}, [])]
+)
+def test_bos_of_tokenizer_config_where_the_post_processor_adds_none(tmp_path, settings, bos):
+    backend = fallback_backend()
+    backend.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
+    folder = write_folder(tmp_path, backend, tokenizer_config={"bos_token": "<s>", **settings})
+    tokenizer = Tokenizer.from_folder(folder)
+    assert tokenizer.encode("ab") == bos + backend.encode("ab", add_special_tokens=False).ids
+
+
+def test_saved_files_give_the_same_tokenizer(tmp_path, world_tokenizer):
+    world_tokenizer.save(tmp_path)
+    again = Tokenizer.from_folder(tmp_path)
+    assert again.fingerprint() == world_tokenizer.fingerprint()
+    assert again.eos_ids == world_tokenizer.eos_ids and again.token_bytes == world_tokenizer.token_bytes
+
+
+def test_missing_and_broken_files_are_named(tmp_path):
+    with pytest.raises(InputError, match="no tokenizer.json there"):
+        Tokenizer.from_folder(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(InputError, match="tokenizer.json: not valid JSON"):
+        Tokenizer.from_folder(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match="tokenizer.json: not a tokenizer"):
+        Tokenizer.from_folder(tmp_path)
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path):
+    with pytest.raises(InputError, match="has only 100 rows"):
+        Tokenizer.from_folder(write_folder(tmp_path, fallback_backend()), n_vocab=100)
+
+
+def test_special_tokens_may_lie_beyond_the_embedding_but_not_be_used(tmp_path):
+    backend = fallback_backend()
+    backend.add_special_tokens(["<pad>"])
+    tokenizer = Tokenizer.from_folder(write_folder(tmp_path, backend), n_vocab=265)
+    assert tokenizer.encode("ab")
+    with pytest.raises(InputError, match="'<pad>'"):
+        tokenizer.encode("ab<pad>")
+
+
+def test_a_decoder_without_known_bytes_is_refused(tmp_path):
+    backend = tokenizers.Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1, "##b": 2}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.decoder = decoders.WordPiece()
+    with pytest.raises(InputError, match="WordPiece"):
+        Tokenizer.from_folder(write_folder(tmp_path, backend))

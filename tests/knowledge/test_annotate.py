@@ -1,0 +1,188 @@
+"""`slick annotate` on a trained model: hits equal the reference, whatever the batch, the devices or the interruptions."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from slick_jax.knowledge import estimate
+from tests.knowledge import exactness
+
+INTEGERS = [
+    "id", "split", "relation", "answers", "exemplar_sets", "greedy_hits", "sampled_hits", "strict_greedy_hits",
+    "strict_sampled_hits", "p_correct_greedy", "p_correct_sampled", "category", "strict_category", "truncated",
+    "abstained_greedy", "abstained_sampled",
+]  # fmt: skip
+FLOATS = [
+    "p_correct_exact", "exact_rest", "p_unknown_given_sets", "gold_logprob", "p_highly", "p_maybe", "p_weakly",
+    "p_unknown",
+]  # fmt: skip
+
+
+def command(root, run_dir, model, *overrides):
+    settings = {"run_dir": run_dir, "model.path": model}
+    return [
+        sys.executable, "-m", "slick_jax.main", "annotate", f"--config={root / 'tests' / 'small_world.py'}",
+        *(f"--config.{name}={value}" for name, value in settings.items()), *overrides,
+    ]  # fmt: skip
+
+
+def environment(devices):
+    flags = os.environ["XLA_FLAGS"].replace("device_count=8", f"device_count={devices}")
+    return os.environ | {"XLA_FLAGS": flags}
+
+
+def annotate(root, run_dir, model, *overrides, devices=1):
+    done = subprocess.run(
+        command(root, run_dir, model, *overrides), cwd=root, env=environment(devices), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return pq.read_table(run_dir / "annotations.parquet").to_pandas(), done.stdout
+
+
+def assert_same(first, second):
+    for name in INTEGERS:
+        assert first[name].map(str).tolist() == second[name].map(str).tolist(), name
+    for name in FLOATS:
+        np.testing.assert_allclose(first[name], second[name], atol=1e-5, rtol=1e-5, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def run(root, small_model, tmp_path_factory):
+    """An undisturbed run over all rows of the small world."""
+    folder = tmp_path_factory.mktemp("annotated")
+    table, printed = annotate(root, folder, small_model)
+    return folder, table, printed
+
+
+def test_every_category_appears_and_the_tables_agree(run):
+    folder, table, printed = run
+    summary = json.loads((folder / "summary.json").read_text())
+    assert set(table["category"]) == set(estimate.CATEGORIES)
+    counts = table.groupby(["split", "category"]).size()
+    for split, shares in summary["categories"].items():
+        assert shares == {name: counts.get((split, name), 0) for name in estimate.CATEGORIES}
+    for split, relation in table.groupby(["split", "relation"]).groups:
+        assert relation in printed and sum(summary["relations"][split][relation].values()) > 0
+
+
+def test_columns_follow_from_the_stored_hits(run):
+    _, table, _ = run
+    for prefix in ("", "strict_"):
+        greedy = np.array(table[f"{prefix}greedy_hits"].tolist())
+        sampled = np.array([np.stack(row) for row in table[f"{prefix}sampled_hits"]])
+        assert greedy.shape[1:] == (10,) and sampled.shape[1:] == (10, 16)
+        np.testing.assert_allclose(table[f"{prefix}p_correct_greedy"], greedy.mean(1))
+        np.testing.assert_allclose(table[f"{prefix}p_correct_sampled"], sampled.mean((1, 2)))
+        expected = np.select(
+            [greedy.all(1), greedy.any(1), sampled.any((1, 2))], ["HighlyKnown", "MaybeKnown", "WeaklyKnown"], "Unknown"
+        )
+        assert (table[f"{prefix}category"] == expected).all()
+    certain = table[["p_highly", "p_maybe", "p_weakly", "p_unknown"]].sum(axis=1)
+    np.testing.assert_allclose(certain, 1.0)
+    exact, sampled = table["p_correct_exact"], table["p_correct_sampled"]
+    assert (exact >= 0).all() and (exact <= 1 + 1e-9).all() and (table["exact_rest"] * 10 < 1e-3 + 1e-12).all()
+    assert abs(exact.mean() - sampled.mean()) < 0.01 and np.corrcoef(exact, sampled)[0, 1] > 0.99
+
+
+def test_hits_equal_the_reference_on_60_examples_of_four_relations(run, small_model):
+    folder, table, _ = run
+    rows = table[table["split"] == "test"].groupby("relation").head(15)
+    assert rows["relation"].nunique() == 4 and len(rows) == 60
+    figures, differing = exactness.compare(folder, exactness.load_model(small_model), rows)
+    print(figures)
+    assert figures["draws"] == 60 * 170 and figures["hits"] > 1000
+    assert not differing, differing
+
+
+def test_exact_p_correct_is_the_mean_of_fresh_reference_draws(run, small_model):
+    folder, table, _ = run
+    cells = exactness.exact_cells(folder, exactness.load_model(small_model), table, n_cells=24, n_draws=300)
+    figures = exactness.check_exact(cells, 300)
+    assert figures["tested"] >= 10
+
+
+def test_eight_devices_and_another_batch_give_the_same_result(root, run, small_model, tmp_path):
+    _, table, _ = run
+    limit = table.groupby("split", sort=False).head(40)
+    changed = ("--config.data.limit=40", "--config.annotate.batch_rows=96", "--config.annotate.group_rows=4")
+    prior = ["p_highly", "p_maybe", "p_weakly", "p_unknown"]  # fitted to the run's rows, so they differ with the limit
+    eight, _ = annotate(root, tmp_path / "eight", small_model, "--config.data.limit=40", devices=8)
+    other, _ = annotate(root, tmp_path / "batch", small_model, *changed, devices=1)
+    assert_same(eight, other)
+    for name in prior:
+        limit = limit.assign(**{name: eight[name].to_numpy()})
+    assert_same(limit, eight)
+
+
+def test_killed_three_times_and_resumed_gives_the_same_bytes(root, run, small_model, tmp_path):
+    folder, _, _ = run
+    parts = len(list((folder / "annotations").glob("part-*.parquet")))
+    generator = random.Random(5)
+    for done in sorted(generator.sample(range(1, parts), 3)):
+        process = subprocess.Popen(
+            command(root, tmp_path, small_model), cwd=root, env=environment(1),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        while len(list((tmp_path / "annotations").glob("part-*.parquet"))) < done:
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(generator.random() * 0.3)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (tmp_path / "annotations.parquet").exists()
+    annotate(root, tmp_path, small_model)
+    names = ["annotations.parquet", "summary.json", "exemplars.json"]
+    names += [f"annotations/{path.name}" for path in (folder / "annotations").iterdir()]
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("mode", ["labels", "exact"])
+def test_other_modes_give_the_labels_of_full(root, run, small_model, tmp_path, mode):
+    _, table, _ = run
+    found, _ = annotate(root, tmp_path, small_model, f"--config.annotate.mode={mode}", "--config.data.splits=test")
+    table = table[table["split"] == "test"]
+    assert found["greedy_hits"].map(str).tolist() == table["greedy_hits"].map(str).tolist()
+    if mode == "labels":
+        assert found["category"].tolist() == table["category"].tolist()
+        assert found["p_correct_exact"].isna().all()
+    else:
+        expected = [
+            estimate.exact_category(np.array(hits), p)
+            for hits, p in zip(table["greedy_hits"], table["p_unknown_given_sets"], strict=True)
+        ]
+        assert found["category"].tolist() == expected
+        np.testing.assert_allclose(found["p_correct_exact"], table["p_correct_exact"], atol=2e-3)
+
+
+def test_more_exact_pairs_come_from_the_same_pass(root, run, small_model, tmp_path):
+    _, table, _ = run
+    pairs = "((0.5,40),(1.0,5),(0.25,60))"
+    found, _ = annotate(
+        root, tmp_path, small_model, f"--config.annotate.exact_pairs={pairs}", "--config.data.splits=ood_test"
+    )
+    table = table[table["split"] == "ood_test"]
+    pairs = np.array(found["exact_pairs"].tolist())
+    np.testing.assert_allclose(pairs[:, 0], found["p_correct_exact"], atol=1e-12)
+    np.testing.assert_allclose(found["p_correct_exact"], table["p_correct_exact"], atol=1e-3)
+    assert pd.Series(pairs[:, 2]).corr(found["p_correct_greedy"]) > pd.Series(pairs[:, 1]).corr(found["p_correct_greedy"])
+
+
+def test_a_folder_of_another_protocol_is_refused(root, run, small_model):
+    folder, _, _ = run
+    for change, named in (("annotate.temperature=0.7", "temperature"), ("data.limit=3", "rows")):
+        done = subprocess.run(
+            command(root, folder, small_model, f"--config.{change}"), cwd=root, env=environment(1),
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 2 and named in done.stderr and "run_dir" in done.stderr
+        assert "Traceback" not in done.stderr

@@ -1,0 +1,69 @@
+"""Exemplar sets: distinct, reproducible, never leaking the question, and clear about what is missing."""
+
+import pytest
+
+from slick_jax.data.examples import Example
+from slick_jax.errors import InputError
+from slick_jax.knowledge import exemplars
+
+
+def rows(n, relation="r", split="dev"):
+    return [
+        Example(f"{relation}.{split}.{i}", f"Who is {relation} {i}?", (f"answer {i}",), relation, f"{relation} {i}", split)
+        for i in range(n)
+    ]
+
+
+def draw(pools, **changes):
+    return exemplars.draw_sets(pools, **({"n_sets": 10, "n_reserve": 4, "size": 4, "seed": 0} | changes))
+
+
+def test_sets_are_distinct_as_sets_and_hang_on_seed_and_relation_only():
+    pool = rows(6)
+    first = draw({"r": pool})["r"]
+    assert len({frozenset(row.id for row in chosen) for chosen in first.sets[:14]}) == 14
+    again = draw({"q": rows(9, "q"), "r": pool[::-1]})["r"]
+    assert again.sets[:14] == first.sets[:14]
+    assert draw({"r": pool}, seed=1)["r"].sets[:14] != first.sets[:14]
+
+
+def test_too_few_exemplars_names_every_relation():
+    with pytest.raises(InputError, match="(?s)'few'.*5.*'none'.*0") as caught:
+        draw({"few": rows(5), "none": [], "fine": rows(6)})
+    assert "'fine'" not in str(caught.value) and "dev_path" in str(caught.value)
+
+
+@pytest.mark.parametrize("leak", ["id", "question", "subject"])
+def test_a_set_with_the_question_or_its_subject_is_replaced_by_the_first_clean_reserve(leak):
+    pool = rows(20)
+    sets = draw({"r": pool})["r"]
+    other = {"id": "x", "question": "Who?", "subject": "nobody"}
+    other[leak] = {"id": pool[3].id, "question": " who  IS r 3?", "subject": "R  3"}[leak]
+    asked = Example(other["id"], other["question"], ("a",), "r", other["subject"])
+    held = {number for number in range(14) if pool[3] in sets.get(number)}
+    assert held & set(range(10)), "the case would be empty"
+    numbers = sets.assign(asked, 10)
+    reserves = iter(number for number in range(10, 100) if pool[3] not in sets.get(number))
+    assert numbers == [next(reserves) if number in held else number for number in range(10)]
+
+
+def test_without_a_subject_field_only_the_question_counts():
+    pool = rows(20)
+    sets = draw({"r": pool})["r"]
+    asked = Example("x", "Another question about r 3?", ("a",), "r", None)
+    assert sets.assign(asked, 10) == list(range(10))
+
+
+def test_a_pool_without_enough_clean_sets_names_the_row():
+    sets = draw({"r": rows(6)})["r"]
+    with pytest.raises(InputError, match="'r.dev.0'"):
+        sets.assign(rows(6)[0], 10)
+
+
+def test_pools_come_from_dev_or_else_from_64_rows_of_the_relation():
+    train = rows(200, split="train")
+    assert exemplars.pools(train, rows(8), 0) == {"r": rows(8)}
+    drawn = exemplars.pools(train, [], 0)["r"]
+    assert len(drawn) == len(set(drawn)) == 64 and set(drawn) <= set(train)
+    assert exemplars.pools(train[::-1], [], 0)["r"] == drawn
+    assert exemplars.pools(train, [], 1)["r"] != drawn

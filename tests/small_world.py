@@ -1,0 +1,19 @@
+"""A world small enough for tests: pretrained in seconds, all four knowledge categories in it.
+
+slick pretrain --config=tests/small_world.py --config.run_dir=<folder>
+"""
+
+from slick_jax.config import defaults
+
+
+def get_config():
+    config = defaults()
+    config.data.kind = "world"
+    config.data.world.relations = 4
+    config.data.world.facts_per_relation = 120
+    config.data.world.ood_relations = 1
+    config.data.world.ood_facts_per_relation = 60
+    config.data.world.vocab_size = 1000
+    config.model.scan_layers = False
+    config.annotate.part_size = 32
+    return config

@@ -1,0 +1,87 @@
+"""Meshes that fit the devices, rules that place arrays, and their errors."""
+
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+
+from slick_jax import mesh as meshes
+from slick_jax.errors import InputError
+from slick_jax.mesh import batch_sharding, constrain, make_mesh, partition_spec, sharding_for
+
+
+def sizes(data=1, fsdp=1, tensor=1):
+    return types.SimpleNamespace(data=data, fsdp=fsdp, tensor=tensor)
+
+
+def mesh_of(**given):
+    return make_mesh(sizes(**given), jax.devices()[:8])
+
+
+@pytest.mark.parametrize(
+    "given, shape",
+    [
+        (dict(data=-1), (8, 1, 1)),
+        (dict(data=-1, fsdp=2, tensor=2), (2, 2, 2)),
+        (dict(fsdp=-1, tensor=4), (1, 2, 4)),
+        (dict(data=8), (8, 1, 1)),
+    ],
+)
+def test_shape(given, shape):
+    mesh = mesh_of(**given)
+    assert mesh.axis_names == ("data", "fsdp", "tensor") and mesh.devices.shape == shape
+    assert set(mesh.axis_types) == {AxisType.Auto}
+
+
+@pytest.mark.parametrize("given", [dict(data=3), dict(data=-1, tensor=3), dict(data=2), dict(data=16)])
+def test_sizes_that_do_not_fit_name_themselves_and_the_device_count(given):
+    with pytest.raises(InputError) as error:
+        mesh_of(**given)
+    assert "8 devices" in str(error.value)
+    assert all(f"mesh.{name}={value}" in str(error.value) for name, value in given.items())
+
+
+@pytest.mark.parametrize("given", [dict(data=0), dict(fsdp=-2), dict(data=-1, fsdp=-1)])
+def test_impossible_sizes(given):
+    with pytest.raises(InputError, match="at most one"):
+        mesh_of(**given)
+
+
+def test_rules():
+    mesh = mesh_of(data=2, fsdp=2, tensor=2)
+    assert partition_spec(mesh, ("layers", "embed", "heads"), (3, 4, 6)) == P(None, "fsdp", "tensor")
+    assert partition_spec(mesh, ("vocab", "embed"), (50, 4)) == P("tensor", "fsdp")
+    assert partition_spec(mesh, ("batch", None), (8, 5)) == P(("data", "fsdp"), None)
+    # What does not divide stays whole on every device.
+    assert partition_spec(mesh, ("embed", "kv_heads", "head_dim"), (4, 3, 8)) == P("fsdp", None, None)
+    assert partition_spec(mesh, ("batch", None), (6, 5)) == P(None, None)
+
+
+def test_colliding_and_unknown_axes_raise():
+    mesh = mesh_of(fsdp=8)
+    with pytest.raises(ValueError, match="fsdp"):
+        partition_spec(mesh, ("batch", "embed"), (8, 8))
+    with pytest.raises(KeyError):
+        partition_spec(mesh, ("nonsense",), (8,))
+
+
+def test_arrays_are_really_cut():
+    mesh = mesh_of(fsdp=4, tensor=2)
+    array = jax.device_put(np.zeros((16, 8)), sharding_for(mesh, ("vocab", "embed"), (16, 8)))
+    assert {shard.data.shape for shard in array.addressable_shards} == {(8, 2)}
+    rows = jax.device_put(np.zeros((8, 3)), batch_sharding(mesh, 2))
+    assert {shard.data.shape for shard in rows.addressable_shards} == {(2, 3)}
+    copies = jax.device_put(np.zeros((8, 3)), meshes.replicated(mesh))
+    assert {shard.data.shape for shard in copies.addressable_shards} == {(8, 3)}
+
+
+def test_constrain_follows_the_mesh_in_force():
+    array = jnp.zeros((8, 3))
+    assert constrain(array, ("batch", None)) is array
+    with jax.set_mesh(mesh_of(data=8)):
+        out = jax.jit(lambda x: constrain(x + 1, ("batch", None)))(array)
+    assert {shard.data.shape for shard in out.addressable_shards} == {(1, 3)}

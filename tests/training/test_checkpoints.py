@@ -1,0 +1,93 @@
+"""Checkpoints: the same bytes back, on any mesh, parameters alone, and nothing half-written."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from slick_jax.config import MeshConfig, PretrainConfig
+from slick_jax.errors import InputError
+from slick_jax.mesh import make_mesh
+from slick_jax.models.spec import ModelSpec
+from slick_jax.models.transformer import Network
+from slick_jax.training.checkpoints import Checkpoints, load_params
+from slick_jax.training.optimizer import make_optimizer
+from slick_jax.training.step import abstract_state, init_state
+
+NETWORK = Network(ModelSpec(vocab_size=32, d_model=8, n_layers=2, n_heads=2, n_kv_heads=2, head_dim=4, d_mlp=16))
+OPTIMIZER = make_optimizer(PretrainConfig(), 100, NETWORK.decay_mask())
+
+
+def state_of(step):
+    """A state whose moments are not all zero."""
+    state = init_state(NETWORK, OPTIMIZER, jax.random.key(step))
+    moments = jax.tree.map(lambda leaf: leaf + jnp.asarray(step, leaf.dtype), state.opt_state)
+    return state._replace(step=jnp.int32(step), opt_state=moments)
+
+
+def assert_same(left, right):
+    assert jax.tree.structure(left) == jax.tree.structure(right)
+    jax.tree.map(np.testing.assert_array_equal, left, right)
+
+
+def test_a_state_comes_back_bit_for_bit(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest is None
+        checkpoints.save(state_of(3))
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest == 3
+        assert_same(checkpoints.load(abstract_state(NETWORK, OPTIMIZER)), state_of(3))
+
+
+@pytest.mark.parametrize("sizes", [MeshConfig(8, 1, 1), MeshConfig(2, 2, 2)])
+def test_a_state_is_read_onto_another_mesh(tmp_path, sizes):
+    mesh = make_mesh(sizes)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state_of(1))
+        wanted = abstract_state(NETWORK, OPTIMIZER, mesh)
+        found = checkpoints.load(wanted)
+    assert_same(found, state_of(1))
+    jax.tree.map(lambda leaf, place: _assert_placed(leaf, place.sharding), found, wanted)
+
+
+def test_only_the_newest_is_kept(tmp_path):
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        for step in (1, 2, 3):
+            checkpoints.save(state_of(step))
+        assert checkpoints.latest == 3
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["2", "3"]
+
+
+def test_a_save_that_was_cut_off_is_not_seen(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state_of(1))
+    unfinished = tmp_path / "2.orbax-checkpoint-tmp"
+    unfinished.mkdir()
+    (unfinished / "params").write_text("half")
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest == 1
+        checkpoints.save(state_of(2))
+        assert_same(checkpoints.load(abstract_state(NETWORK, OPTIMIZER)), state_of(2))
+
+
+def test_parameters_are_read_without_the_optimizer(tmp_path):
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        checkpoints.save(state_of(1))
+        checkpoints.save(state_of(2))
+    assert_same(load_params(tmp_path, NETWORK), state_of(2).params)
+    assert_same(load_params(tmp_path, NETWORK, step=1), state_of(1).params)
+
+
+def test_missing_checkpoints_are_named(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        load_params(tmp_path / "nowhere", NETWORK)
+    with pytest.raises(InputError, match="it holds none"):
+        load_params(tmp_path, NETWORK)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state_of(4))
+    with pytest.raises(InputError, match="no checkpoint of step 9 there; there are 4"):
+        load_params(tmp_path, NETWORK, step=9)
+
+
+def _assert_placed(leaf, sharding):
+    assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
