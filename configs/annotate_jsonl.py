@@ -4,7 +4,7 @@
 
 One JSON object per line (or a Parquet file): question, answer (or a list, answers), optionally id, relation, subject.
 Every relation needs 6 rows or more for its exemplars; give a separate file of such rows as data.dev_path if you have
-one, or 64 of your rows serve as exemplars for the others. `slick validate` with the same arguments shows what would run.
+one, or 64 of your rows serve as exemplars for the others. `slick validate` with the same arguments shows the plan.
 Writes runs/annotate_jsonl/annotations.parquet, a row per question with P_Correct and its category, and summary.json.
 The cost is about that of reading every question 10 times, behind exemplars that are read once per relation.
 """

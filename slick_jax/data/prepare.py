@@ -12,9 +12,6 @@ from slick_jax import run_folder
 from slick_jax.config import Config
 from slick_jax.data.examples import SPLITS, Example, load_splits
 
-# Splits are written apart by who they belong to; the exemplar pools keep their names.
-SUMMARY = "summary.json"
-
 
 def run(config: Config) -> None:
     """Write <run_dir>/data/<split>.jsonl and summary.json, and print rows per relation and split."""
@@ -24,9 +21,11 @@ def run(config: Config) -> None:
         run_folder.write_text(folder / f"{name}.jsonl", "".join(f"{line(example)}\n" for example in examples))
     table = count_table(splits)
     counts = {name: {"rows": len(examples), "relations": table[name].to_dict()} for name, examples in splits.items()}
-    run_folder.write_json(folder / SUMMARY, {"kind": config.data.kind, "path": config.data.path, "splits": counts})
+    run_folder.write_json(
+        folder / "summary.json", {"kind": config.data.kind, "path": config.data.path, "splits": counts}
+    )
     print(table_text(splits))
-    print(f"\nwritten: {folder}/{{{','.join(splits)}}}.jsonl and {SUMMARY}")
+    print(f"\nwritten: {folder}/{{{','.join(splits)}}}.jsonl and summary.json")
 
 
 def line(example: Example) -> str:
@@ -40,12 +39,9 @@ def line(example: Example) -> str:
 def count_table(splits: dict[str, list[Example]]) -> pd.DataFrame:
     """Rows by relation (index, in the order of first appearance) and split (columns)."""
     counts = {name: Counter(example.relation for example in splits[name]) for name in SPLITS if name in splits}
-    return pd.DataFrame(
-        [[count[relation] for count in counts.values()] for relation in dict.fromkeys(r for c in counts.values() for r in c)],
-        index=pd.Index(dict.fromkeys(r for c in counts.values() for r in c), name="relation"),
-        columns=list(counts),
-        dtype=int,
-    )
+    relations = list(dict.fromkeys(relation for count in counts.values() for relation in count))
+    rows = [[count[relation] for count in counts.values()] for relation in relations]
+    return pd.DataFrame(rows, index=pd.Index(relations, name="relation"), columns=list(counts), dtype=int)
 
 
 def table_text(splits: dict[str, list[Example]]) -> str:

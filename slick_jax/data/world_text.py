@@ -24,7 +24,8 @@ POOL_SIZES = {
     "role": 24,
     "genre": 16,
 }
-_N_FIRST_NAMES, _N_LAST_NAMES, _N_STEMS = 90, 260, 600
+_N_FIRST_NAMES, _N_LAST_NAMES, _N_STEMS = 90, 260, 240
+_N_THINGS = 4000  # names per kind of subject that is no person
 
 
 def _words(text: str) -> list[str]:
@@ -44,11 +45,11 @@ _KIND_NOUNS = {
     "place": _words("County Valley Coast Plains Heights Province Marshes Hills Basin Forest Fields Isles"),
 }
 _KIND_FORMS = {
-    "work": "{noun} of {stem}",
-    "song": "{noun} {stem}",
-    "company": "{stem} {noun}",
-    "landmark": "{stem} {noun}",
-    "place": "{stem} {noun}",
+    "work": "{noun} of {name}",
+    "song": "{noun} {name}",
+    "company": "{name} {noun}",
+    "landmark": "{name} {noun}",
+    "place": "{name} {noun}",
 }
 _ROLES = _words(
     "actor architect astronomer baker biologist botanist chemist composer dancer diplomat economist engineer "
@@ -221,9 +222,14 @@ class Names:
             "genre": _GENRES,
         }
         self._subjects = {"person": people[POOL_SIZES["person"] :]}
+        things = _shuffled_pairs(rng, words["stem"], words["stem"])
         for kind, nouns in _KIND_NOUNS.items():
-            pairs = _shuffled_pairs(rng, nouns, words["stem"])
-            self._subjects[kind] = [_KIND_FORMS[kind].format(noun=noun, stem=stem) for noun, stem in pairs]
+            share, things = things[:_N_THINGS], things[_N_THINGS:]
+            chosen = rng.choice(nouns, len(share))
+            self._subjects[kind] = [
+                _KIND_FORMS[kind].format(noun=noun, name=f"{first} {second}")
+                for noun, (first, second) in zip(chosen, share, strict=True)
+            ]
 
     def subjects(self, kind: str, count: int) -> list[str]:
         """The next `count` unused subjects of a kind. Raises InputError when the kind has no more."""

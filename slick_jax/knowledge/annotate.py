@@ -56,6 +56,7 @@ def annotate(config: Config) -> tuple[pd.DataFrame, dict]:
         raise InputError("config.run_dir: not set; name the folder that the run writes to")
     settings, folder = config.annotate, epath.Path(config.run_dir)
     spec = weights.read_spec(config.model.path)
+    weights.check_tensors(config.model.path, spec)
     network = Network(spec, config.model.dtype, config.model.precision, config.model.scan_layers)
     mesh = make_mesh(config.mesh)
     tokenizer = Tokenizer.from_folder(config.model.path, spec.vocab_size)

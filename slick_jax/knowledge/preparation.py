@@ -230,4 +230,3 @@ def protocol_fields(config: Config, prepared: Prepared, model: str, tokenizer: s
         # in bfloat16 a near-tie may flip with the shape of a batch
         "batch_shape": shape if config.model.dtype == "bfloat16" else None,
     }
-

@@ -50,21 +50,29 @@ def fingerprint(folder: str | Path) -> str:
     return digest.hexdigest()
 
 
-def load_hf(folder: str | Path, network: Network, mesh: Mesh | None = None, dtype: Any = jnp.float32) -> Params:
-    """Parameters of `network` from the safetensors of `folder`, in `dtype`, sharded over `mesh` where one is given.
+def check_tensors(folder: str | Path, spec: ModelSpec) -> dict[str, Any]:
+    """The open file of every tensor of `folder`, once names and shapes are known to fit `spec`; no weights are read.
 
-    Every device gets only its own piece, cut out of the file, so the host never holds a whole model. Raises InputError
-    listing all missing, unexpected and mis-shaped tensors together, or every tensor with NaN or infinite values.
+    Raises InputError listing all missing, unexpected and mis-shaped tensors together.
     """
     where = open_tensors(folder)
     found = {
         name: (tuple(handle.get_slice(name).get_shape()), handle.get_slice(name).get_dtype())
         for name, handle in where.items()
     }
-    problems = _account(network.spec, found) or _untied(network.spec, where)
+    problems = _account(spec, found) or _untied(spec, where)
     if problems:
         raise InputError.of(problems, f"{folder}: the tensors do not fit its config.json")
+    return where
 
+
+def load_hf(folder: str | Path, network: Network, mesh: Mesh | None = None, dtype: Any = jnp.float32) -> Params:
+    """Parameters of `network` from the safetensors of `folder`, in `dtype`, sharded over `mesh` where one is given.
+
+    Every device gets only its own piece, cut out of the file, so the host never holds a whole model. Raises InputError
+    listing all missing, unexpected and mis-shaped tensors together, or every tensor with NaN or infinite values.
+    """
+    where = check_tensors(folder, network.spec)
     broken: set[str] = set()
 
     def read(name: str, index: tuple[slice, ...]) -> np.ndarray:

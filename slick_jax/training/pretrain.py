@@ -191,7 +191,7 @@ def _differences(found: dict, wanted: dict, prefix: str = "") -> str:
 
 
 def _write_world(run_dir: Path, world: World) -> None:
-    """world/<split>.jsonl in the format that `read_rows` reads, and exposures.json: id -> tellings in the corpus."""
+    """world/<split>.jsonl, as `read_rows` reads it, and exposures.json: id -> tellings in the corpus."""
     for split, examples in world.splits.items():
         rows = [
             {
@@ -204,7 +204,7 @@ def _write_world(run_dir: Path, world: World) -> None:
             for example in examples
         ]
         run_folder.write_text(run_dir / "world" / f"{split}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    run_folder.write_json(run_dir / "world" / "exposures.json", world.exposures)
+    run_folder.write_json(run_dir / "exposures.json", world.exposures)
 
 
 def _describe(folder: Path, network: Network, tokenizer: Tokenizer) -> None:

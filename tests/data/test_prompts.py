@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from slick_jax.config import WorldConfig
 from slick_jax.data.examples import Example
 from slick_jax.data.prompts import PrefixTable, draft_answers, few_shot_prompt, tokenise_prompts
 from slick_jax.data.world import make_world, train_tokenizer
-from slick_jax.config import WorldConfig
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Annotations of a run compared with the reference process, draw by draw; used small in `make test`, whole in `make verify`."""
+"""Annotations of a run compared with the reference process, draw by draw: some in `make test`, all in `make verify`."""
 
 import json
 from dataclasses import dataclass
@@ -40,9 +40,8 @@ def reference_draws(model, prompts, identifier, n_samples=16, seed=0):
     """`decode_draws` with the paper's decoding."""
     tokenizer = model.tokenizer
     tokens = [tokenizer.encode(text) for text in prompts]
-    return decode_draws(
-        model.network, model.params, tokens, identifier, seed, n_samples, 0.5, 40, 32, tokenizer.is_stop, tokenizer.n_ids
-    )  # fmt: skip
+    stops, n_ids = tokenizer.is_stop, tokenizer.n_ids
+    return decode_draws(model.network, model.params, tokens, identifier, seed, n_samples, 0.5, 40, 32, stops, n_ids)
 
 
 def compare(run_dir, model, table, abstentions=("I don't know",)):
@@ -78,7 +77,7 @@ def compare(run_dir, model, table, abstentions=("I don't know",)):
 
 
 def exact_cells(run_dir, model, table, n_cells, n_draws):
-    """(expected probability, unresolved rest, hits of n_draws fresh reference samples) of some (row, exemplar set) cells.
+    """p (exact P_Correct), unresolved rest and hits of n_draws fresh reference samples, for some (row, exemplar set).
 
     Half of the cells are taken where the exact P_Correct is neither near 0 nor near 1, so that most can be tested by z.
     """

@@ -41,12 +41,24 @@ class Judgement:
 
 
 def decode_draws(
-    network, params, prompts, identifier, seed, n_samples, temperature, top_k, max_answer_tokens, stops, n_tokens, pad_to=64
-):  # fmt: skip
+    network,
+    params,
+    prompts,
+    identifier,
+    seed,
+    n_samples,
+    temperature,
+    top_k,
+    max_answer_tokens,
+    stops,
+    n_tokens,
+    pad_to=64,
+    compiled=True,
+):
     """Decode the greedy draw (0) and `n_samples` samples behind every prompt (token ids, one per exemplar slot).
 
-    stops: bool per token id; n_tokens: ids that exist; pad_to: contexts are padded to a multiple of it.
-    Returns `Draw`s, [slot][draw]. A margin is how far the decision was from another token, in logits or scores.
+    stops: bool per token id; n_tokens: ids that exist; pad_to: contexts are padded to a multiple of it; compiled: whether
+    the forward pass runs under jit. Returns `Draw`s, [slot][draw]. A margin is how far the decision was from another token, in logits or scores.
     """
     draws = [[Draw() for _ in range(1 + n_samples)] for _ in prompts]
     open_draws = [(slot, number) for slot in range(len(prompts)) for number in range(1 + n_samples)]
@@ -54,7 +66,8 @@ def decode_draws(
     for step in range(max_answer_tokens):
         contexts = dict.fromkeys((slot, tuple(draws[slot][number].path)) for slot, number in open_draws)
         rows = [[*prompts[slot], *path] for slot, path in contexts]
-        ranked = dict(zip(contexts, map(_rank, _logits(network, params, rows, n_tokens, pad_to)), strict=True))
+        logits = _logits(_forward(network, compiled), params, rows, n_tokens, pad_to)
+        ranked = dict(zip(contexts, map(_rank, logits), strict=True))
         chosen = [ranked[slot, tuple(draws[slot][number].path)] for slot, number in open_draws]
         width = min(top_k + NEAR, n_tokens)
         noise = _noise(keys, open_draws, step, [ids[:width] for ids, _ in chosen])
@@ -80,9 +93,9 @@ def judge_text(path, token_bytes, stops, golds, max_answer_tokens, abstentions=(
     text = b"".join(token_bytes[token] for token in path).split(b"\n")[0].decode("utf-8", "replace")
     return Judgement(
         strict=any(text.strip() == gold.strip() for gold in golds),
-        squad=any(_official_match(text, gold) for gold in golds),
+        squad=any(official_match(text, gold) for gold in golds),
         truncated=False,
-        abstained=any(_official_match(text, phrase) for phrase in abstentions),
+        abstained=any(official_match(text, phrase) for phrase in abstentions),
     )
 
 
@@ -92,7 +105,7 @@ def normalize_answer(text):
     return " ".join(ARTICLES.sub(" ", text).split())
 
 
-def _official_match(text, gold):
+def official_match(text, gold):
     """A gold that normalises to nothing is asked for as it stands."""
     if normalize_answer(gold) == "":
         return text.strip() == gold.strip()
@@ -100,18 +113,17 @@ def _official_match(text, gold):
 
 
 @functools.cache
-def _program(network):
+def _forward(network, compiled):
     """The plain forward pass: logits behind the last token of every row of [N T]."""
 
-    @jax.jit
     def forward(params, tokens, last):
         states = network.hidden(params, tokens[None]).states[0]
         return network.logits(params, states[jnp.arange(len(last)), last])
 
-    return forward
+    return jax.jit(forward) if compiled else forward
 
 
-def _logits(network, params, rows, n_tokens, pad_to):
+def _logits(forward, params, rows, n_tokens, pad_to):
     """Float32 logits [N, n_tokens] behind each of N token rows."""
     found = []
     length = -(-max(map(len, rows)) // pad_to) * pad_to
@@ -120,7 +132,7 @@ def _logits(network, params, rows, n_tokens, pad_to):
         tokens, last = np.zeros((BATCH_ROWS, length), np.int32), np.zeros(BATCH_ROWS, np.int32)
         for index, row in enumerate(batch):
             tokens[index, : len(row)], last[index] = row, len(row) - 1
-        found.append(np.asarray(_program(network)(params, tokens, last), np.float32)[: len(batch), :n_tokens])
+        found.append(np.asarray(forward(params, tokens, last), np.float32)[: len(batch), :n_tokens])
     logits = np.concatenate(found) + np.float32(0.0)  # -0.0 + 0.0 is 0.0
     if np.isnan(logits).any():
         raise ValueError("a logit is NaN")

@@ -1,22 +1,22 @@
 """A scripted model and vocabulary for exactness tests: every context has logits of its own, drawn by a seed.
 
 `ScriptedNetwork` stands in for `Network` inside the engine's programs. Its keys are the prefix's token ids and its
-states the whole context, so that what the engine forwards, masks and gathers is seen by the script as it is.
+states the whole context, so that the script sees what the engine forwards, masks and gathers. It runs outside of jit.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from slick_jax.knowledge.match import Golds, matcher
-from slick_jax.knowledge.walk import open_text
 from slick_jax.models.transformer import KV, Hidden
+from tests.knowledge.reference import official_match
 
-VIABLE, OPEN_TEXT = Golds.viable, open_text  # as imported, whatever a test puts in their place later
+ARTICLE = re.compile(r"\b(a |an |the )", re.IGNORECASE)
+LONG = 25  # bytes; a text this long is spelled by its longest tokens only
 PADDED_ROWS = 3  # of the vocabulary: ids that no tokenizer has, with the largest logits of all
 QUANTUM = 0.25  # logits are multiples of it, so that ties are common
 
@@ -29,7 +29,7 @@ WORDS = (
     *("Ann", " Ann", "ann", " Th", " Thé", "Thé", " zmir", "zmir", "mir", " İz", "izmir", " iz"),
     *("New", " New", "new", "ton", "TON", " Newton", "other", " Another", "Hague", " Hague", "Hag", "ue", "ta", "ory"),
     *("Cat", " Cat", "cat", " ca", "Νο", " Νος", "ΝΟΣ", " ΝΟ", "νος", "Σα", "σα", "ΣΑ"),
-    *(" I", " don", " don't", "'t", " know", "kno", " Aa", " Bb", "bB", " Cc", " Dd", " Ee", " Ff", " Gg", " Hh"),
+    *(" I", " don", " don't", "'t", " know", "kno", " Aa", " Bb", "bB", " Cc", " Dd", " Ee", " Ff", " Gg", " Hh", " Ii", " Oo"),
 )
 ARTICLES = (" t", "he", " th", " the", " The", " THE", "the", "The", "th", "Th", " T", " a", " A", " an", " An", "an")
 LETTERS = "abcdefghilmnorstuwyzABCDEFGHLNRSTUOİéςσΣνΝοΟΑα"
@@ -60,7 +60,7 @@ GOLDS = (
     ("Theory", "A Theta"),
     ("Another Ann",),
     ("The Hague", "Hague, the"),
-    ("Aa Bb Cc Dd Ee Ff Gg Hh",),
+    ("Aa Bb Cc Dd Ee Ff Gg Hh Ii Oo",),
 )
 PHRASES = ("I don't know",)
 
@@ -75,6 +75,12 @@ def longest_match(data):
         ids.append(max(fitting, key=lambda i: (len(TOKEN_BYTES[i]), -i)))
         data = data[len(TOKEN_BYTES[ids[-1]]) :]
     return ids
+
+
+BY_BYTES = {}
+for _token, _piece in enumerate(TOKEN_BYTES):
+    if not STOPS[_token]:
+        BY_BYTES.setdefault(_piece, []).append(_token)
 
 
 @dataclass(frozen=True)
@@ -96,63 +102,74 @@ def make_questions(n_questions, n_slots, prefixes):
     return asked
 
 
-class Script:
-    """Logits of every context by a seed. At nodes that may still match, a few viable tokens stand out.
+def spellings(golds, rng, number=40):
+    """Texts (bytes) that match a gold: changed case, added or dropped articles, punctuation, white space, phrases."""
+    found = [f" {text}" for text in (*golds, *PHRASES)]
+    while len(found) < number:
+        gold = golds[rng.integers(len(golds))]
+        gold = (gold, gold, gold.lower(), gold.upper(), ARTICLE.sub("", gold))[rng.integers(5)]
+        first = ("", " ", " ", " the ", " The ", " a ", "An ", ". ", " The\u00a0")[rng.integers(9)]
+        middle = (" ", " ", "  ", " the ", ". ", " 'a' ")[rng.integers(6)]
+        last = ("", "", ".", "!", " ", " the", ",")[rng.integers(7)]
+        text = first + gold.replace(" ", middle, 1) + last
+        if any(official_match(text, each) for each in golds):
+            found.append(text)
+    return [text.encode() for text in found]
 
-    Remembered by context: `calls` in any order and any batch give the same logits.
+
+class Script:
+    """Logits of every context by a seed, whatever the order and the batch it is asked in.
+
+    On the way to a text that matches, a few of the tokens that lead there stand out: by far, level with others, or as
+    zeros of both signs. Behind such a text stops stand out, and where nothing leads anywhere any stop does.
     """
 
     def __init__(self, asked, seed=0):
-        self.seed, self._known, self._nodes = seed, {}, {}
-        self._golds = {question.slots[0][1]: Golds(question.golds, matcher("squad")) for question in asked}
-        self._phrases = Golds(PHRASES, matcher("squad"))
-        self.poisoned = None  # context tokens whose logits are NaN
+        self.seed, self._known = seed, {}
+        rng = np.random.default_rng(seed)
+        self._texts = {
+            question.slots[0][1]: spellings(question.golds, rng, 4 if len(question.golds[0]) > LONG else 40)
+            for question in asked
+        }
+        self.poisoned = None  # context whose logits are NaN
 
     def logits(self, context):
         """Float32 [N_TOKENS + PADDED_ROWS] for a tuple of token ids, prompt included."""
         found = self._known.get(context)
         if found is None:
-            found = self._known[context] = self._draw(context)
+            found = self._known[context] = self._make(context)
         return np.full_like(found, np.nan) if context == self.poisoned else found
 
-    def _draw(self, context):
+    def _make(self, context):
         digest = hashlib.blake2b(repr((self.seed, context)).encode(), digest_size=8).digest()
         rng = np.random.default_rng(int.from_bytes(digest))
-        logits = rng.normal(-0.7, 1.0, N_TOKENS)
-        end = len(context) - context[::-1].index(MARK) if MARK in context else 0
-        start = end - 1 - context[:end][::-1].index(BOS) if end else 0
-        golds = self._golds.get(context[start:end])
-        if golds is not None:
-            answer = b"".join(TOKEN_BYTES[token] for token in context[end:])
-            useful, open_, stops = self._options(golds, answer)
-            pushed = [*self._some(rng, useful, 3), *self._some(rng, open_, 2), *self._some(rng, stops, 2)]
-            if not pushed:  # nothing can match any more: end soon
-                pushed = rng.choice(np.flatnonzero(STOPS), 3)
-            logits[pushed] = rng.choice([3.5, 4.0, 4.5], len(pushed))
-        logits = np.round(logits / QUANTUM) * QUANTUM  # leaves zeros of both signs
+        logits = rng.normal(-1.0, 1.0, N_TOKENS)
+        kind = rng.integers(6)
+        chosen = self._leading(context, rng, many=kind == 0)
+        if kind == 0:  # more of the same value than are kept
+            logits[chosen] = 4.0
+            logits[rng.choice(N_TOKENS, 6)] = 4.0
+        elif kind == 1:
+            logits -= 3.0
+            logits[chosen] = rng.choice([0.0, -0.0], len(chosen))
+        else:
+            logits[chosen] = rng.choice([3.0, 3.5, 4.0], len(chosen))
+        logits = np.round(logits / QUANTUM) * QUANTUM
         return np.concatenate([logits, np.full(PADDED_ROWS, 9.0)]).astype(np.float32)
 
-    @staticmethod
-    def _some(rng, tokens, most):
-        return rng.choice(tokens, min(len(tokens), rng.integers(0, most + 1)), replace=False) if len(tokens) else []
-
-    def _options(self, golds, answer):
-        """Token ids after `answer`: that bring it closer to a gold, that keep it viable, that end it as a match."""
-        key = (golds, answer)
-        if key not in self._nodes:
-            useful, open_, stops = [], [], []
-            for token, piece in enumerate(TOKEN_BYTES):
-                if STOPS[token]:
-                    text = (answer + piece).split(b"\n")[0].decode("utf-8", "replace")
-                    if any(golds.match(text)) or any(self._phrases.match(text)):
-                        stops.append(token)
-                    continue
-                text, pending = OPEN_TEXT(answer + piece)
-                if VIABLE(golds, text) or VIABLE(self._phrases, text):
-                    grows = pending or any(char.isalnum() for char in piece.decode("utf-8", "replace"))
-                    (useful if grows else open_).append(token)
-            self._nodes[key] = useful, open_, stops
-        return self._nodes[key]
+    def _leading(self, context, rng, many):
+        """Ids of a few tokens (or many) that lead to a match from here."""
+        end = len(context) - context[::-1].index(MARK) if MARK in context else 0
+        start = end - 1 - context[:end][::-1].index(BOS) if end else 0
+        answer = b"".join(TOKEN_BYTES[token] for token in context[end:])
+        rests = {text[len(answer) :] for text in self._texts.get(context[start:end], ()) if text.startswith(answer)}
+        tokens = {i for rest in rests for n in range(1, len(rest) + 1) for i in BY_BYTES.get(rest[:n], ())}
+        if any(len(answer) + len(rest) > LONG for rest in rests):  # or it would never be spelled to its end
+            tokens = {token for rest in rests for token in longest_match(rest)[:1]}
+        tokens = sorted(tokens)
+        if b"" in rests or not tokens:
+            tokens += rng.choice(np.flatnonzero(STOPS), 4).tolist()
+        return rng.choice(tokens, min(len(tokens), 8 if many else int(rng.integers(1, 4))), replace=False)
 
 
 class ScriptedNetwork:
@@ -175,12 +192,13 @@ class ScriptedNetwork:
         kv = KV(tokens[None, ..., None, None], tokens[None, ..., None, None], None) if keep_kv else None
         return Hidden(states, kv, None)
 
-    def logits(self, params, states):
-        """Float32 [*lead V] by calling back into the script."""
-        shape = jax.ShapeDtypeStruct((*states.shape[:-1], self.spec.vocab_size), jnp.float32)
-        return jax.pure_callback(self._answer, shape, states)
+    def prefix(self, params, tokens, lengths):
+        """Prefixes int32[G P] as keys and values."""
+        kv = self.hidden(params, tokens[:, None], keep_kv=True).keys_values
+        return KV(kv.k[:, :, 0], kv.v[:, :, 0], lengths)
 
-    def _answer(self, states):
+    def logits(self, params, states):
+        """Float32 [*lead V], asked from the script: outside of jit (a callback in it can wait for itself for ever)."""
         states = np.asarray(states)
         rows = states.reshape(-1, states.shape[-1])
         found = [self.script.logits(tuple(row[row >= 0].tolist())) for row in rows]

@@ -1,4 +1,4 @@
-"""`slick annotate` on a trained model: hits equal the reference, whatever the batch, the devices or the interruptions."""
+"""`slick annotate` on a trained model: hits equal the reference, whatever the batch, devices or interruptions."""
 
 import json
 import os
@@ -174,7 +174,9 @@ def test_more_exact_pairs_come_from_the_same_pass(root, run, small_model, tmp_pa
     pairs = np.array(found["exact_pairs"].tolist())
     np.testing.assert_allclose(pairs[:, 0], found["p_correct_exact"], atol=1e-12)
     np.testing.assert_allclose(found["p_correct_exact"], table["p_correct_exact"], atol=1e-3)
-    assert pd.Series(pairs[:, 2]).corr(found["p_correct_greedy"]) > pd.Series(pairs[:, 1]).corr(found["p_correct_greedy"])
+    assert pd.Series(pairs[:, 2]).corr(found["p_correct_greedy"]) > pd.Series(pairs[:, 1]).corr(
+        found["p_correct_greedy"]
+    )
 
 
 def test_a_folder_of_another_protocol_is_refused(root, run, small_model):

@@ -9,7 +9,9 @@ from slick_jax.knowledge import exemplars
 
 def rows(n, relation="r", split="dev"):
     return [
-        Example(f"{relation}.{split}.{i}", f"Who is {relation} {i}?", (f"answer {i}",), relation, f"{relation} {i}", split)
+        Example(
+            f"{relation}.{split}.{i}", f"Who is {relation} {i}?", (f"answer {i}",), relation, f"{relation} {i}", split
+        )
         for i in range(n)
     ]
 

@@ -55,7 +55,7 @@ def test_the_world_is_written_as_rows(finished):
     world = make_world(WORLD)
     for split, examples in world.splits.items():
         assert read_rows(str(finished / "world" / f"{split}.jsonl"), split) == examples
-    assert json.loads((finished / "world" / "exposures.json").read_text()) == world.exposures
+    assert json.loads((finished / "exposures.json").read_text()) == world.exposures
 
 
 @pytest.mark.parametrize("killed_at", [7, 20, 45])

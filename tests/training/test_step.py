@@ -44,7 +44,7 @@ def test_loss_is_the_weighted_mean_of_minus_log_probabilities(state, rows):
 def test_targets_of_weight_zero_do_not_matter(state, rows):
     other = rows._replace(targets=jnp.where(rows.weights == 0, 0, rows.targets))
     one, _ = STEP(NETWORK, OPTIMIZER, state, rows)
-    two, _ = train_step(NETWORK, OPTIMIZER, state, other)
+    two, _ = STEP(NETWORK, OPTIMIZER, state, other)
     jax.tree.map(np.testing.assert_array_equal, one.params, two.params)
 
 

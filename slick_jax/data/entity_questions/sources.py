@@ -24,8 +24,8 @@ def read_source(path: str) -> Source:
     """All rows of all 24 relations, each with its subject, ids `<relation>.<split>.<index>`.
 
     `path` is dataset.zip (read without unpacking), a folder of `P*.<split>.json` files (flat, in train/ dev/ test/, or
-    below dataset/), or a folder with one `*<split>.jsonl` or `.jsonl.gz` per split. Subjects that a source does not give are
-    read off the question. Raises InputError for anything else, and for a relation that is missing.
+    below dataset/), or a folder with one `*<split>.jsonl` or `.jsonl.gz` per split. Subjects that a source does not
+    give are read off the question. Raises InputError for anything else, and for a relation that is missing.
     """
     place = Path(path)
     if place.is_dir():
@@ -35,7 +35,7 @@ def read_source(path: str) -> Source:
         source = _read_official(path, _zip_texts(place))
     else:
         raise InputError(f"{path}: neither a zip file nor a folder; get dataset.zip from {URL}")
-    missing = [f"{relation} in {split}" for split, found in source.items() for relation in RELATIONS if not found[relation]]
+    missing = [f"{relation} in {split}" for split in source for relation, rows in source[split].items() if not rows]
     if missing:
         raise InputError(f"{path}: no rows of relation {', '.join(missing)}; use the whole data set, from {URL}")
     return source
@@ -64,7 +64,7 @@ def _zip_texts(file: Path) -> Iterator[tuple[str, bytes]]:
             for member in archive.infolist():
                 if _MEMBER.fullmatch(member.filename):
                     if member.file_size > MAX_FILE_BYTES:
-                        raise InputError(f"{file}:{member.filename}: {member.file_size} bytes is too much for this data")
+                        raise InputError(f"{file}:{member.filename}: {member.file_size} bytes, too much for this data")
                     yield member.filename, archive.read(member)
     except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
         raise InputError(f"{file}: cannot be read as zip ({error}); download it again from {URL}") from error
@@ -105,7 +105,7 @@ def _file_row(made: Example | str, relation: str, where: str, rows: list[Example
         return
     subject = made.subject or subject_of(relation, made.question)
     if subject is None:
-        problems.append(f"{where}: {made.question!r} does not fit the template of {relation}, so its subject is unknown")
+        problems.append(f"{where}: {made.question!r} does not fit the template of {relation}, so it has no subject")
         return
     if (made.subject, made.relation) != (subject, relation):
         made = dataclasses.replace(made, subject=subject, relation=relation)

@@ -1,0 +1,46 @@
+# Every target makes .venv and installs what it needs; nothing but Python 3.11 or later has to be there.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test parity verify bench lint clean
+
+demo: .venv/.installed
+	$(BIN)/slick demo --config=configs/demo.py
+
+test: lint
+	$(BIN)/python -m pytest -q -m "not parity and not verify"
+
+# The same model code against transformers.
+parity: .venv/.parity
+	$(BIN)/python -m pytest -q -m parity
+
+# The long exactness checks that docs/exactness.md reports.
+verify: .venv/.tested
+	$(BIN)/python -m pytest -q -m verify -s
+
+bench: .venv/.tested
+	$(BIN)/python benchmarks/annotate_vs_plain.py
+
+lint: .venv/.tested
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf .venv
+
+.venv/.made:
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/.installed: .venv/.made setup.py constraints.txt
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	touch $@
+
+.venv/.tested: .venv/.installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[test]'
+	touch $@
+
+# torch is installed first and by itself, at the exact version that the parity tests pin.
+.venv/.parity: .venv/.tested
+	$(BIN)/python -m pip install -q -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[test,parity]'
+	touch $@

@@ -1,0 +1,406 @@
+"""Verification of a scripted model against the reference process, draw by draw, and wrong versions that must differ."""
+
+import dataclasses
+import re
+import string
+from collections import Counter
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from slick_jax.errors import InputError
+from slick_jax.knowledge import walk
+from slick_jax.knowledge.batches import Shapes
+from slick_jax.knowledge.estimate import category
+from slick_jax.knowledge.forward import Device, Program
+from slick_jax.knowledge.match import Golds, matcher, normalise
+from slick_jax.knowledge.verify import Protocol, Question, verify
+from slick_jax.knowledge.walk import Row, Vocabulary, Walk, open_text
+from slick_jax.mesh import make_mesh
+from slick_jax.sampling import logits as select
+from tests.knowledge import scripted
+from tests.knowledge.reference import ARTICLES, decode_draws, judge_text, normalize_answer, official_match
+from tests.knowledge.scripted import GOLDS, N_TOKENS, NEWLINE, PHRASES, STOPS, TOKEN_BYTES, longest_match
+
+SEED, N_SAMPLES, TEMPERATURE, TOP_K, LIMIT, N_SLOTS = 3, 16, 0.5, 8, 11, 3
+PREFIXES = [(), (0, 5, 9), (0, 7, 7, 20, 21, 22), (0, 33, 12, 40, 41)]
+ROUTINE = Shapes(lengths=(12, 20), groups=8, group_rows=4, positions=256, most_judged=LIMIT)
+VOCABULARY = Vocabulary(TOKEN_BYTES, STOPS)
+VIABLE = Golds.viable  # as imported, whatever a test puts in its place
+
+
+def questions_of(asked):
+    """Scripted questions as the engine takes them, drafts included."""
+    abstentions = Golds(PHRASES, matcher("squad"))
+    return [
+        Question(
+            words=select.id_words(each.identifier),
+            slots=each.slots,
+            golds=Golds(each.golds, matcher("squad")),
+            abstentions=abstentions,
+            drafts=[(tuple(longest_match(f" {gold}".encode())), NEWLINE) for gold in each.golds],
+        )
+        for each in asked
+    ]
+
+
+def make_device(script, shards=1):
+    """The engine's device; its scores are computed outside of jit, where the script can answer."""
+    mesh = make_mesh(SimpleNamespace(data=shards, fsdp=1, tensor=1), jax.devices()[:shards])
+    program = Program(scripted.ScriptedNetwork(script), N_SAMPLES, TOP_K, TOP_K, N_TOKENS)
+    device = Device(program, {}, mesh, seed=SEED, temperature=TEMPERATURE, prefix_length=8)
+    device._scores = program.scores
+    device.load_prefixes([np.array(prefix, np.int32) for prefix in PREFIXES], len(PREFIXES))
+    return device
+
+
+def prompt(slot):
+    number, rest = slot
+    return [*PREFIXES[number], *rest]
+
+
+@dataclasses.dataclass
+class Bench:
+    """Questions, script and device, and what the reference process says: `draws` and `judgements` [question][slot][draw]."""
+
+    asked: list
+    script: scripted.Script
+    device: Device
+    draws: list
+    judgements: list
+
+    def first(self, number):
+        """The bench with its first questions only."""
+        return Bench(self.asked[:number], self.script, self.device, self.draws[:number], self.judgements[:number])
+
+    def verify(self, protocol=None, device=None, questions=None, shapes=ROUTINE, match=longest_match):
+        protocol = protocol or Protocol(N_SAMPLES, LIMIT, ())
+        questions = questions or questions_of(self.asked)
+        return verify(questions, protocol, device or self.device, VOCABULARY, match, shapes)
+
+    def differences(self, verified):
+        """Number of wrong entries per field; truncations count on viable paths only."""
+        found = Counter(strict=0, squad=0, abstained=0, truncated=0)
+        for each, result, draws, judged in zip(self.asked, verified, self.draws, self.judgements, strict=True):
+            for place in np.ndindex(N_SLOTS, 1 + N_SAMPLES):
+                draw, wanted = draws[place[0]][place[1]], judged[place[0]][place[1]]
+                truncated = wanted.truncated and all_viable(draw.path, each.golds)
+                found["strict"] += wanted.strict != result.hits[place][0]
+                found["squad"] += wanted.squad != result.hits[place][1]
+                found["abstained"] += wanted.abstained != result.abstained[place]
+                found["truncated"] += truncated != result.truncated[place]
+        return found
+
+
+def all_viable(path, golds):
+    """Whether every beginning of the path could still have become a match or an abstention."""
+    rules = [Golds(texts, matcher("squad")) for texts in (golds, PHRASES)]
+    texts = [open_text(b"".join(TOKEN_BYTES[token] for token in path[:end]))[0] for end in range(1, len(path) + 1)]
+    return all(any(VIABLE(rule, text) for rule in rules) for text in texts)
+
+
+@pytest.fixture(scope="module")
+def bench():
+    asked = scripted.make_questions(3 * len(GOLDS), N_SLOTS, PREFIXES)
+    script = scripted.Script(asked)
+    draws = [
+        decode_draws(
+            scripted.ScriptedNetwork(script), {}, [prompt(slot) for slot in each.slots], each.identifier, SEED, N_SAMPLES,
+            TEMPERATURE, TOP_K, LIMIT, STOPS, N_TOKENS, pad_to=32, compiled=False,
+        )
+        for each in asked
+    ]  # fmt: skip
+    judgements = [
+        [[judge_text(d.path, TOKEN_BYTES, STOPS, each.golds, LIMIT, PHRASES) for d in slot] for slot in slots]
+        for each, slots in zip(asked, draws, strict=True)
+    ]
+    return Bench(asked, script, make_device(script), draws, judgements)
+
+
+@pytest.fixture(scope="module")
+def pooled(bench):
+    return bench.verify()[0]
+
+
+def test_every_draw_equals_the_reference(bench, pooled):
+    assert sum(len(slot) for slots in bench.draws for slot in slots) == 2142
+    assert sum(bench.differences(pooled).values()) == 0
+
+
+def forms(path, golds):
+    """What is special about a path that matches."""
+    stop, data = path[-1], b"".join(TOKEN_BYTES[token] for token in path)
+    text = data.split(b"\n")[0].decode("utf-8", "replace")
+    gold = next(gold for gold in golds if official_match(text, gold))
+    before, newline, after = TOKEN_BYTES[stop].partition(b"\n")
+    if not newline:
+        yield "stop: eos" if stop == scripted.EOS else "stop: special"
+    else:
+        yield "stop: text before newline" if before else "stop: text behind newline" if after else "stop: newline"
+    drafts = [longest_match(f" {each}".encode()) for each in golds]
+    if path[:-1] in drafts:
+        yield "a draft"
+    elif text in {f" {each}" for each in golds}:
+        yield "other tokenisation"
+    elif text.strip() != gold and text.strip().lower() == gold.lower():
+        yield "case"
+    if len(ARTICLES.findall(text.lower())) != len(ARTICLES.findall(gold.lower())):
+        yield "articles"
+    if sum(text.count(mark) for mark in string.punctuation) != sum(gold.count(mark) for mark in string.punctuation):
+        yield "punctuation"
+    if gold != golds[0]:
+        yield "alias"
+    if normalize_answer(gold) == "":
+        yield "gold that normalises to nothing"
+    if set(text) & set("ςΣ"):
+        yield "sigma"
+    if len(path) == LIMIT:
+        yield "at the token limit"
+    cuts = [b"".join(TOKEN_BYTES[token] for token in path[:end]) for end in range(1, len(path))]
+    if any(open_text(cut)[1] for cut in cuts):
+        yield "split character"
+    begun = [cut for cut in (open_text(cut)[0] for cut in cuts) if re.search(r"\bth?\Z", cut, re.IGNORECASE)]
+    if any(re.match(r"\bth?e?\b", text[cut.lower().rindex("t") :], re.IGNORECASE) for cut in begun):
+        yield "half article"
+
+
+LEAST = {
+    "stop: newline": 1,
+}
+
+
+def test_every_gold_form_and_stop_is_reached(bench):
+    found = Counter()
+    for each, slots, judged in zip(bench.asked, bench.draws, bench.judgements, strict=True):
+        for draw, judgement in zip(sum(slots, []), sum(judged, []), strict=True):
+            found["abstained"] += judgement.abstained
+            found["truncated"] += judgement.truncated and all_viable(draw.path, each.golds)
+            found["strict"] += judgement.strict
+            if judgement.squad:
+                found.update([each.golds, *forms(draw.path, each.golds)])
+    print(found)
+    assert {form: found[form] for form in LEAST if found[form] < LEAST[form]} == {}
+    assert all(found[golds] >= 15 for golds in GOLDS)
+
+
+def test_a_question_alone_gives_what_it_gives_among_others(bench, pooled):
+    rounds = []
+    for question, wanted in zip(questions_of(bench.asked[:24]), pooled, strict=False):
+        (alone,), counts = bench.verify(questions=[question], shapes=dataclasses.replace(ROUTINE, groups=4, positions=64))
+        rounds.append(counts["rounds"])
+        assert np.array_equal(alone.hits, wanted.hits)
+    assert sum(number >= 3 for number in rounds) >= 15
+    assert max(rounds) >= 6
+
+
+def restart(patch):
+    original = Walk.row
+
+    def row(self, path, continuation, targets=(), owned=0):
+        made = original(self, path, continuation, targets, owned)
+        made.__class__ = type("Restarted", (Row,), {"depth": property(lambda row: owned)})
+        return made
+
+    patch.setattr(Walk, "row", row)
+
+
+def ties_to_the_higher_id(patch):
+    def top_k(logits, k):
+        values, ids = jax.lax.top_k(logits[:, ::-1], k)
+        return values, logits.shape[1] - 1 - ids
+
+    patch.setattr(select, "top_k", top_k)
+
+
+def negative_zeros(patch):
+    patch.setattr(select, "clean", lambda logits, n_tokens: jax.numpy.asarray(logits).at[..., n_tokens:].set(-np.inf))
+
+
+def replaced_utf8(patch):
+    patch.setattr(walk, "open_text", lambda data: (data.decode("utf-8", "replace"), b""))
+
+
+def normalised_prefix(patch):
+    def viable(self, text):
+        return any(normalise(gold).startswith(normalise(text)) for gold in self.golds)
+
+    patch.setattr(Golds, "viable", viable)
+
+
+def half_articles_refused(patch):
+    def viable(self, text):
+        half = re.search(r"\bth?\Z", text, re.IGNORECASE)
+        spelled = any(gold.lower().startswith(text.strip().lower()) for gold in self.golds)
+        return VIABLE(self, text) and not (half and not spelled)
+
+    patch.setattr(Golds, "viable", viable)
+
+
+def merged_by_text(patch):
+    original = Walk.advance
+
+    def advance(self):
+        original(self)
+        merged = {}
+        for path, draws in self.waiting.items():
+            merged.setdefault(self.data(path), (path, []))[1].extend(draws)
+        self.waiting = dict(merged.values())
+
+    patch.setattr(Walk, "advance", advance)
+
+
+def noise_by_prefix(patch):
+    patch.setattr(Row, "name", property(lambda row: (*row.walk.words, row.prefix)))
+
+
+WRONG = (
+    *(restart, ties_to_the_higher_id, negative_zeros, replaced_utf8),
+    *(normalised_prefix, half_articles_refused, merged_by_text, noise_by_prefix),
+)
+
+
+@pytest.mark.parametrize("change", WRONG, ids=lambda change: change.__name__)
+def test_a_wrong_version_is_caught(bench, monkeypatch, change):
+    change(monkeypatch)
+    device = make_device(bench.script) if change in (ties_to_the_higher_id, negative_zeros) else None
+    found = bench.differences(bench.verify(device=device)[0])
+    print(found)
+    assert found["squad"] > 0
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        Shapes(lengths=(20,), groups=1, group_rows=1, positions=11, most_judged=LIMIT),
+        Shapes(lengths=(14, 17, 21), groups=16, group_rows=3, positions=700, most_judged=LIMIT),
+        Shapes(lengths=(16, 24), groups=6, group_rows=5, positions=100, most_judged=LIMIT, shards=2),
+    ],
+    ids=["one by one", "large", "two shards"],
+)
+def test_results_do_not_depend_on_the_batch(bench, shapes):
+    device = make_device(bench.script, shapes.shards)
+    bench = bench.first(24)
+    verified, _ = bench.verify(device=device, shapes=shapes)
+    assert sum(bench.differences(verified).values()) == 0
+
+
+def test_results_do_not_depend_on_the_order(bench, pooled):
+    verified, _ = bench.verify(questions=questions_of(bench.asked)[::-1])
+    for one, other in zip(verified[::-1], pooled, strict=True):
+        assert np.array_equal(one.hits, other.hits)
+        assert np.array_equal(one.gold_logprob, other.gold_logprob)
+
+
+def _garbage(data):
+    rng = np.random.default_rng(len(data))
+    return rng.choice(np.flatnonzero(~np.array(STOPS)), rng.integers(0, 7)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("draft", "match"),
+    [
+        (lambda draft: (), longest_match),
+        (lambda draft: (), lambda data: []),
+        (lambda draft: tuple(_garbage(draft)), _garbage),
+    ],
+    ids=["no first draft", "no draft", "garbage"],
+)
+def test_the_draft_decides_speed_never_the_result(bench, draft, match):
+    changed = [
+        dataclasses.replace(question, drafts=[(draft(tokens), stop) for tokens, stop in question.drafts])
+        for question in questions_of(bench.asked)
+    ]
+    verified, _ = bench.verify(questions=changed, match=match)
+    assert sum(bench.differences(verified).values()) == 0
+
+
+def test_lazy_samples_give_the_same_categories(bench, pooled):
+    verified, _ = bench.verify(Protocol(N_SAMPLES, LIMIT, (), lazy_samples=True))
+    skipped = 0
+    for one, whole in zip(verified, pooled, strict=True):
+        assert np.array_equal(one.hits[:, 0], whole.hits[:, 0])
+        for rule in range(2):
+            assert category(one.hits[:, 0, rule], one.hits[:, 1:, rule]) == category(
+                whole.hits[:, 0, rule], whole.hits[:, 1:, rule]
+            )
+        if one.sampled:
+            assert np.array_equal(one.hits, whole.hits)
+        skipped += not one.sampled
+    assert 0 < skipped < len(verified)
+
+
+def test_nan_logits_are_refused(bench):
+    script = scripted.Script(bench.asked)
+    script.poisoned = (*prompt(bench.asked[5].slots[1]), *longest_match(b" !"))
+    with pytest.raises(InputError, match="a logit is NaN"):
+        bench.verify(device=make_device(script), questions=questions_of(bench.asked[:8]))
+
+
+def ranked(script, context, top_k, temperature):
+    """Kept ids behind a context and their probabilities, in float64."""
+    logits = script.logits(context)[:N_TOKENS].astype(np.float64) + 0.0
+    ids = np.lexsort((np.arange(N_TOKENS), -logits))[:top_k]
+    share = np.exp((logits[ids] - logits.max()) / temperature)
+    return ids.tolist(), share / share.sum()
+
+
+def test_gold_logprob(bench, pooled):
+    for each, result in zip(bench.asked, pooled, strict=True):
+        draft = [*longest_match(f" {each.golds[0]}".encode()), NEWLINE]
+        for slot, found in zip(each.slots, result.gold_logprob, strict=True):
+            wanted = 0.0
+            for step, token in enumerate(draft):
+                ids, share = ranked(bench.script, (*prompt(slot), *draft[:step]), N_TOKENS, 1.0)
+                wanted += np.log(share[ids.index(token)])
+            assert found == pytest.approx(wanted, abs=1e-4)
+
+
+def enumerated(script, slot, golds, temperature, top_k, limit):
+    """Probability of (strict, squad) hits by following every path of kept tokens."""
+    start, total, paths = tuple(prompt(slot)), np.zeros(2), [((), 1.0)]
+    while paths:
+        path, mass = paths.pop()
+        for token, share in zip(*ranked(script, start + path, top_k, temperature), strict=True):
+            longer = [*path, token]
+            if STOPS[token]:
+                judged = judge_text(longer, TOKEN_BYTES, STOPS, golds, limit)
+                total += mass * share * np.array([judged.strict, judged.squad])
+            elif len(longer) < limit:
+                paths.append((tuple(longer), mass * share))
+    return total
+
+
+def test_exact_p_correct_equals_enumeration(bench):
+    pairs, limit = ((0.7, 3), (1.5, 2)), 6
+    asked = [each for each in bench.asked if max(map(len, each.golds)) < 9][:8]
+    wanted = np.array(
+        [[[enumerated(bench.script, slot, each.golds, *pair, limit) for slot in each.slots] for pair in pairs] for each in asked]
+    )
+    assert (wanted[..., 1] > 0.1).sum() >= 10
+    assert (wanted[..., 0] < wanted[..., 1] - 0.01).any()
+    before = np.zeros_like(wanted)
+    for tolerance in (1.0, 0.1, 1e-2, 1e-4):
+        verified, _ = bench.verify(Protocol(0, limit, pairs, tolerance), questions=questions_of(asked))
+        exact = np.array([result.exact for result in verified])
+        rest = np.array([result.unresolved for result in verified])
+        assert (rest.sum(axis=2) < tolerance).all()
+        assert (exact >= before - 1e-12).all()
+        assert (exact <= wanted + 1e-9).all()
+        assert (wanted <= exact + rest[..., None] + 1e-9).all()
+        before = exact
+    assert np.abs(before - wanted).max() < 1e-4
+
+
+def test_samples_hit_as_often_as_exact_p_correct_says(bench, pooled):
+    chosen = [index for index, each in enumerate(bench.asked) if max(map(len, each.golds)) < 9]
+    questions = questions_of([bench.asked[index] for index in chosen])
+    verified, _ = bench.verify(Protocol(N_SAMPLES, LIMIT, ((TEMPERATURE, TOP_K),), 0.1), questions=questions)
+    p = np.array([result.exact[0] for result in verified])
+    rest = np.array([result.unresolved[0] for result in verified])[..., None]
+    hits = np.array([pooled[index].hits[:, 1:].sum(axis=1) for index in chosen])
+    spread = 4 * np.sqrt((N_SAMPLES * p * (1 - p)).sum(axis=(0, 1)))
+    assert (hits.sum(axis=(0, 1)) >= N_SAMPLES * p.sum(axis=(0, 1)) - spread).all()
+    assert (hits.sum(axis=(0, 1)) <= N_SAMPLES * (p + rest).sum(axis=(0, 1)) + spread).all()
+    assert (hits[..., 1].sum()) > 50

@@ -1,0 +1,183 @@
+"""Configs: files, overrides, types, rules, and that every mistake of a command line is reported at once."""
+
+import dataclasses
+import typing
+
+import pytest
+
+from slick_jax.config import Config, defaults
+from slick_jax.config_file import load_config
+from slick_jax.config_rules import problems
+from slick_jax.errors import InputError
+
+FILE = "from slick_jax.config import defaults\n\ndef get_config():\n    c = defaults()\n{}\n    return c\n"
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    """Writes a config file with the given body and returns its path."""
+
+    def write(*lines: str) -> str:
+        path = tmp_path / "x.py"
+        path.write_text(FILE.format("".join(f"    {line}\n" for line in lines)))
+        return str(path)
+
+    return write
+
+
+def errors_of(argv: list[str], command: str = "") -> str:
+    with pytest.raises(InputError) as caught:
+        load_config(argv, command)
+    return str(caught.value)
+
+
+def test_defaults_are_valid_and_make_the_default_config(config_file):
+    assert problems(Config()) == []
+    assert load_config([f"--config={config_file()}"]) == Config()
+    assert defaults().to_dict() == dataclasses.asdict(Config())
+
+
+def test_every_shipped_config_loads(root):
+    files = sorted((root / "configs").glob("*.py"))
+    assert {file.stem for file in files} >= {"base", "demo", "entity_questions", "annotate_jsonl"}
+    for file in files:
+        load_config([f"--config={file}"])
+        assert f"--config=configs/{file.name}" in file.read_text().split('"""')[1], "a config opens with its command"
+
+
+def test_config_is_locked():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().run_dir = "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("text", "setting", "value"),
+    [
+        ("data.limit=200", "data.limit", 200),
+        ("data.limit=None", "data.limit", None),
+        ("data.splits=train,dev", "data.splits", ("train", "dev")),
+        ("data.splits=('train',)", "data.splits", ("train",)),
+        ("data.splits=", "data.splits", ()),
+        ("data.path=a=b.jsonl", "data.path", "a=b.jsonl"),
+        ("model.scan_layers=false", "model.scan_layers", False),
+        ("annotate.temperature=1", "annotate.temperature", 1.0),
+        ("annotate.exact_pairs=((0.7, 40), [1, 20])", "annotate.exact_pairs", ((0.7, 40), (1.0, 20))),
+        ("annotate.abstain_phrases=['No, sorry', 'Unknown']", "annotate.abstain_phrases", ("No, sorry", "Unknown")),
+        ("pretrain.peak_lr=1e-3", "pretrain.peak_lr", 1e-3),
+    ],
+)
+def test_overrides(config_file, text, setting, value):
+    found = load_config([f"--config={config_file()}", f"--config.{text}"])
+    for name in setting.split("."):
+        found = getattr(found, name)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_override_wins_over_file_and_the_last_override_wins(config_file):
+    path = config_file("c.annotate.seed = 1", "c.annotate.top_k = 5")
+    config = load_config([f"--config={path}", "--config.annotate.seed=2", "--config.annotate.seed=3"])
+    assert (config.annotate.seed, config.annotate.top_k) == (3, 5)
+
+
+def test_all_mistakes_come_in_one_error(config_file):
+    path = config_file(
+        "c.annotate.n_sampels = 4",
+        "c.annotate.top_k = 'many'",
+        "c.annotate.temperature = 0",
+        "c.data.limit = True",
+        "c.mesh = 8",
+    )
+    text = errors_of([f"--config={path}", "--config.data.spilts=train", "--config.model.dtype=int8", "--limit=3"])
+    for expected in (
+        f"config.annotate.n_sampels: no such setting; did you mean n_samples? (set in {path})",
+        f"config.annotate.top_k: 'many' is str, not a whole number (set in {path})",
+        "config.annotate.temperature: 0.0 must be a number above 0",
+        "config.data.limit: True is bool, not a whole number or None",
+        "config.mesh: is a group of settings, found 8",
+        "config.data.spilts: no such setting; did you mean splits? (set on the command line)",
+        "config.model.dtype: 'int8' is unknown; allowed: float32, bfloat16",
+        "--limit=3: not understood",
+        "8 problems",
+    ):
+        assert expected in text
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("data=3", "config.data: is a group; set one of kind, path"),
+        ("annotate.match.x=3", "config.annotate.match is a value, not a group"),
+        ("data.limit=many", "'many' is not a whole number or None"),
+        ("model.scan_layers=maybe", "'maybe' is not True or False"),
+        ("annotate.exact_pairs=(0.7, 40)", "is not pairs such as"),
+        ("annotate.exact_pairs=((0.7,", "is not pairs such as"),
+        ("annotate.temperature=nan", "config.annotate.temperature: nan must be a number above 0"),
+        ("annotate.top_k=0", "config.annotate.top_k: 0 is too small; give 1 or more"),
+        ("annotate.n_samples=0", "config.annotate.n_samples: 0 is too small"),
+        ("annotate.mode=fast", "allowed: full, labels, exact"),
+        ("annotate.match=loose", "squad, strict, or your own as module:function"),
+        ("annotate.group_rows=7", "7 does not divide annotate.batch_rows=320"),
+        ("annotate.exact_tolerance=2", "is not a probability"),
+        ("annotate.exact_pairs=((0.0, 40),)", "needs a temperature above 0"),
+        ("annotate.abstain_phrases=['']", "holds an empty phrase"),
+        ("data.kind=csv", "allowed: rows, entity_questions, world"),
+        ("data.splits=test", "no split 'test' in data of kind 'rows'; it has train, dev"),
+        ("data.limit=0", "config.data.limit: 0 is too small"),
+        ("data.drop_shared_objects=true", "only data.kind='entity_questions' has this option"),
+        ("model.shape.head_dim=31", "31 is odd"),
+        ("model.shape.n_kv_heads=3", "does not divide n_heads=4"),
+        ("mesh.fsdp=0", "config.mesh.fsdp: 0 is not a number of devices"),
+        ("mesh.fsdp=-1", "more than one -1"),
+        ("pretrain.b2=1", "config.pretrain.b2: 1.0 is outside"),
+        ("data.world.relations=13", "13 is out of range; give 1 to 12"),
+    ],
+)
+def test_bad_values(config_file, text, complaint):
+    assert complaint in errors_of([f"--config={config_file()}", f"--config.{text}"])
+
+
+def test_what_a_command_needs(config_file):
+    path = config_file()
+    text = errors_of([f"--config={path}"], "annotate")
+    for setting in ("run_dir", "model.path", "data.path"):
+        assert f"config.{setting}: empty" in text
+    assert "export" not in text
+    missing = errors_of([f"--config={path}", "--config.data.path=absent.jsonl"], "validate")
+    assert "config.data.path: 'absent.jsonl' does not exist" in missing
+    assert load_config([f"--config={path}", "--config.data.kind=world"], "validate").data.kind == "world"
+
+
+def test_missing_config_argument():
+    assert "--config is missing" in errors_of(["--config.data.limit=3"])
+    assert "--config=absent.py: no such file" in errors_of(["--config=absent.py"])
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("def get_config(:\n", "x.py:1: the config file failed with SyntaxError"),
+        ("def get_config():\n    return 1 / 0\n", "x.py:2: the config file failed with ZeroDivisionError"),
+        ("def get_config():\n    return {}\n", "needs get_config() returning a ConfigDict"),
+        ("x = 1\n", "needs get_config() returning a ConfigDict"),
+        (FILE.format("    c.anotate.seed = 1\n"), "x.py:5: the config file failed with AttributeError"),
+    ],
+)
+def test_broken_config_files(tmp_path, content, complaint):
+    path = tmp_path / "x.py"
+    path.write_text(content)
+    assert complaint in errors_of([f"--config={path}"])
+
+
+def test_every_field_has_its_own_line_of_documentation(root):
+    source = (root / "slick_jax" / "config.py").read_text().splitlines()
+
+    def check(cls):
+        for name, kind in typing.get_type_hints(cls).items():
+            if dataclasses.is_dataclass(kind):
+                check(kind)
+            else:
+                lines = [line for line in source if line.startswith(f"    {name}:")]
+                assert lines and all("  # " in line or "default_factory" in line for line in lines), name
+
+    check(Config)

@@ -1,0 +1,135 @@
+"""The command line: dispatch, exit status, and that bad input ends in one message without a traceback."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from slick_jax.main import COMMANDS, main
+
+
+@pytest.fixture
+def run(root, capsys):
+    """Runs a command line on configs/annotate_jsonl.py; returns (status, stdout, stderr)."""
+
+    def call(command: str, *arguments: str) -> tuple[int, str, str]:
+        status = main([command, f"--config={root}/configs/annotate_jsonl.py", *arguments])
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def write_rows(path, n: int = 12, **fields) -> str:
+    rows = [{"question": f"What is {i}?", "answer": f"the {i}"} | fields for i in range(n)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_run(command):
+    assert callable(importlib.import_module(COMMANDS[command][0]).run)
+
+
+def test_usage_and_version(capsys):
+    assert main([]) == 0
+    assert all(command in capsys.readouterr().out for command in ("demo",))
+    assert main(["annotate", "--help"]) == 0
+    assert "usage: slick" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+
+
+def test_unknown_command(capsys):
+    assert main(["anotate"]) == 2
+    assert "no command 'anotate'" in capsys.readouterr().err
+
+
+def test_data_writes_counts_and_rows_that_read_back(run, tmp_path):
+    from slick_jax.data.examples import read_rows
+
+    path = write_rows(tmp_path / "rows.jsonl", relation="capital", subject="Überlingen")
+    status, out, _ = run("data", f"--config.data.path={path}", f"--config.run_dir={tmp_path}/run")
+    assert status == 0
+    assert "capital" in out and "12" in out
+    summary = json.loads((tmp_path / "run/data/summary.json").read_text())
+    assert summary["splits"]["train"] == {"rows": 12, "relations": {"capital": 12}}
+    assert read_rows(f"{tmp_path}/run/data/train.jsonl", "train") == read_rows(path, "train")
+    assert sorted(file.name for file in (tmp_path / "run/data").iterdir()) == ["summary.json", "train.jsonl"]
+
+
+def test_validate_shows_rows_and_draws(run, tmp_path):
+    path = write_rows(tmp_path / "rows.jsonl")
+    status, out, _ = run("validate", f"--config.data.path={path}", "--config.annotate.n_samples=3")
+    assert status == 0
+    assert "annotate.n_samples = 3" in out
+    assert "12 questions of train: 10 exemplar sets x (1 greedy + 3 sampled) = 40 answers a question, 480 in all" in out
+    assert "all: 12 questions, 12 rows" in out
+    assert "no problems found" in out
+
+
+def test_validate_lists_problems_of_data_model_and_devices_together(run, tmp_path):
+    path = write_rows(tmp_path / "rows.jsonl", n=4)
+    status, out, err = run(
+        "validate",
+        f"--config.data.path={path}",
+        f"--config.model.path={tmp_path}/absent",
+        "--config.annotate.match=absent_module:hit",
+        "--config.mesh.tensor=3",
+    )
+    assert status == 2
+    for expected in ("relation 'all' has 4 exemplar rows", "absent: no such folder", "absent_module", "mesh.tensor=3"):
+        assert expected in err
+    assert "no problems found" not in out
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "does not exist"),
+        ("", "holds no rows"),
+        ('{"question": "Q?", "answer": "A"}\n{"question": \n', "rows.jsonl:2: is not JSON"),
+        ('{"question": " ", "answer": "A"}\n', "rows.jsonl:1: question is empty"),
+        ('{"question": "Q?", "answer": ""}\n', "rows.jsonl:1: answer is empty"),
+        ('{"question": "Q?", "answer": 3}\n', "rows.jsonl:1: answer must be a text, found 3"),
+        ('{"id": "a", "question": "Q?", "answer": "A"}\n' * 2, "rows.jsonl:2: id 'a' is already used at"),
+    ],
+)
+@pytest.mark.parametrize("command", ["data", "validate", "annotate"])
+def test_bad_rows_are_one_error_for_every_command(run, tmp_path, small_model, content, complaint, command):
+    if content is not None:
+        (tmp_path / "rows.jsonl").write_text(content)
+    status, _, err = run(
+        command,
+        f"--config.data.path={tmp_path}/rows.jsonl",
+        f"--config.run_dir={tmp_path}/run",
+        f"--config.model.path={small_model}",
+    )
+    assert status == 2
+    assert err.count("error: ") == 1
+    assert complaint in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_validate_describes_a_model(run, tmp_path, small_model):
+    path = write_rows(tmp_path / "rows.jsonl")
+    status, out, _ = run("validate", f"--config.data.path={path}", f"--config.model.path={small_model}")
+    assert status == 0
+    assert "d_model 128" in out and "tokenizer 1,000 ids" in out and "1 parts" in out
+
+
+def test_a_misspelt_setting_in_a_real_process_is_no_traceback(root):
+    command = [
+        sys.executable,
+        "-m",
+        "slick_jax.main",
+        "annotate",
+        "--config=configs/base.py",
+        "--config.annotate.sed=1",
+    ]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 2
+    assert "config.annotate.sed: no such setting; did you mean seed?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
