@@ -22,9 +22,9 @@ from slick_jax.mesh import make_mesh
 from slick_jax.models.spec import ModelSpec, spec_to_hf
 from slick_jax.models.transformer import Network
 from slick_jax.models.weights import save_hf
+from slick_jax.progress import Progress
 from slick_jax.training.checkpoints import Checkpoints
 from slick_jax.training.optimizer import make_optimizer
-from slick_jax.training.progress import Progress
 from slick_jax.training.step import Rows, TrainState, abstract_state, init_state, train_step
 
 STEPS_PER_CALL = 20  # steps of one dispatch; the losses of one call are read while the next one runs
@@ -86,17 +86,19 @@ def _train(
     call = functools.partial(_steps, network, optimizer)
     data = jax.device_put((rows, order))
     step = int(state.step)
-    progress = Progress("pretrain", n_steps, order.shape[1] * (rows.shape[1] - 1), "tokens", step)
+    per_step = order.shape[1] * (rows.shape[1] - 1)
+    progress = Progress("pretrain", n_steps * per_step, "tokens", step * per_step)
+    report = functools.partial(_report, progress, per_step, config)
     pending: tuple[int, int, Any] | None = None
     with jax.transfer_guard("disallow"):
         while step < n_steps:
             stop = min(step + STEPS_PER_CALL, n_steps, (step // every + 1) * every)
             state, losses = call(state, *data, jax.device_put(np.int32(stop)))
             if pending is not None:
-                _report(progress, config, *pending)
+                report(*pending)
             pending, step = (step, stop, losses), stop
             if step % every == 0 or step == n_steps:
-                _report(progress, config, *pending)  # a state is saved only after its losses were looked at
+                report(*pending)  # a state is saved only after its losses were looked at
                 pending = None
                 with jax.transfer_guard("allow"):
                     checkpoints.save(state)
@@ -128,7 +130,7 @@ def _steps(
     return jax.lax.fori_loop(start, stop, body, (state, jnp.zeros(STEPS_PER_CALL, jnp.float32)))
 
 
-def _report(progress: Progress, config: Config, start: int, stop: int, losses: jax.Array) -> None:
+def _report(progress: Progress, per_step: int, config: Config, start: int, stop: int, losses: jax.Array) -> None:
     """Shows the mean loss of steps start .. stop-1. Raises InputError at the first loss that is not finite."""
     values = jax.device_get(losses)[: stop - start]
     bad = np.flatnonzero(~np.isfinite(values))
@@ -138,7 +140,7 @@ def _report(progress: Progress, config: Config, start: int, stop: int, losses: j
             f"config.pretrain.peak_lr (it is {config.pretrain.peak_lr:g}) or raise "
             f"config.pretrain.warmup_steps (it is {config.pretrain.warmup_steps})"
         )
-    progress.show(stop, float(values.mean()))
+    progress.show(stop * per_step, f"step {stop:,}, loss {values.mean():.3f}, ")
 
 
 def _order(config: Config, n_rows: int) -> tuple[np.ndarray, int]:

@@ -57,8 +57,9 @@ def decode_draws(
 ):
     """Decode the greedy draw (0) and `n_samples` samples behind every prompt (token ids, one per exemplar slot).
 
-    stops: bool per token id; n_tokens: ids that exist; pad_to: contexts are padded to a multiple of it; compiled: whether
-    the forward pass runs under jit. Returns `Draw`s, [slot][draw]. A margin is how far the decision was from another token, in logits or scores.
+    stops: bool per token id; n_tokens: ids that exist; pad_to: contexts are padded to a multiple of it; compiled:
+    whether the forward pass runs under jit. Returns `Draw`s, [slot][draw]. A margin is how far the decision was from
+    another token, in logits or scores.
     """
     draws = [[Draw() for _ in range(1 + n_samples)] for _ in prompts]
     open_draws = [(slot, number) for slot in range(len(prompts)) for number in range(1 + n_samples)]

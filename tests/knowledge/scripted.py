@@ -29,7 +29,8 @@ WORDS = (
     *("Ann", " Ann", "ann", " Th", " Thé", "Thé", " zmir", "zmir", "mir", " İz", "izmir", " iz"),
     *("New", " New", "new", "ton", "TON", " Newton", "other", " Another", "Hague", " Hague", "Hag", "ue", "ta", "ory"),
     *("Cat", " Cat", "cat", " ca", "Νο", " Νος", "ΝΟΣ", " ΝΟ", "νος", "Σα", "σα", "ΣΑ"),
-    *(" I", " don", " don't", "'t", " know", "kno", " Aa", " Bb", "bB", " Cc", " Dd", " Ee", " Ff", " Gg", " Hh", " Ii", " Oo"),
+    *(" I", " don", " don't", "'t", " know", "kno"),
+    *(" Aa", " Bb", "bB", " Cc", " Dd", " Ee", " Ff", " Gg", " Hh", " Ii", " Oo"),
 )
 ARTICLES = (" t", "he", " th", " the", " The", " THE", "the", "The", "th", "Th", " T", " a", " A", " an", " An", "an")
 LETTERS = "abcdefghilmnorstuwyzABCDEFGHLNRSTUOİéςσΣνΝοΟΑα"
@@ -48,7 +49,7 @@ NEWLINE = TOKEN_BYTES.index(b"\n")
 
 GOLDS = (
     ("The Lord of the Rings", "LOTR"),
-    ("United States", "USA", "the U.S.A."),
+    ("United States", "United", "United Rings", "the U.S.A.", "United States"),
     ("Ann Thé",),
     ("İzmir",),
     ("The The",),
@@ -93,7 +94,7 @@ class Asked:
 
 
 def make_questions(n_questions, n_slots, prefixes):
-    """Questions that differ by tokens of their own, each behind `n_slots` of the prefixes (not numbered as the slots)."""
+    """Questions with tokens of their own, each behind `n_slots` of the prefixes, whose numbers are not the slots'."""
     asked = []
     for number in range(n_questions):
         rest = (BOS, 20 + number % 50, 20 + number // 50, *range(30, 30 + number % 5), MARK)
@@ -128,7 +129,7 @@ class Script:
         self.seed, self._known = seed, {}
         rng = np.random.default_rng(seed)
         self._texts = {
-            question.slots[0][1]: spellings(question.golds, rng, 4 if len(question.golds[0]) > LONG else 40)
+            question.slots[0][1]: spellings(question.golds, rng, 2 if len(question.golds[0]) > LONG else 40)
             for question in asked
         }
         self.poisoned = None  # context whose logits are NaN
@@ -146,7 +147,7 @@ class Script:
         logits = rng.normal(-1.0, 1.0, N_TOKENS)
         kind = rng.integers(6)
         chosen = self._leading(context, rng, many=kind == 0)
-        if kind == 0:  # more of the same value than are kept
+        if kind == 0 and len(chosen) > 1:  # more of the same value than are kept
             logits[chosen] = 4.0
             logits[rng.choice(N_TOKENS, 6)] = 4.0
         elif kind == 1:
@@ -198,7 +199,7 @@ class ScriptedNetwork:
         return KV(kv.k[:, :, 0], kv.v[:, :, 0], lengths)
 
     def logits(self, params, states):
-        """Float32 [*lead V], asked from the script: outside of jit (a callback in it can wait for itself for ever)."""
+        """Float32 [*lead V], asked from the script; outside of jit, where states are known."""
         states = np.asarray(states)
         rows = states.reshape(-1, states.shape[-1])
         found = [self.script.logits(tuple(row[row >= 0].tolist())) for row in rows]

@@ -4,7 +4,6 @@ import dataclasses
 import re
 import string
 from collections import Counter
-from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -14,109 +13,32 @@ from slick_jax.errors import InputError
 from slick_jax.knowledge import walk
 from slick_jax.knowledge.batches import Shapes
 from slick_jax.knowledge.estimate import category
-from slick_jax.knowledge.forward import Device, Program
-from slick_jax.knowledge.match import Golds, matcher, normalise
-from slick_jax.knowledge.verify import Protocol, Question, verify
-from slick_jax.knowledge.walk import Row, Vocabulary, Walk, open_text
-from slick_jax.mesh import make_mesh
+from slick_jax.knowledge.match import Golds, normalise
+from slick_jax.knowledge.verify import Protocol
+from slick_jax.knowledge.walk import Row, Walk, open_text
 from slick_jax.sampling import logits as select
 from tests.knowledge import scripted
-from tests.knowledge.reference import ARTICLES, decode_draws, judge_text, normalize_answer, official_match
-from tests.knowledge.scripted import GOLDS, N_TOKENS, NEWLINE, PHRASES, STOPS, TOKEN_BYTES, longest_match
-
-SEED, N_SAMPLES, TEMPERATURE, TOP_K, LIMIT, N_SLOTS = 3, 16, 0.5, 8, 11, 3
-PREFIXES = [(), (0, 5, 9), (0, 7, 7, 20, 21, 22), (0, 33, 12, 40, 41)]
-ROUTINE = Shapes(lengths=(12, 20), groups=8, group_rows=4, positions=256, most_judged=LIMIT)
-VOCABULARY = Vocabulary(TOKEN_BYTES, STOPS)
-VIABLE = Golds.viable  # as imported, whatever a test puts in its place
-
-
-def questions_of(asked):
-    """Scripted questions as the engine takes them, drafts included."""
-    abstentions = Golds(PHRASES, matcher("squad"))
-    return [
-        Question(
-            words=select.id_words(each.identifier),
-            slots=each.slots,
-            golds=Golds(each.golds, matcher("squad")),
-            abstentions=abstentions,
-            drafts=[(tuple(longest_match(f" {gold}".encode())), NEWLINE) for gold in each.golds],
-        )
-        for each in asked
-    ]
-
-
-def make_device(script, shards=1):
-    """The engine's device; its scores are computed outside of jit, where the script can answer."""
-    mesh = make_mesh(SimpleNamespace(data=shards, fsdp=1, tensor=1), jax.devices()[:shards])
-    program = Program(scripted.ScriptedNetwork(script), N_SAMPLES, TOP_K, TOP_K, N_TOKENS)
-    device = Device(program, {}, mesh, seed=SEED, temperature=TEMPERATURE, prefix_length=8)
-    device._scores = program.scores
-    device.load_prefixes([np.array(prefix, np.int32) for prefix in PREFIXES], len(PREFIXES))
-    return device
-
-
-def prompt(slot):
-    number, rest = slot
-    return [*PREFIXES[number], *rest]
-
-
-@dataclasses.dataclass
-class Bench:
-    """Questions, script and device, and what the reference process says: `draws` and `judgements` [question][slot][draw]."""
-
-    asked: list
-    script: scripted.Script
-    device: Device
-    draws: list
-    judgements: list
-
-    def first(self, number):
-        """The bench with its first questions only."""
-        return Bench(self.asked[:number], self.script, self.device, self.draws[:number], self.judgements[:number])
-
-    def verify(self, protocol=None, device=None, questions=None, shapes=ROUTINE, match=longest_match):
-        protocol = protocol or Protocol(N_SAMPLES, LIMIT, ())
-        questions = questions or questions_of(self.asked)
-        return verify(questions, protocol, device or self.device, VOCABULARY, match, shapes)
-
-    def differences(self, verified):
-        """Number of wrong entries per field; truncations count on viable paths only."""
-        found = Counter(strict=0, squad=0, abstained=0, truncated=0)
-        for each, result, draws, judged in zip(self.asked, verified, self.draws, self.judgements, strict=True):
-            for place in np.ndindex(N_SLOTS, 1 + N_SAMPLES):
-                draw, wanted = draws[place[0]][place[1]], judged[place[0]][place[1]]
-                truncated = wanted.truncated and all_viable(draw.path, each.golds)
-                found["strict"] += wanted.strict != result.hits[place][0]
-                found["squad"] += wanted.squad != result.hits[place][1]
-                found["abstained"] += wanted.abstained != result.abstained[place]
-                found["truncated"] += truncated != result.truncated[place]
-        return found
-
-
-def all_viable(path, golds):
-    """Whether every beginning of the path could still have become a match or an abstention."""
-    rules = [Golds(texts, matcher("squad")) for texts in (golds, PHRASES)]
-    texts = [open_text(b"".join(TOKEN_BYTES[token] for token in path[:end]))[0] for end in range(1, len(path) + 1)]
-    return all(any(VIABLE(rule, text) for rule in rules) for text in texts)
+from tests.knowledge.reference import ARTICLES, judge_text, normalize_answer, official_match
+from tests.knowledge.scripted import GOLDS, N_TOKENS, NEWLINE, STOPS, TOKEN_BYTES, longest_match
+from tests.knowledge.scripted_bench import (
+    LIMIT,
+    N_SAMPLES,
+    N_SLOTS,
+    ROUTINE,
+    TEMPERATURE,
+    TOP_K,
+    VIABLE,
+    all_viable,
+    make_bench,
+    make_device,
+    prompt,
+    questions_of,
+)
 
 
 @pytest.fixture(scope="module")
 def bench():
-    asked = scripted.make_questions(3 * len(GOLDS), N_SLOTS, PREFIXES)
-    script = scripted.Script(asked)
-    draws = [
-        decode_draws(
-            scripted.ScriptedNetwork(script), {}, [prompt(slot) for slot in each.slots], each.identifier, SEED, N_SAMPLES,
-            TEMPERATURE, TOP_K, LIMIT, STOPS, N_TOKENS, pad_to=32, compiled=False,
-        )
-        for each in asked
-    ]  # fmt: skip
-    judgements = [
-        [[judge_text(d.path, TOKEN_BYTES, STOPS, each.golds, LIMIT, PHRASES) for d in slot] for slot in slots]
-        for each, slots in zip(asked, draws, strict=True)
-    ]
-    return Bench(asked, script, make_device(script), draws, judgements)
+    return make_bench()
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +47,9 @@ def pooled(bench):
 
 
 def test_every_draw_equals_the_reference(bench, pooled):
-    assert sum(len(slot) for slots in bench.draws for slot in slots) == 2142
+    draws = [draw for slots in bench.draws for slot in slots for draw in slot]
+    assert len(draws) == 2142
+    assert all(draw.decisions == len(draw.path) <= LIMIT and draw.margin >= 0 for draw in draws)
     assert sum(bench.differences(pooled).values()) == 0
 
 
@@ -167,7 +91,11 @@ def forms(path, golds):
 
 
 LEAST = {
-    "stop: newline": 1,
+    **{"stop: newline": 40, "stop: text before newline": 60, "stop: text behind newline": 60, "stop: eos": 25},
+    **{"stop: special": 75, "a draft": 15, "other tokenisation": 15, "case": 25, "articles": 120, "half article": 80},
+    **{"punctuation": 120, "alias": 70, "gold that normalises to nothing": 20, "sigma": 30, "split character": 35},
+    **{"at the token limit": 15, "strict": 50, "abstained": 20, "truncated": 15},
+    **dict.fromkeys(GOLDS, 9),
 }
 
 
@@ -180,15 +108,14 @@ def test_every_gold_form_and_stop_is_reached(bench):
             found["strict"] += judgement.strict
             if judgement.squad:
                 found.update([each.golds, *forms(draw.path, each.golds)])
-    print(found)
+    print(dict(found))
     assert {form: found[form] for form in LEAST if found[form] < LEAST[form]} == {}
-    assert all(found[golds] >= 15 for golds in GOLDS)
 
 
 def test_a_question_alone_gives_what_it_gives_among_others(bench, pooled):
-    rounds = []
+    rounds, shapes = [], dataclasses.replace(ROUTINE, groups=4, positions=64)
     for question, wanted in zip(questions_of(bench.asked[:24]), pooled, strict=False):
-        (alone,), counts = bench.verify(questions=[question], shapes=dataclasses.replace(ROUTINE, groups=4, positions=64))
+        (alone,), counts = bench.verify(questions=[question], shapes=shapes)
         rounds.append(counts["rounds"])
         assert np.array_equal(alone.hits, wanted.hits)
     assert sum(number >= 3 for number in rounds) >= 15
@@ -266,7 +193,7 @@ def test_a_wrong_version_is_caught(bench, monkeypatch, change):
     change(monkeypatch)
     device = make_device(bench.script) if change in (ties_to_the_higher_id, negative_zeros) else None
     found = bench.differences(bench.verify(device=device)[0])
-    print(found)
+    print(change.__name__, found)
     assert found["squad"] > 0
 
 
@@ -281,7 +208,7 @@ def test_a_wrong_version_is_caught(bench, monkeypatch, change):
 )
 def test_results_do_not_depend_on_the_batch(bench, shapes):
     device = make_device(bench.script, shapes.shards)
-    bench = bench.first(24)
+    bench = bench.first(14)
     verified, _ = bench.verify(device=device, shapes=shapes)
     assert sum(bench.differences(verified).values()) == 0
 
@@ -375,9 +302,9 @@ def enumerated(script, slot, golds, temperature, top_k, limit):
 def test_exact_p_correct_equals_enumeration(bench):
     pairs, limit = ((0.7, 3), (1.5, 2)), 6
     asked = [each for each in bench.asked if max(map(len, each.golds)) < 9][:8]
-    wanted = np.array(
-        [[[enumerated(bench.script, slot, each.golds, *pair, limit) for slot in each.slots] for pair in pairs] for each in asked]
-    )
+    cells = [[(slot, each.golds, *pair, limit) for slot in each.slots] for each in asked for pair in pairs]
+    wanted = np.array([[enumerated(bench.script, *cell) for cell in row] for row in cells])
+    wanted = wanted.reshape(len(asked), len(pairs), N_SLOTS, 2)
     assert (wanted[..., 1] > 0.1).sum() >= 10
     assert (wanted[..., 0] < wanted[..., 1] - 0.01).any()
     before = np.zeros_like(wanted)
@@ -397,6 +324,8 @@ def test_samples_hit_as_often_as_exact_p_correct_says(bench, pooled):
     chosen = [index for index, each in enumerate(bench.asked) if max(map(len, each.golds)) < 9]
     questions = questions_of([bench.asked[index] for index in chosen])
     verified, _ = bench.verify(Protocol(N_SAMPLES, LIMIT, ((TEMPERATURE, TOP_K),), 0.1), questions=questions)
+    for index, result in zip(chosen, verified, strict=True):
+        assert np.array_equal(result.hits, pooled[index].hits)
     p = np.array([result.exact[0] for result in verified])
     rest = np.array([result.unresolved[0] for result in verified])[..., None]
     hits = np.array([pooled[index].hits[:, 1:].sum(axis=1) for index in chosen])

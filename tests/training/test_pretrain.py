@@ -65,8 +65,8 @@ def test_a_killed_run_ends_with_the_same_bytes(finished, tmp_path, monkeypatch, 
 
     report = pretrain._report
 
-    def die(progress, config, start, stop, losses):
-        report(progress, config, start, stop, losses)
+    def die(progress, per_step, config, start, stop, losses):
+        report(progress, per_step, config, start, stop, losses)
         if stop >= killed_at:
             raise Killed
 
