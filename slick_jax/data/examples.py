@@ -50,6 +50,18 @@ def load_splits(data: DataConfig) -> dict[str, list[Example]]:
     }
 
 
+def to_jsonl(examples: Iterable[Example]) -> str:
+    """The examples as JSON lines that `read_rows` reads back."""
+    lines = []
+    for example in examples:
+        row = {"id": example.id, "relation": example.relation}
+        if example.subject is not None:
+            row["subject"] = example.subject
+        row |= {"question": example.question, "answers": example.answers}
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    return "".join(lines)
+
+
 def chosen_splits(data: DataConfig, splits: Iterable[str]) -> list[str]:
     """The splits to annotate: those the config names, or every one that is no exemplar pool.
 

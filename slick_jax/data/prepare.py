@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 
 import pandas as pd
@@ -10,7 +9,7 @@ from etils import epath
 
 from slick_jax import run_folder
 from slick_jax.config import Config
-from slick_jax.data.examples import SPLITS, Example, load_splits
+from slick_jax.data.examples import SPLITS, Example, load_splits, to_jsonl
 
 
 def run(config: Config) -> None:
@@ -18,7 +17,7 @@ def run(config: Config) -> None:
     splits = load_splits(config.data)
     folder = epath.Path(config.run_dir) / "data"
     for name, examples in splits.items():
-        run_folder.write_text(folder / f"{name}.jsonl", "".join(f"{line(example)}\n" for example in examples))
+        run_folder.write_text(folder / f"{name}.jsonl", to_jsonl(examples))
     table = count_table(splits)
     counts = {name: {"rows": len(examples), "relations": table[name].to_dict()} for name, examples in splits.items()}
     run_folder.write_json(
@@ -26,14 +25,6 @@ def run(config: Config) -> None:
     )
     print(table_text(splits))
     print(f"\nwritten: {folder}/{{{','.join(splits)}}}.jsonl and summary.json")
-
-
-def line(example: Example) -> str:
-    """The example as one JSON line that `examples.read_rows` reads back."""
-    row = {"id": example.id, "relation": example.relation}
-    if example.subject is not None:
-        row["subject"] = example.subject
-    return json.dumps(row | {"question": example.question, "answers": example.answers}, ensure_ascii=False)
 
 
 def count_table(splits: dict[str, list[Example]]) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from clu import parameter_overview
 
 from slick_jax import run_folder
 from slick_jax.config import Config, MeshConfig
+from slick_jax.data.examples import to_jsonl
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.data.world import World, make_world, pack, train_tokenizer
 from slick_jax.errors import InputError
@@ -195,17 +195,7 @@ def _differences(found: dict, wanted: dict, prefix: str = "") -> str:
 def _write_world(run_dir: Path, world: World) -> None:
     """world/<split>.jsonl, as `read_rows` reads it, and exposures.json: id -> tellings in the corpus."""
     for split, examples in world.splits.items():
-        rows = [
-            {
-                "id": example.id,
-                "relation": example.relation,
-                "subject": example.subject,
-                "question": example.question,
-                "answers": list(example.answers),
-            }
-            for example in examples
-        ]
-        run_folder.write_text(run_dir / "world" / f"{split}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        run_folder.write_text(run_dir / "world" / f"{split}.jsonl", to_jsonl(examples))
     run_folder.write_json(run_dir / "exposures.json", world.exposures)
 
 
