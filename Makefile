@@ -8,11 +8,11 @@ demo: .venv/.installed
 	$(BIN)/slick demo --config=configs/demo.py
 
 test: lint
-	$(BIN)/python -m pytest -q -m "not parity and not verify"
+	$(BIN)/python -m pytest -q -m "not verify"
 
 # The same model code against transformers.
 parity: .venv/.parity
-	$(BIN)/python -m pytest -q -m parity
+	$(BIN)/python -m pytest -q tests/parity
 
 # The long exactness checks that docs/exactness.md reports.
 verify: .venv/.tested

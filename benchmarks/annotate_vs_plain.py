@@ -179,7 +179,7 @@ def main() -> None:
         seconds = time.perf_counter() - started
     lines = [("verification", len(table) / seconds, summary["cost"]["tokens_forwarded_per_question"], "")]
 
-    prepared = preparation.prepare(config, tokenizer, None)
+    prepared = preparation.prepare(config, preparation.ask(config), tokenizer, None)
     rng = np.random.default_rng(0)
     asked = sorted(rng.choice(len(prepared.rows), chosen.plain, replace=False).tolist())
     prompts = {

@@ -46,6 +46,8 @@ def _needs(config: Config, command: str) -> Iterator[str]:
         group, _, leaf = name.rpartition(".")
         if command in commands and not getattr(getattr(config, group) if group else config, leaf):
             yield f"{name}: empty, and `slick {command}` needs it; give {remedy}"
+    if command in ("demo", "pretrain") and config.data.kind != "world":
+        yield f"data.kind: {config.data.kind!r}, and `slick {command}` makes the built-in world; set it to 'world'"
     if command in READS_DATA and config.data.kind in ("rows", "entity_questions"):
         yield from _paths(config.data)
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from slick_jax.config import Config
-from slick_jax.data.examples import POOL_SPLITS, Example, chosen_splits, load_splits
 from slick_jax.data.prepare import table_text
+from slick_jax.data.prompts import few_shot_prompt
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
-from slick_jax.knowledge import exemplars, match, preparation
+from slick_jax.knowledge import match, preparation
+from slick_jax.knowledge.preparation import Asked
 from slick_jax.mesh import make_mesh
 from slick_jax.models import weights
 from slick_jax.models.spec import ModelSpec
@@ -27,19 +28,20 @@ def run(config: Config) -> None:
     """
     found: list[str] = []
     print("\n".join(["config", *_settings("", dataclasses.asdict(config))]))
-    splits = _attempt(found, load_splits, config.data)
-    rows = _attempt(found, _rows, config, splits) if splits else None
-    if splits:
-        print(f"\nrows\n{table_text(splits)}")
-    if rows:
-        print(_work(config, rows, chosen_splits(config.data, splits)))
-        _attempt(found, _print_pools, config, rows, splits)
-    _attempt(found, match.matcher, config.annotate.match)
+    asked = _attempt(found, preparation.ask, config)
+    if asked:
+        print(f"\nrows read\n{table_text(asked.splits)}\n\n{_work(config, asked)}\n\n{_pools(asked)}")
+        row, numbers = asked.rows[0], asked.assigned[0]
+        exemplars = asked.sets[row.relation].get(numbers[0])
+        print(f"\nfirst prompt, of {row.id!r}\n{few_shot_prompt(exemplars, row.question)}")
+    rule = _attempt(found, match.matcher, config.annotate.match)
+    if rule and not rule.built_in and rule.viable is None:
+        print(f"\nmatch rule {rule.name!r} has no `viable`: right, but every unfinished answer is followed to its end")
     mesh = _attempt(found, make_mesh, config.mesh)
     if mesh:
         print(f"\ndevices\n  {mesh.devices.size} {mesh.devices.flat[0].platform}: {_pairs(mesh.shape)}")
     if config.model.path:
-        _check_model(found, config, rows)
+        _check_model(found, config, asked)
     else:
         print("\nmodel\n  none: model.path is empty (demo and pretrain make their own)")
     if found:
@@ -56,7 +58,7 @@ def _attempt(found: list[str], check: Callable[..., T], *arguments: Any) -> T | 
         return None
 
 
-def _check_model(found: list[str], config: Config, rows: list[Example] | None) -> None:
+def _check_model(found: list[str], config: Config, asked: Asked | None) -> None:
     """Print the checkpoint and its tokenizer, and check that prompts and answers fit."""
     before = len(found)
     spec = _attempt(found, weights.read_spec, config.model.path)
@@ -65,10 +67,10 @@ def _check_model(found: list[str], config: Config, rows: list[Example] | None) -
     tokenizer = _attempt(found, Tokenizer.from_folder, config.model.path, spec and spec.vocab_size)
     if tokenizer:
         print(f"  tokenizer {tokenizer.n_ids:,} ids, end of text {', '.join(map(str, tokenizer.eos_ids)) or 'none'}")
-    if rows and len(found) == before:
-        prepared = _attempt(found, preparation.prepare, config, tokenizer, spec.max_position_embeddings)
+    if asked and len(found) == before:
+        prepared = _attempt(found, preparation.prepare, config, asked, tokenizer, spec.max_position_embeddings)
         if prepared:
-            print(f"  {len(prepared.parts):,} parts, {prepared.prefix_tokens:,} tokens in shared prefixes")
+            print(f"  part files: {len(prepared.parts):,}; tokens in shared prefixes: {prepared.prefix_tokens:,}")
 
 
 def _print_model(folder: str, spec: ModelSpec) -> None:
@@ -77,37 +79,23 @@ def _print_model(folder: str, spec: ModelSpec) -> None:
     print(f"\nmodel\n  {folder}\n  {_pairs(fields)}")
 
 
-def _rows(config: Config, splits: dict[str, list[Example]]) -> list[Example]:
-    rows = [row for name in chosen_splits(config.data, splits) for row in splits[name]]
-    if not rows:
-        raise InputError("config.data: no rows to annotate; check data.path, data.splits and data.limit")
-    return rows
-
-
-def _work(config: Config, rows: list[Example], names: list[str]) -> str:
+def _work(config: Config, asked: Asked) -> str:
     settings = config.annotate
     sampled = 0 if settings.mode == "exact" else settings.n_samples
     draws = settings.n_exemplar_sets * (1 + sampled)
-    least = "up to " if settings.mode == "labels" else ""
+    most = "up to " if settings.mode == "labels" else ""
+    names = ", ".join(dict.fromkeys(row.split for row in asked.rows))
     return (
-        f"\nannotate\n  {len(rows):,} questions of {', '.join(names)}: {settings.n_exemplar_sets} exemplar sets x"
-        f" (1 greedy + {sampled} sampled) = {least}{draws:,} answers a question, {least}{draws * len(rows):,} in all"
+        f"annotate\n  {len(asked.rows):,} questions of {names}: {settings.n_exemplar_sets} exemplar sets x"
+        f" (1 greedy + {sampled} sampled) = {most}{draws:,} answers a question,"
+        f" {most}{draws * len(asked.rows):,} in all"
     )
 
 
-def _print_pools(config: Config, rows: list[Example], splits: dict[str, list[Example]]) -> None:
-    settings = config.annotate
-    pools = exemplars.pools(rows, [row for name in POOL_SPLITS for row in splits.get(name, ())], settings.exemplar_seed)
-    asked = Counter(row.relation for row in rows)
-    lines = [f"  {relation}: {asked[relation]:,} questions, {len(pool):,} rows" for relation, pool in pools.items()]
-    print("\n".join(["\nexemplar pools", *lines]))
-    exemplars.draw_sets(
-        pools,
-        n_sets=settings.n_exemplar_sets,
-        n_reserve=settings.n_reserve_sets,
-        size=settings.n_exemplars,
-        seed=settings.exemplar_seed,
-    )
+def _pools(asked: Asked) -> str:
+    questions = Counter(row.relation for row in asked.rows)
+    lines = (f"  {name}: {questions[name]:,} questions, {len(sets.pool):,} rows" for name, sets in asked.sets.items())
+    return "\n".join(["exemplar pools", *lines])
 
 
 def _settings(prefix: str, tree: dict) -> Iterator[str]:

@@ -69,6 +69,29 @@ def test_validate_shows_rows_and_draws(run, tmp_path):
     assert "no problems found" in out
 
 
+def test_validate_shows_the_exact_first_prompt(run, tmp_path):
+    path = write_rows(tmp_path / "rows.jsonl")
+    _, out, _ = run("validate", f"--config.data.path={path}")
+    prompt = out.split("first prompt")[1].split("\n", 1)[1].split("\n\n")[0].splitlines()
+    assert len(prompt) == 10 and prompt[-2:] == ["Q: What is 0?", "A:"]
+    for question, answer in zip(prompt[:8:2], prompt[1:8:2], strict=True):
+        assert answer == question.replace("Q: What is", "A: the")[:-1]
+
+
+def test_a_limit_cuts_the_rows_and_leaves_the_exemplar_pool(run, tmp_path):
+    path = write_rows(tmp_path / "rows.jsonl", n=40)
+    whole = run("validate", f"--config.data.path={path}")[1]
+    limited = run("validate", f"--config.data.path={path}", "--config.data.limit=2")[1]
+    assert "all: 40 questions, 40 rows" in whole and "all: 2 questions, 40 rows" in limited
+    assert whole.split("first prompt")[1] == limited.split("first prompt")[1]
+
+
+@pytest.mark.parametrize("command", ["demo", "pretrain"])
+def test_the_built_in_world_is_asked_for_by_its_kind(run, command, tmp_path):
+    status, _, err = run(command, f"--config.run_dir={tmp_path}/run")
+    assert status == 2 and "data.kind" in err and "'world'" in err
+
+
 def test_validate_lists_problems_of_data_model_and_devices_together(run, tmp_path):
     path = write_rows(tmp_path / "rows.jsonl", n=4)
     status, out, err = run(
@@ -116,7 +139,7 @@ def test_validate_describes_a_model(run, tmp_path, small_model):
     path = write_rows(tmp_path / "rows.jsonl")
     status, out, _ = run("validate", f"--config.data.path={path}", f"--config.model.path={small_model}")
     assert status == 0
-    assert "d_model 128" in out and "tokenizer 1,000 ids" in out and "1 parts" in out
+    assert "d_model 128" in out and "tokenizer 1,000 ids" in out and "part files: 1;" in out
 
 
 def test_a_misspelt_setting_in_a_real_process_is_no_traceback(root):

@@ -60,7 +60,8 @@ def annotate(config: Config) -> tuple[pd.DataFrame, dict]:
     network = Network(spec, config.model.dtype, config.model.precision, config.model.scan_layers)
     mesh = make_mesh(config.mesh)
     tokenizer = Tokenizer.from_folder(config.model.path, spec.vocab_size)
-    prepared = preparation.prepare(config, tokenizer, spec.max_position_embeddings)
+    asked = preparation.ask(config)
+    prepared = preparation.prepare(config, asked, tokenizer, spec.max_position_embeddings)
     protocol = preparation.protocol_fields(
         config, prepared, weights.fingerprint(config.model.path), tokenizer.fingerprint()
     )

@@ -89,19 +89,18 @@ class ExemplarSets:
             index += 1
 
 
-def pools(examples: Iterable[Example], dev: Sequence[Example], seed: int) -> dict[str, list[Example]]:
-    """Exemplar pool of every relation of `examples`: its development rows, or without any development split
-    `POOL_SIZE` of its own rows drawn by seed."""
-    by_relation: dict[str, list[Example]] = {}
-    for row in examples:
-        by_relation.setdefault(row.relation, [])
+def pools(
+    examples: Iterable[Example], dev: Iterable[Example], own: Iterable[Example], seed: int
+) -> dict[str, list[Example]]:
+    """Exemplar pool of every relation of `examples`: its development rows `dev`, or without any development split
+    `POOL_SIZE` of the data's `own` rows of that relation, drawn by seed."""
+    by_relation: dict[str, list[Example]] = {row.relation: [] for row in examples}
+    dev = list(dev)
+    for row in dev or own:
+        if row.relation in by_relation:
+            by_relation[row.relation].append(row)
     if dev:
-        for row in dev:
-            if row.relation in by_relation:
-                by_relation[row.relation].append(row)
         return by_relation
-    for row in examples:
-        by_relation[row.relation].append(row)
     for relation, rows in by_relation.items():
         rows.sort(key=lambda row: row.id)
         if len(rows) > POOL_SIZE:

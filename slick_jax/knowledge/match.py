@@ -4,11 +4,16 @@ An answer is the text before the first newline; it is right when it matches exac
 rules come with the package: `strict`, and `squad`, the official SQuAD normalisation (Rajpurkar et al., 2016).
 """
 
+import hashlib
 import importlib
+import os
 import re
 import string
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
 
 from slick_jax.errors import InputError
 
@@ -44,6 +49,7 @@ class Matcher:
     hit: Callable[[str, tuple[str, ...]], bool]  # (answer, golds) -> does any gold match?
     viable: Callable[[str, tuple[str, ...]], bool] | None = None  # a user's own; None: built in, or always viable
     built_in: bool = False
+    source: str = ""  # SHA-256 of a user's module: another rule is another protocol
 
 
 def matcher(name: str) -> Matcher:
@@ -57,18 +63,22 @@ def matcher(name: str) -> Matcher:
         return Matcher(name, lambda text, golds: any(squad(text, gold) for gold in golds), built_in=True)
     if name == "strict":
         return Matcher(name, lambda text, golds: any(strict(text, gold) for gold in golds), built_in=True)
-    function = _load(name)
+    module, function = _load(name)
     viable = getattr(function, "viable", None)
     if viable is not None and not callable(viable):
         raise InputError(f"annotate.match={name!r}: its `viable` is {viable!r}; make it a function or remove it")
-    return Matcher(name, function, viable)
+    file = getattr(module, "__file__", None)
+    source = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+    return Matcher(name, function, viable, source=source)
 
 
-def _load(name: str) -> Callable[[str, tuple[str, ...]], bool]:
-    """The function a user's rule 'module:function' names."""
+def _load(name: str) -> tuple[ModuleType, Callable[[str, tuple[str, ...]], bool]]:
+    """The module and the function that a user's rule 'module:function' names."""
     module_name, colon, function_name = name.partition(":")
     if not (module_name and colon and function_name):
         raise InputError(f"annotate.match={name!r}: no such rule; use 'squad', 'strict' or 'module:function'")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # an installed command does not look there by itself
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # a user's module may fail in any way
@@ -79,7 +89,7 @@ def _load(name: str) -> Callable[[str, tuple[str, ...]], bool]:
     function = getattr(module, function_name, None)
     if not callable(function):
         raise InputError(f"annotate.match={name!r}: {module_name!r} has no function {function_name!r}")
-    return function
+    return module, function
 
 
 class Golds:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,6 +25,41 @@ MAX_PART_RELATIONS = 8  # a part keeps the prefixes of at most this many relatio
 MAX_PROBLEMS = 20
 
 PrefixKey = tuple[str, int]  # relation, number of the exemplar set
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What is asked: all splits as read, the rows to annotate in input order, the exemplar sets of their relations, and
+    the set numbers that each row is asked behind."""
+
+    splits: dict[str, list[Example]]
+    rows: list[Example]
+    sets: dict[str, exemplars.ExemplarSets]
+    assigned: list[list[int]]
+
+
+def ask(config: Config) -> Asked:
+    """Read the rows and draw their exemplars; needs no model.
+
+    `data.limit` cuts the rows, never the pools: a limited run gives its rows the labels of the whole one. Raises
+    InputError for bad rows and for pools that are too small.
+    """
+    settings = config.annotate
+    splits = load_splits(dataclasses.replace(config.data, limit=None))
+    names = chosen_splits(config.data, splits)
+    rows = [row for name in names for row in splits[name][: config.data.limit]]
+    if not rows:
+        raise InputError("config.data: no rows to annotate; check data.path, data.splits and data.limit")
+    dev = (row for name in POOL_SPLITS for row in splits.get(name, ()))
+    own = (row for name in names for row in splits[name])
+    sets = exemplars.draw_sets(
+        exemplars.pools(rows, dev, own, settings.exemplar_seed),
+        n_sets=settings.n_exemplar_sets,
+        n_reserve=settings.n_reserve_sets,
+        size=settings.n_exemplars,
+        seed=settings.exemplar_seed,
+    )
+    return Asked(splits, rows, sets, [sets[row.relation].assign(row, settings.n_exemplar_sets) for row in rows])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,26 +160,13 @@ class Prepared:
         }
 
 
-def prepare(config: Config, tokenizer: Tokenizer, max_positions: int | None) -> Prepared:
-    """Read, check and tokenise the input of `slick annotate`.
+def prepare(config: Config, asked: Asked, tokenizer: Tokenizer, max_positions: int | None) -> Prepared:
+    """Tokenise and check what `slick annotate` asks.
 
-    Raises InputError for bad rows, too few exemplars, answers that do not fit `annotate.max_answer_tokens`, and prompts
-    longer than the model's `max_positions`.
+    Raises InputError for answers that do not fit `annotate.max_answer_tokens`, and prompts longer than the model's
+    `max_positions`.
     """
-    settings = config.annotate
-    splits = load_splits(config.data)
-    rows = [row for name in chosen_splits(config.data, splits) for row in splits[name]]
-    if not rows:
-        raise InputError("data: no rows to annotate; check data.path, data.splits and data.limit")
-    dev = [row for name in POOL_SPLITS for row in splits.get(name, ())]
-    sets = exemplars.draw_sets(
-        exemplars.pools(rows, dev, settings.exemplar_seed),
-        n_sets=settings.n_exemplar_sets,
-        n_reserve=settings.n_reserve_sets,
-        size=settings.n_exemplars,
-        seed=settings.exemplar_seed,
-    )
-    assigned = [sets[row.relation].assign(row, settings.n_exemplar_sets) for row in rows]
+    settings, rows, sets, assigned = config.annotate, asked.rows, asked.sets, asked.assigned
     drafts = draft_answers(tokenizer, rows)
     _check_drafts(rows, drafts, settings.max_answer_tokens)
     questions = (
@@ -226,7 +247,7 @@ def protocol_fields(config: Config, prepared: Prepared, model: str, tokenizer: s
         "exemplar_sets": prepared.exemplars_json(),
         "dtype": config.model.dtype,
         "precision": config.model.precision,
-        "match_source": None if prepared.rule.built_in else inspect.getsource(prepared.rule.hit),
+        "match_source": prepared.rule.source,
         # in bfloat16 a near-tie may flip with the shape of a batch
         "batch_shape": shape if config.model.dtype == "bfloat16" else None,
     }

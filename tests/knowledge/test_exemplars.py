@@ -64,8 +64,8 @@ def test_a_pool_without_enough_clean_sets_names_the_row():
 
 def test_pools_come_from_dev_or_else_from_64_rows_of_the_relation():
     train = rows(200, split="train")
-    assert exemplars.pools(train, rows(8), 0) == {"r": rows(8)}
-    drawn = exemplars.pools(train, [], 0)["r"]
+    assert exemplars.pools(train, rows(8), train, 0) == {"r": rows(8)}
+    drawn = exemplars.pools(train[:3], [], train, 0)["r"]
     assert len(drawn) == len(set(drawn)) == 64 and set(drawn) <= set(train)
-    assert exemplars.pools(train[::-1], [], 0)["r"] == drawn
-    assert exemplars.pools(train, [], 1)["r"] != drawn
+    assert exemplars.pools(train, [], train[::-1], 0)["r"] == drawn
+    assert exemplars.pools(train, [], train, 1)["r"] != drawn

@@ -334,6 +334,20 @@ def test_users_rule(monkeypatch):
     assert golds.viable("A long name in"), "a strict hit is still possible"
 
 
+def test_users_rule_is_found_in_the_working_directory_and_known_by_its_source(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # the rule is edited within the same second
+    sources = []
+    for body in ("text == golds[0]", "text in golds"):
+        monkeypatch.delitem(sys.modules, "own_rules", raising=False)
+        (tmp_path / "own_rules.py").write_text(f"def same(text, golds):\n    return {body}\n")
+        rule = matcher("own_rules:same")
+        assert Golds(("Paris",), rule).match("Paris") == (True, True)
+        sources.append(rule.source)
+    assert sources[0] != sources[1], "an edited rule is another protocol"
+
+
 @pytest.mark.parametrize(
     "name", ["fuzzy", "rules:missing", "rules:number", "no_such_module:f", ":f", "rules:", "rules:odd", "a..b:f"]
 )

@@ -4,14 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
+import transformers
 
 from slick_jax.models.transformer import Network
 from slick_jax.models.weights import load_hf, read_spec, save_hf
-
-pytestmark = pytest.mark.parity
-NEEDS = "the parity tests need the extra parity (torch, transformers)"
-torch = pytest.importorskip("torch", reason=NEEDS)
-transformers = pytest.importorskip("transformers", reason=NEEDS)
 
 ATOL = 1e-4
 LLAMA3 = {
