@@ -19,6 +19,7 @@ verify: .venv/.tested
 	$(BIN)/python -m pytest -q -m verify -s
 
 bench: .venv/.tested
+	test -e runs/demo/annotations.parquet || $(MAKE) demo
 	$(BIN)/python benchmarks/annotate_vs_plain.py
 
 lint: .venv/.tested

@@ -35,6 +35,7 @@ from slick_jax.models.weights import load_hf, read_spec  # noqa: E402
 from slick_jax.sampling import logits as select  # noqa: E402
 
 DRAWS, TEMPERATURE, TOP_K, LIMIT = 17, 0.5, 40, 32
+KEY = select.run_key(0)
 
 
 @dataclasses.dataclass
@@ -53,7 +54,7 @@ def choose(model: Model, logits, words, slots, step):
     values, ids = select.top_k(logits.reshape(-1, logits.shape[-1]), TOP_K)
     values, ids = values.reshape(*logits.shape[:2], -1), ids.reshape(*logits.shape[:2], -1)
     names = jnp.stack([jnp.full_like(slots, words[0]), jnp.full_like(slots, words[1]), slots], axis=-1)
-    keys = tuple(word[..., None] for word in select.draw_keys(select.run_key(0), names, DRAWS - 1))
+    keys = tuple(word[..., None] for word in select.draw_keys(KEY, names, DRAWS - 1))
     noise = select.gumbel(keys, step, ids[:, 1:])
     samples = select.draw(values[:, 1:], ids[:, 1:], noise, jnp.float32(TEMPERATURE))
     return jnp.concatenate([ids[:, :1, 0], samples], axis=1)
@@ -70,7 +71,7 @@ def generate(model: Model):
         room = ((0, 0), (0, 0), (0, LIMIT), (0, 0), (0, 0))
         cache = KV(*(jnp.pad(part[:, :, 0], room) for part in hidden.keys_values[:2]), lengths)
         logits = network.logits(params, last).reshape(-1, DRAWS, network.spec.vocab_size)
-        return cache, choose(model, logits, words, slots, 0)
+        return cache, choose(model, logits, words, slots, jnp.int32(0))
 
     @jax.jit
     def decode(params, cache, tokens, words, slots, step):
@@ -107,7 +108,7 @@ def shared(model: Model):
         last = jnp.take_along_axis(hidden.states[:, 0], (lengths - 1)[:, None, None], axis=1)
         prefix = KV(*(part[:, :, 0] for part in hidden.keys_values[:2]), lengths)
         logits = jnp.broadcast_to(network.logits(params, last), (len(slots), DRAWS, network.spec.vocab_size))
-        return prefix, choose(model, logits, words, slots, 0)
+        return prefix, choose(model, logits, words, slots, jnp.int32(0))
 
     @jax.jit
     def decode(params, prefix, answers, words, slots, step):
