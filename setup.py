@@ -28,6 +28,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["slick_jax", "slick_jax.*"]),
+    package_data={"slick_jax.analysis": ["templates/*.html"]},
     entry_points={"console_scripts": ["slick = slick_jax.main:main"]},
     install_requires=[
         *JAX,
@@ -37,6 +38,8 @@ setup(
         "grain>=0.2.10",
         "importlib_resources>=6.4",  # tensorflow-datasets imports it and does not ask for it
         "jaxtyping>=0.3",
+        "jinja2>=3.1",
+        "matplotlib>=3.9",
         "ml_collections>=1.0",
         "numpy>=2.0",
         "optax>=0.2.5",
@@ -45,6 +48,7 @@ setup(
         "pyarrow>=17",
         "safetensors>=0.5",
         "scipy>=1.13",
+        "statsmodels>=0.14.4",
         "tensorflow-datasets>=4.9.7",
         "tokenizers>=0.21",
     ],

@@ -28,12 +28,13 @@ class WorldConfig:
 class DataConfig:
     """Where the question-answer examples come from."""
 
-    kind: str = "rows"  # 'rows' (JSONL or Parquet), 'entity_questions' or 'world' (built in)
-    path: str = ""  # rows: the file; entity_questions: dataset.zip or a folder; world: not used
+    kind: str = "rows"  # 'rows' (JSONL or Parquet), 'tfds', 'entity_questions' or 'world' (built in)
+    path: str = ""  # rows: the file; tfds: its folder; entity_questions: dataset.zip or a folder; world: not used
     dev_path: str = ""  # rows only: the file exemplars are drawn from; empty: 64 rows of `path` serve as the pool
     splits: tuple[str, ...] = ()  # splits to annotate; empty: every split but the exemplar pools dev and ood_dev
     limit: int | None = None  # keep the first N rows of every split but dev and ood_dev; None: all
     drop_shared_objects: bool = False  # entity_questions: drop train rows whose answer is a test answer, too
+    write_tfds: bool = False  # `slick data`: also write the examples as a TFDS data set, for kind 'tfds' and Grain
     world: WorldConfig = field(default_factory=WorldConfig)
 
 
@@ -112,6 +113,66 @@ class PretrainConfig:
 
 
 @dataclass(frozen=True)
+class MixConfig:
+    """Controlled mixtures of Known and Unknown examples (paper section 4 and appendix E)."""
+
+    size: str = "known_unknown"  # |D|: 'paper', 'known_unknown' or a whole number such as '400'
+    percents: tuple[int, ...] = (0, 25, 50, 75, 100)  # X: percent of Unknown within every relation
+    known_only: bool = True  # also D_Known, without the Unknown examples, for X between 0 and 100 (both excluded)
+    single_categories: bool = False  # also a variant of each category alone; size 'paper' has enough of each
+    natural: bool = True  # also D_Natural, with the data's own shares of categories
+    idk: bool = True  # also D_IDK: the 50 % variant with idk_text as the answer of its Unknown examples
+    idk_text: str = "I don't know"  # the answer that D_IDK teaches
+    split: str = "train"  # split that the mixtures are drawn from
+    seed: int = 0  # the permutation of every relation
+    rule: str = ""  # whose categories: '' those of annotate.match, 'strict_' those of strict match
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Fine-tuning on one mixture (paper appendix E)."""
+
+    variant: str = ""  # a mixture of this run, mixtures/<variant>.jsonl
+    mixture: str = ""  # any JSONL or Parquet file with prompt and completion, in place of a variant
+    epochs: int = 50  # passes over the mixture; CONVERGENCE is the last one
+    batch_size: int = 128  # examples of an update, over all devices
+    optimizer: str = "adamw"  # 'adamw' or 'adafactor'
+    peak_lr: float = 1e-5  # learning rate after the warm-up
+    schedule: str = "constant"  # 'constant' or 'cosine' (to 0 at the last step)
+    warmup_steps: int = 0  # steps of linear warm-up
+    weight_decay: float = 0.0  # on matrices only
+    b2: float = 0.999  # AdamW second-moment decay
+    eps: float = 1e-8  # AdamW epsilon
+    clip_norm: float = 1.0  # gradients are scaled down to this global norm; 0: never
+    accumulate: int = 1  # parts that a batch is computed in, to save memory; divides batch_size
+    dropout: float = 0.05  # on the residual branches
+    seed: int = 0  # order of the examples and dropout
+    eval_train_epochs: str = "all"  # epochs after which train rows are asked: 'all', 'none', '1-12,every 4,last'
+    eval_dev_epochs: str = "all"  # the same for dev; EARLY_STOP is the best of them
+    eval_test_epochs: str = "all"  # the same for test and ood_test
+    keep: tuple[str, ...] = ("best", "last")  # checkpoints that stay when the run is over: 'best' (on dev), 'last'
+    keep_every: int = 0  # and those of every k-th epoch; 0: none
+    max_target_tokens: int = 32  # longest answer with its end-of-text, in training and in greedy evaluation
+    writers: tuple[str, ...] = ()  # besides metrics.jsonl: 'tensorboard', 'wandb' (the extras of these names)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Greedy exact match of a model, asked without exemplars."""
+
+    checkpoint: str = ""  # Hugging Face folder, or checkpoints/ of a training run, or a step in it; '': model.path
+    splits: tuple[str, ...] = ("dev", "test", "ood_test")  # splits to ask
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """Which fine-tuning runs make up a study."""
+
+    variants: tuple[str, ...] = ()  # mixtures to train on; empty: all that were mixed
+    seeds: tuple[int, ...] = (0,)  # a run per variant and seed
+
+
+@dataclass(frozen=True)
 class ExportConfig:
     """From a training checkpoint to a Hugging Face folder."""
 
@@ -129,6 +190,10 @@ class Config:
     mesh: MeshConfig = field(default_factory=MeshConfig)
     annotate: AnnotateConfig = field(default_factory=AnnotateConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+    mix: MixConfig = field(default_factory=MixConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    study: StudyConfig = field(default_factory=StudyConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
 
 

@@ -123,6 +123,8 @@ def _parse(text: str, kind: object) -> object:
         return kind(text)
     if typing.get_args(kind)[0] is str and text[:1] not in ("(", "["):
         return tuple(part.strip() for part in text.split(",") if part.strip())
+    if typing.get_args(kind)[0] is int and text[:1] not in ("(", "["):
+        return tuple(int(part) for part in text.split(",") if part.strip())
     try:
         return _convert(ast.literal_eval(text), kind)
     except (SyntaxError, TypeError) as error:
@@ -180,5 +182,6 @@ def _describe(kind: object) -> str:
         return " or ".join("None" if one is type(None) else _describe(one) for one in typing.get_args(kind))
     if typing.get_origin(kind) is tuple:
         inner = typing.get_args(kind)
-        return "texts such as train,test" if inner[0] is str else "pairs such as ((0.5, 40), (1.0, 40))"
+        examples = {str: "texts such as train,test", int: "whole numbers such as 0,50,100"}
+        return examples.get(inner[0], "pairs such as ((0.5, 40), (1.0, 40))")
     return {str: "a text", int: "a whole number", float: "a number", bool: "True or False"}[kind]

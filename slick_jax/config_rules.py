@@ -3,25 +3,42 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from slick_jax.config import AnnotateConfig, Config, DataConfig, MeshConfig, ModelConfig, PretrainConfig, WorldConfig
+from slick_jax.config import (
+    AnnotateConfig,
+    Config,
+    DataConfig,
+    EvaluateConfig,
+    MeshConfig,
+    MixConfig,
+    ModelConfig,
+    PretrainConfig,
+    StudyConfig,
+    TrainConfig,
+    WorldConfig,
+)
+from slick_jax.epochs import parse_epochs
 
-KINDS = ("rows", "entity_questions", "world")
+KINDS = ("rows", "tfds", "entity_questions", "world")
 SPLITS_OF_KIND = {
     "rows": ("train", "dev"),
+    "tfds": ("train", "dev", "test", "ood_dev", "ood_test"),
     "entity_questions": ("train", "dev", "test", "ood_dev", "ood_test"),
     "world": ("train", "dev", "test", "ood_dev", "ood_test"),
 }
 # Settings that a command cannot do without, and the next thing to try.
 NEEDED = {
     "run_dir": (
-        ("data", "annotate", "pretrain", "demo"),
+        ("data", "annotate", "pretrain", "demo", "mix", "train", "study", "report"),
         "the folder that results go to, such as --config.run_dir=runs/first",
     ),
-    "model.path": (("annotate",), "a Hugging Face folder with config.json, *.safetensors and tokenizer.json"),
+    "model.path": (
+        ("annotate", "train", "study"),
+        "a Hugging Face folder with config.json, *.safetensors and tokenizer.json",
+    ),
     "export.checkpoint": (("export",), "the training checkpoint to export"),
     "export.out": (("export",), "the Hugging Face folder to write"),
 }
-READS_DATA = ("data", "annotate", "validate")
+READS_DATA = ("data", "annotate", "validate", "mix", "train", "evaluate", "study")
 
 
 def problems(config: Config, command: str = "") -> list[str]:
@@ -36,6 +53,10 @@ def problems(config: Config, command: str = "") -> list[str]:
         *_mesh(config.mesh),
         *_annotate(config.annotate),
         *_pretrain(config.pretrain),
+        *_mix(config.mix),
+        *_train(config.train),
+        *_evaluate(config.evaluate),
+        *_study(config.study),
         *_needs(config, command),
     ]
     return [f"config.{line}" for line in found]
@@ -48,12 +69,20 @@ def _needs(config: Config, command: str) -> Iterator[str]:
             yield f"{name}: empty, and `slick {command}` needs it; give {remedy}"
     if command in ("demo", "pretrain") and config.data.kind != "world":
         yield f"data.kind: {config.data.kind!r}, and `slick {command}` makes the built-in world; set it to 'world'"
-    if command in READS_DATA and config.data.kind in ("rows", "entity_questions"):
+    if command == "train" and not (config.train.variant or config.train.mixture):
+        yield "train.variant: empty; name one of the mixtures that `slick mix` wrote, or give a file as train.mixture"
+    if command == "evaluate" and not (config.evaluate.checkpoint or config.model.path):
+        yield "evaluate.checkpoint: empty, and so is model.path; give a Hugging Face folder or a training checkpoint"
+    if command in READS_DATA and config.data.kind != "world":
         yield from _paths(config.data)
 
 
 def _paths(data: DataConfig) -> Iterator[str]:
-    what = "a JSONL or Parquet file" if data.kind == "rows" else "dataset.zip or a folder of EntityQuestions files"
+    what = {
+        "rows": "a JSONL or Parquet file",
+        "tfds": "the folder with dataset_info.json",
+        "entity_questions": "dataset.zip or a folder of EntityQuestions files",
+    }.get(data.kind, "the place of the data")
     if not data.path:
         yield f"data.path: empty; give {what} (or set data.kind='world' for the built-in one)"
     elif not Path(data.path).exists():
@@ -153,6 +182,62 @@ def _pretrain(pretrain: PretrainConfig) -> Iterator[str]:
         yield f"pretrain.b2: {pretrain.b2} is outside 0 to 1 (both excluded); 0.95 is usual"
     if pretrain.max_steps is not None:
         yield from _at_least("pretrain.max_steps", pretrain.max_steps, 1)
+
+
+def _mix(mix: MixConfig) -> Iterator[str]:
+    if mix.size not in ("paper", "known_unknown") and not (mix.size.isdecimal() and int(mix.size)):
+        yield f"mix.size: {mix.size!r} is unknown; allowed: paper, known_unknown, or a whole number of examples"
+    for percent in mix.percents:
+        yield from _between("mix.percents", percent, 0, 100)
+    if not mix.percents or len(set(mix.percents)) < len(mix.percents):
+        yield f"mix.percents: {mix.percents} must name one percentage or more, each once"
+    if mix.idk and (not mix.idk_text.strip() or "\n" in mix.idk_text):
+        yield f"mix.idk_text: {mix.idk_text!r} is empty or holds a line break; give a phrase, or set mix.idk=False"
+    if not mix.split:
+        yield "mix.split: empty; give the split to draw from, such as train"
+    yield from _at_least("mix.seed", mix.seed, 0)
+    yield from _choice("mix.rule", mix.rule, ("", "strict_"))
+
+
+def _train(train: TrainConfig) -> Iterator[str]:
+    for name in ("epochs", "batch_size", "accumulate"):
+        yield from _at_least(f"train.{name}", getattr(train, name), 1)
+    for name in ("warmup_steps", "weight_decay", "clip_norm", "seed", "keep_every"):
+        yield from _at_least(f"train.{name}", getattr(train, name), 0)
+    yield from _at_least("train.max_target_tokens", train.max_target_tokens, 2)
+    yield from _choice("train.optimizer", train.optimizer, ("adamw", "adafactor"))
+    yield from _choice("train.schedule", train.schedule, ("constant", "cosine"))
+    yield from _above_zero("train.peak_lr", train.peak_lr)
+    yield from _above_zero("train.eps", train.eps)
+    if not 0 < train.b2 < 1:
+        yield f"train.b2: {train.b2} is outside 0 to 1 (both excluded); 0.999 is usual"
+    if not 0 <= train.dropout < 1:
+        yield f"train.dropout: {train.dropout} is no share of activations; give 0 up to, but not including, 1"
+    if train.accumulate >= 1 and train.batch_size % train.accumulate:
+        yield f"train.accumulate: {train.accumulate} does not divide train.batch_size={train.batch_size}"
+    if train.variant and train.mixture:
+        yield f"train.mixture: {train.mixture!r} besides train.variant={train.variant!r}; set one of them"
+    for name in ("eval_train_epochs", "eval_dev_epochs", "eval_test_epochs"):
+        try:
+            parse_epochs(getattr(train, name), max(train.epochs, 1))
+        except ValueError as error:
+            yield f"train.{name}: {error}"
+    for name in train.keep:
+        yield from _choice("train.keep", name, ("best", "last"))
+    for name in train.writers:
+        yield from _choice("train.writers", name, ("tensorboard", "wandb"))
+
+
+def _evaluate(evaluate: EvaluateConfig) -> Iterator[str]:
+    if not evaluate.splits:
+        yield "evaluate.splits: empty; name one split or more"
+    for split in evaluate.splits:
+        yield from _choice("evaluate.splits", split, SPLITS_OF_KIND["world"])
+
+
+def _study(study: StudyConfig) -> Iterator[str]:
+    if not study.seeds or len(set(study.seeds)) < len(study.seeds) or min(study.seeds) < 0:
+        yield f"study.seeds: {study.seeds} must name one seed or more, each once, none below 0"
 
 
 def _at_least(name: str, value: float, low: float) -> Iterator[str]:

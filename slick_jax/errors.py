@@ -1,4 +1,4 @@
-"""The one exception for bad input. The command line prints it without a traceback and exits with status 2."""
+"""Exceptions the command line knows: bad input (status 2, no traceback) and work stopped by a signal (status 75)."""
 
 
 class InputError(ValueError):
@@ -14,3 +14,7 @@ class InputError(ValueError):
         if len(problems) == 1 and not heading:
             return cls(problems[0])
         return cls("\n".join([heading, *lines] if heading else lines))
+
+
+class Stopped(Exception):
+    """A signal asked the work to stop; everything done is saved, and the same command goes on from there."""

@@ -6,7 +6,9 @@ import sys
 
 from slick_jax import __version__
 from slick_jax.config_file import load_config
-from slick_jax.errors import InputError
+from slick_jax.errors import InputError, Stopped
+
+STOPPED_STATUS = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run it again
 
 # command: (module with run(config), what it does)
 COMMANDS = {
@@ -14,13 +16,21 @@ COMMANDS = {
     "data": ("slick_jax.data.prepare", "check the examples, write them as JSON lines, count them"),
     "pretrain": ("slick_jax.training.pretrain", "train the small model of the built-in world"),
     "annotate": ("slick_jax.knowledge.annotate", "measure P_Correct and the knowledge category of every example"),
+    "mix": ("slick_jax.data.mix", "make mixtures of Known and Unknown examples from the annotations"),
+    "train": ("slick_jax.training.train", "fine-tune on a mixture and follow what the model knows, epoch by epoch"),
+    "evaluate": ("slick_jax.knowledge.evaluate", "greedy exact match of a model or a training checkpoint"),
+    "study": ("slick_jax.study", "train on every mixture and seed, and report"),
+    "report": ("slick_jax.analysis.report", "tables, figures and one HTML page from the finished runs"),
     "export": ("slick_jax.export", "turn a training checkpoint into a Hugging Face folder"),
     "validate": ("slick_jax.validate", "show what a config would run, and everything wrong with it"),
 }
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command line (without the program's name); returns the exit status: 0, or 2 for bad input."""
+    """Runs one command line (without the program's name).
+
+    Returns the exit status: 0; 2 for bad input; 75 when a signal stopped it and the same command goes on from there.
+    """
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_usage())
@@ -41,6 +51,9 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(f"{command}: {stopped}", file=sys.stderr)
+        return STOPPED_STATUS
     return 0
 
 

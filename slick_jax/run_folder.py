@@ -63,5 +63,17 @@ def read_parquet(path: epath.PathLike) -> pa.Table:
     path = epath.Path(path)
     try:
         return pq.read_table(pa.BufferReader(path.read_bytes()))
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:  # damaged pages are an OSError
         raise InputError(f"{path}: not a readable Parquet file ({error}); remove it and run again") from error
+
+
+def differences(found: dict, wanted: dict, prefix: str = "") -> str:
+    """What nested settings of a folder and of this run disagree on, as 'name was x, is y, ...'."""
+    parts = []
+    for name in sorted({*found, *wanted}):
+        old, new = found.get(name), wanted.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            parts.append(differences(old, new, f"{prefix}{name}."))
+        elif old != new:
+            parts.append(f"{prefix}{name} was {old!r}, is {new!r}")
+    return ", ".join(part for part in parts if part)

@@ -121,7 +121,7 @@ def test_all_mistakes_come_in_one_error(config_file):
         ("annotate.exact_tolerance=2", "is not a probability"),
         ("annotate.exact_pairs=((0.0, 40),)", "needs a temperature above 0"),
         ("annotate.abstain_phrases=['']", "holds an empty phrase"),
-        ("data.kind=csv", "allowed: rows, entity_questions, world"),
+        ("data.kind=csv", "allowed: rows, tfds, entity_questions, world"),
         ("data.splits=test", "no split 'test' in data of kind 'rows'; it has train, dev"),
         ("data.limit=0", "config.data.limit: 0 is too small"),
         ("data.drop_shared_objects=true", "only data.kind='entity_questions' has this option"),

@@ -1,4 +1,4 @@
-"""The question-answer record, and reading it from JSON lines, Parquet, EntityQuestions or the built-in world."""
+"""The question-answer record, and reading it from JSON lines, Parquet, TFDS, EntityQuestions or the world."""
 
 import gzip
 import json
@@ -40,6 +40,10 @@ def load_splits(data: DataConfig) -> dict[str, list[Example]]:
         from slick_jax.data.entity_questions.preparation import prepare
 
         splits = prepare(data.path, drop_shared_objects=data.drop_shared_objects)
+    elif data.kind == "tfds":
+        from slick_jax.data.tfds_rows import read_tfds
+
+        splits = read_tfds(data.path)
     else:
         splits = {"train": read_rows(data.path, "train")}
         if data.dev_path:

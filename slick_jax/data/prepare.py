@@ -1,4 +1,4 @@
-"""`slick data`: reads and checks the examples of a config, writes them as JSON lines and counts them."""
+"""`slick data`: reads and checks the examples of a config, writes them as JSON lines or TFDS, and counts them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from slick_jax.data.examples import SPLITS, Example, load_splits, to_jsonl
 
 
 def run(config: Config) -> None:
-    """Write <run_dir>/data/<split>.jsonl and summary.json, and print rows per relation and split."""
+    """Write <run_dir>/data/<split>.jsonl and summary.json, and print rows per relation and split.
+
+    With `data.write_tfds` also a TFDS data set in <run_dir>/data/tfds.
+    """
     splits = load_splits(config.data)
     folder = epath.Path(config.run_dir) / "data"
     for name, examples in splits.items():
@@ -25,6 +28,10 @@ def run(config: Config) -> None:
     )
     print(table_text(splits))
     print(f"\nwritten: {folder}/{{{','.join(splits)}}}.jsonl and summary.json")
+    if config.data.write_tfds:
+        from slick_jax.data.tfds_rows import write_tfds
+
+        print(f"TFDS data set: {write_tfds(splits, folder / 'tfds')} (read it with data.kind='tfds')")
 
 
 def count_table(splits: dict[str, list[Example]]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Few-shot prompts (paper section 3) as tokens: a prefix shared by a relation, and each question's own rest."""
+"""Prompt texts, and few-shot prompts (paper section 3) as tokens: a shared prefix, and each question's own rest."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def few_shot_prompt(exemplars: Sequence[Example], question: str) -> str:
     """Exemplar blocks with their first answers, then the question; one newline between lines."""
     blocks = [f"{question_part(row.question)} {row.answers[0]}\n" for row in exemplars]
     return "".join([*blocks, question_part(question)])
+
+
+def fine_tuning_prompt(question: str) -> str:
+    """What stands before the answer in fine-tuning (paper appendix E); the answer and end-of-text follow directly."""
+    return f"Answer the following question.\n{question}\n"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -173,23 +173,12 @@ def _claim(run_dir: Path, config: Config, world: World) -> bool:
     if found is None:
         run_folder.write_json(path, settings)
     elif found != settings:
-        differs = _differences(found, settings)
+        differs = run_folder.differences(found, settings)
         raise InputError(
             f"{path}: this run folder belongs to a pretraining with other settings ({differs}); choose "
             "another config.run_dir, or remove the folder to start again"
         )
     return found is not None and (run_dir / "model" / "config.json").is_file()
-
-
-def _differences(found: dict, wanted: dict, prefix: str = "") -> str:
-    parts = []
-    for name in sorted({*found, *wanted}):
-        old, new = found.get(name), wanted.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            parts.append(_differences(old, new, f"{prefix}{name}."))
-        elif old != new:
-            parts.append(f"{prefix}{name} was {old!r}, is {new!r}")
-    return ", ".join(part for part in parts if part)
 
 
 def _write_world(run_dir: Path, world: World) -> None:

@@ -19,11 +19,16 @@ class TrainState(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """A batch: after reading `tokens[b, :t+1]` predict `targets[b, t]`; `weights` 0 leaves a position out."""
+    """A batch: after reading `tokens[b, :t+1]` predict a target; targets of weight 0 are left out.
+
+    The target of position t is `targets[b, t]`; with `positions`, `targets[b, a]` is that of t = `positions[b, a]`, and
+    scores over the vocabulary are computed there alone.
+    """
 
     tokens: jax.Array  # Int[B T]
-    targets: jax.Array  # Int[B T]
-    weights: jax.Array  # Float32[B T]
+    targets: jax.Array  # Int[B T], or Int[B A]
+    weights: jax.Array  # Float32, like targets
+    positions: jax.Array | None = None  # Int[B A]
 
 
 def init_state(
@@ -55,26 +60,63 @@ def on_one_device(abstract: Any) -> Any:
 
 
 def state_shardings(network: Network, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
-    """A NamedSharding for every array: optimizer moments lie where their parameter lies, counters everywhere."""
+    """A NamedSharding for every array: optimizer moments lie where their parameter lies, the rest everywhere.
+
+    The rest are counters, and the row and column sums of Adafactor, which have another shape than the parameter.
+    """
     everywhere = NamedSharding(mesh, PartitionSpec())
-    params = network.shardings(mesh)
-    moments = optax.tree_utils.tree_map_params(
-        optimizer,
-        lambda _, place: place,
-        jax.eval_shape(optimizer.init, network.abstract()),
-        params,
-        transform_non_params=lambda _: everywhere,
-    )
-    return TrainState(everywhere, params, moments)
+    params = jax.tree_util.tree_leaves_with_path(network.abstract(mesh))
+    places = {path: leaf for path, leaf in params}
+
+    def place(path: tuple, leaf: jax.ShapeDtypeStruct) -> NamedSharding:
+        ends = (path[start:] for start in range(len(path)))
+        param = next((places[end] for end in ends if end in places), None)
+        return param.sharding if param is not None and param.shape == leaf.shape else everywhere
+
+    opt_state = jax.tree_util.tree_map_with_path(place, jax.eval_shape(optimizer.init, network.abstract()))
+    return TrainState(everywhere, network.shardings(mesh), opt_state)
+
+
+def summed_loss(
+    network: Network, params: Params, rows: Rows, *, dropout: float = 0.0, rng: jax.Array | None = None
+) -> jax.Array:
+    """Cross-entropy in nats, weighted and summed over all targets; Float32[]."""
+    states = network.hidden(params, rows.tokens[None], dropout=dropout, rng=rng).states[0]
+    if rows.positions is not None:
+        states = jnp.take_along_axis(states, rows.positions[..., None], axis=1)
+    losses = optax.softmax_cross_entropy_with_integer_labels(network.logits(params, states), rows.targets)
+    return jnp.sum(losses * rows.weights)
 
 
 def mean_loss(
     network: Network, params: Params, rows: Rows, *, dropout: float = 0.0, rng: jax.Array | None = None
 ) -> jax.Array:
     """Cross-entropy per target in nats, weighted; Float32[]."""
-    states = network.hidden(params, rows.tokens[None], dropout=dropout, rng=rng).states[0]
-    losses = optax.softmax_cross_entropy_with_integer_labels(network.logits(params, states), rows.targets)
-    return jnp.sum(losses * rows.weights) / jnp.maximum(jnp.sum(rows.weights), 1e-9)
+    total = summed_loss(network, params, rows, dropout=dropout, rng=rng)
+    return total / jnp.maximum(jnp.sum(rows.weights), 1e-9)
+
+
+def loss_and_gradients(
+    network: Network, params: Params, rows: Rows, *, dropout: float, rng: jax.Array | None, accumulate: int
+) -> tuple[jax.Array, Params]:
+    """`mean_loss` of all rows and its gradients, computed in `accumulate` parts one after the other.
+
+    Part a holds the rows a, a + accumulate, ...: each device goes on with rows it has. Sums are divided by the weight
+    of the whole batch, so that the parts do not matter; dropout differs, as each part has a key of its own.
+    """
+    if accumulate == 1:
+        return jax.value_and_grad(lambda params: mean_loss(network, params, rows, dropout=dropout, rng=rng))(params)
+    parts = jax.tree.map(lambda a: a.reshape(-1, accumulate, *a.shape[1:]).swapaxes(0, 1), rows)
+
+    def add(carry: tuple[jax.Array, Params], part: tuple[jax.Array, Rows]) -> tuple[tuple[jax.Array, Params], None]:
+        key = None if rng is None else jax.random.fold_in(rng, part[0])
+        found = jax.value_and_grad(lambda p: summed_loss(network, p, part[1], dropout=dropout, rng=key))(params)
+        return jax.tree.map(jnp.add, carry, found), None
+
+    start = (jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, params))
+    total, _ = jax.lax.scan(add, start, (jnp.arange(accumulate), parts))
+    weight = jnp.maximum(jnp.sum(rows.weights), 1e-9)
+    return jax.tree.map(lambda leaf: leaf / weight, total)
 
 
 def train_step(
@@ -85,14 +127,14 @@ def train_step(
     *,
     dropout: float = 0.0,
     rng: jax.Array | None = None,
+    accumulate: int = 1,
 ) -> tuple[TrainState, jax.Array]:
     """One update; returns the new state and the loss before it. Pure: jit it with `state` donated.
 
-    `rng` is the run's key; a step folds its own number into it, so that a resumed run draws the same dropout.
+    `rng` is the run's key; a step folds its own number into it, so that a resumed run draws the same dropout. See
+    `loss_and_gradients` for `accumulate`, which divides the number of rows.
     """
     rng = None if rng is None else jax.random.fold_in(rng, state.step)
-    loss, gradients = jax.value_and_grad(lambda params: mean_loss(network, params, rows, dropout=dropout, rng=rng))(
-        state.params
-    )
+    loss, gradients = loss_and_gradients(network, state.params, rows, dropout=dropout, rng=rng, accumulate=accumulate)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     return TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state), loss

@@ -1,0 +1,36 @@
+"""One look for every figure: a colour per category, told apart by colour-blind readers and in grey."""
+
+from __future__ import annotations
+
+CATEGORY_COLOURS = {
+    "HighlyKnown": "#0B2559",  # navy, the darkest
+    "MaybeKnown": "#1F6FC4",  # blue
+    "WeaklyKnown": "#8CCBF0",  # pale blue, the lightest
+    "Unknown": "#E27808",  # orange: the only warm one
+}
+KNOWN_COLOUR = "#0E5C4A"  # the three known categories together
+DEV_COLOUR = "#000000"
+STOP_COLOUR = "#7A7A7A"
+
+# Curves differ in dash and marker, too, so that none rests on its colour alone.
+CURVE_STYLES = {
+    "HighlyKnown": {"color": CATEGORY_COLOURS["HighlyKnown"], "marker": "o", "linestyle": "-"},
+    "MaybeKnown": {"color": CATEGORY_COLOURS["MaybeKnown"], "marker": "s", "linestyle": "-"},
+    "WeaklyKnown": {"color": CATEGORY_COLOURS["WeaklyKnown"], "marker": "^", "linestyle": "-"},
+    "Unknown": {"color": CATEGORY_COLOURS["Unknown"], "marker": "D", "linestyle": "-"},
+    "dev": {"color": DEV_COLOUR, "marker": "", "linestyle": (0, (5, 2))},
+    "D": {"color": "#000000", "marker": "D", "linestyle": "-"},
+    "D_Known": {"color": KNOWN_COLOUR, "marker": "o", "linestyle": (0, (5, 2))},
+    "EARLY_STOP": {"color": "#000000", "marker": "*", "markersize": 9, "linestyle": (0, (5, 2)), "zorder": 5},
+}
+BUDGET_MARKERS = ("o", "s", "^", "D", "v")
+BUDGET_COLOURS = ("#C9B8D9", "#A98BC4", "#8760A8", "#653A87", "#43185F")  # violets, darker with longer training
+
+
+def budget_styles(budgets: list[str]) -> dict[str, dict]:
+    """A style per epoch budget, shortest first; at most as many as there are BUDGET_COLOURS."""
+    colours = BUDGET_COLOURS[-len(budgets) :] if budgets else ()
+    return {
+        budget: {"color": colour, "marker": marker, "linestyle": "-"}
+        for budget, colour, marker in zip(budgets, colours, BUDGET_MARKERS, strict=False)
+    }

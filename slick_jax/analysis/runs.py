@@ -1,0 +1,242 @@
+"""The finished runs of a study, read from its run folder, and the names of those that are missing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from etils import epath
+
+from slick_jax import run_folder
+from slick_jax.errors import InputError
+from slick_jax.knowledge.estimate import CATEGORIES
+
+WHOLE = "all"  # stands in the category column for a whole split
+NOT_ANNOTATED = ""  # category of the rows of a user's own mixture
+STOPS = ("EARLY_STOP", "CONVERGENCE")
+_D = re.compile(r"unknown_(\d+)")
+_D_KNOWN = re.compile(r"known_only_(\d+)")
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One finished fine-tuning: a variant of the mixture with one seed."""
+
+    variant: str
+    seed: int
+    size: int  # |D|, training examples
+    early_stop: int | None  # epoch with the best dev accuracy; None where dev was never evaluated
+    convergence: int  # last epoch
+    accuracy: pd.DataFrame  # epoch, split, category ('all': the whole split), em (share, 0 to 1), n
+    fitted: pd.DataFrame  # epoch, category, fitted (training examples answered right), n
+
+    @property
+    def percent(self) -> int | None:
+        """X of unknown_<X>, the variants that mix Known and Unknown at a fixed |D|; None for any other variant."""
+        return _percent(_D, self.variant)
+
+    @property
+    def known_only_percent(self) -> int | None:
+        """X of known_only_<X> (D_Known: D(X %) without its Unknown examples); None for any other variant."""
+        return _percent(_D_KNOWN, self.variant)
+
+    def epoch_of(self, stop: str) -> int | None:
+        """The epoch of 'EARLY_STOP' or 'CONVERGENCE'; None where dev was never evaluated."""
+        return {"EARLY_STOP": self.early_stop, "CONVERGENCE": self.convergence}[stop]
+
+    def accuracy_at(self, epoch: int | None, split: str, category: str = WHOLE) -> float:
+        """Accuracy in percent after `epoch`; NaN where the split was not evaluated at that epoch."""
+        table = self.accuracy
+        here = (table["epoch"] == epoch) & (table["split"] == split) & (table["category"] == category)
+        return float(table.loc[here, "em"].iloc[0]) * 100 if here.any() else float("nan")
+
+    def fitted_at(self, epoch: int | None) -> pd.DataFrame:
+        """Rows Known and Unknown, columns fitted and n: training examples after `epoch`. Empty where not evaluated."""
+        here = self.fitted[self.fitted["epoch"] == epoch]
+        return here.groupby(known_or_unknown(here["category"]))[["fitted", "n"]].sum()
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a run folder holds of the study."""
+
+    manifest: dict[str, Any]  # of the mixtures; empty when there is none
+    annotations: pd.DataFrame | None  # a row per annotated example, with `category`
+    runs: tuple[TrainingRun, ...]  # finished ones, by variant in the order of the manifest, then by seed
+    missing: tuple[str, ...]  # a sentence for everything expected and not there
+
+    @property
+    def mixtures(self) -> list[TrainingRun]:
+        """The finished runs of the unknown_<X> variants, by X, then by seed."""
+        return sorted((run for run in self.runs if run.percent is not None), key=lambda run: (run.percent, run.seed))
+
+
+def known_or_unknown(category: pd.Series) -> pd.Series:
+    """'Unknown' for that category, 'Known' for the three others; NaN for rows that were never annotated."""
+    return category.map({name: "Unknown" if name == "Unknown" else "Known" for name in CATEGORIES}).rename("group")
+
+
+def variant_names(manifest: dict[str, Any]) -> list[str]:
+    """The variants that were mixed, in the order of the manifest."""
+    return list(manifest.get("variants", {}))
+
+
+def read_study(
+    folder: epath.PathLike, variants: Sequence[str] = (), seeds: Sequence[int] = (0,), rule: str = ""
+) -> Study:
+    """Read everything that is finished below `folder`.
+
+    Args:
+      folder: the run folder.
+      variants, seeds: what the study is to hold (no variants: all that were mixed); only decides what is missing.
+      rule: '' for the categories of the run's match rule, 'strict_' for those of the strict one.
+
+    Raises InputError where a file is damaged.
+    """
+    folder = epath.Path(folder)
+    manifest = run_folder.read_json(folder / "mixtures" / "manifest.json")
+    missing = [] if manifest else ["no mixtures (mixtures/manifest.json): run `slick mix`"]
+    manifest = manifest or {}
+    annotations = _read_annotations(folder / "annotations.parquet", rule)
+    if annotations is None:
+        missing.append("no annotations (annotations.parquet): run `slick annotate`")
+
+    expected = [(variant, seed) for variant in variants or variant_names(manifest) for seed in seeds]
+    found = _found(folder / "train")
+    runs = []
+    for variant, seed in sorted({*expected, *found}, key=_order(manifest)):
+        place = folder / "train" / variant / f"seed-{seed}"
+        result = run_folder.read_json(place / "result.json")
+        if result is not None:
+            runs.append(_read_run(place, variant, seed, result))
+            missing += _gaps(runs[-1])
+        elif (variant, seed) in expected:
+            missing.append(f"{variant}, seed {seed}: {_state(place)}; run `slick study`")
+    return Study(manifest, annotations, tuple(runs), tuple(missing))
+
+
+def _read_annotations(path: epath.Path, rule: str) -> pd.DataFrame | None:
+    if not path.exists():
+        return None
+    table = run_folder.read_parquet(path).to_pandas()
+    column = f"{rule}category"
+    if column not in table:
+        raise InputError(f"{path}: no column {column!r}; config.mix.rule is {rule!r}, allowed are '' and 'strict_'")
+    return table[["id", "split", "relation"]].assign(category=table[column])
+
+
+def _read_run(place: epath.Path, variant: str, seed: int, result: dict[str, Any]) -> TrainingRun:
+    absent = [name for name in ("n", "early_stop_epoch", "convergence_epoch") if name not in result]
+    if absent:
+        raise InputError(f"{place / 'result.json'}: no {', '.join(absent)}; remove the folder and train again")
+    accuracy = _read_accuracy(place / "metrics.jsonl", result)
+    return TrainingRun(
+        variant=variant,
+        seed=seed,
+        size=int(result["n"]),
+        early_stop=result["early_stop_epoch"],
+        convergence=int(result["convergence_epoch"]),
+        accuracy=accuracy,
+        fitted=_read_fitted(place / "fit.parquet", accuracy),
+    )
+
+
+def _read_accuracy(path: epath.Path, result: dict[str, Any]) -> pd.DataFrame:
+    """Accuracy of every split, whole and by category. Splits asked later, at a stopping point, are in `result` only."""
+    epochs: dict[int, dict[str, Any]] = {}
+    for number, line in enumerate(_lines(path), start=1):
+        try:
+            record = json.loads(line)
+            epochs.setdefault(int(record["epoch"]), {}).update(record)
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}:{number}: not a line of metrics ({error}); train again") from error
+    for stop in ("early_stop", "convergence"):
+        if result[f"{stop}_epoch"] is not None:
+            line = epochs.setdefault(result[f"{stop}_epoch"], {})
+            line |= {split: score for split, score in result.get(stop, {}).items() if split not in line}
+    rows = [
+        (epoch, split, category, cell["em"], cell["n"])
+        for epoch, record in sorted(epochs.items())
+        for split, score in record.items()
+        if isinstance(score, dict) and "em" in score
+        for category, cell in {WHOLE: score, **score.get("by_category", {})}.items()
+        if cell.get("em") is not None
+    ]
+    return pd.DataFrame(rows, columns=["epoch", "split", "category", "em", "n"])
+
+
+def _read_fitted(path: epath.Path, accuracy: pd.DataFrame) -> pd.DataFrame:
+    """Counts of fitted training examples by epoch and category, of the table example x epoch.
+
+    An epoch at which they were asked later has no rows there; its counts follow from `accuracy`.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: missing beside a result.json; remove the folder and train again")
+    table = run_folder.read_parquet(path).to_pandas()
+    table["category"] = table["category"].astype(object).where(table["category"].notna(), NOT_ANNOTATED)
+    counts = table.groupby(["epoch", "category"], observed=True)["fitted"].agg(fitted="sum", n="size")
+    later = accuracy[
+        (accuracy["split"] == "train") & (accuracy["category"] != WHOLE) & ~accuracy["epoch"].isin(table["epoch"])
+    ]
+    later = later.assign(fitted=(later["em"] * later["n"]).round())[["epoch", "category", "fitted", "n"]]
+    found = pd.concat([counts.reset_index(), later]) if len(later) else counts.reset_index()
+    return found.astype({"epoch": int, "category": str, "fitted": int, "n": int}).sort_values(
+        ["epoch", "category"], ignore_index=True
+    )
+
+
+def _gaps(run: TrainingRun) -> list[str]:
+    """What a finished run cannot tell, because a stopping point was not evaluated."""
+    name = f"{run.variant}, seed {run.seed}"
+    gaps = []
+    for stop in STOPS:
+        epoch = run.epoch_of(stop)
+        if epoch is None:
+            gaps.append(f"{name}: the development set was never evaluated, so there is no {stop}")
+            continue
+        for split in ("test", "ood_test"):
+            evaluated = run.accuracy["split"] == split
+            if evaluated.any() and not (evaluated & (run.accuracy["epoch"] == epoch)).any():
+                gaps.append(f"{name}: {split} was not evaluated at {stop}, epoch {epoch}")
+        if run.fitted_at(epoch).empty:
+            gaps.append(f"{name}: the training examples were not evaluated at {stop}, epoch {epoch}")
+    if not (run.accuracy["split"] == "test").any():
+        gaps.append(f"{name}: the test split was never evaluated")
+    return gaps
+
+
+def _state(place: epath.Path) -> str:
+    epochs = sum(line.endswith("}") for line in _lines(place / "metrics.jsonl"))
+    return f"unfinished, {epochs} epochs done" if epochs else "unfinished" if place.exists() else "not started"
+
+
+def _lines(path: epath.Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _found(train: epath.Path) -> set[tuple[str, int]]:
+    """(variant, seed) of every finished run below train/."""
+    if not train.exists():
+        return set()
+    seeds = {(place.parent.name, place.name) for place in train.glob("*/seed-*") if (place / "result.json").exists()}
+    return {(variant, int(seed[5:])) for variant, seed in seeds if seed[5:].isdecimal()}
+
+
+def _order(manifest: dict[str, Any]):
+    """Sort key: variants as in the manifest, others behind them by name, then seeds."""
+    place = {name: index for index, name in enumerate(variant_names(manifest))}
+    return lambda run: (place.get(run[0], len(place)), run[0], run[1])
+
+
+def _percent(pattern: re.Pattern[str], variant: str) -> int | None:
+    found = pattern.fullmatch(variant)
+    return int(found.group(1)) if found else None
+
+
+def category_order(names: Sequence[str]) -> list[str]:
+    """The four categories in the paper's order, as far as they are among `names`."""
+    return [name for name in CATEGORIES if name in set(names)]

@@ -1,0 +1,120 @@
+"""Reads the annotations of a run folder back, checked: whole, of one protocol, of this config, of this data."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+
+import pyarrow.compute as pc
+from etils import epath
+
+from slick_jax import run_folder
+from slick_jax.config import Config
+from slick_jax.data.examples import Example, raise_problems
+from slick_jax.data.mixtures import Annotated
+from slick_jax.errors import InputError
+from slick_jax.knowledge.estimate import CATEGORIES
+
+# Settings of config.annotate that no label depends on.
+SHAPES = ("part_size", "batch_rows", "group_rows")
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotations:
+    """The annotated rows of one split, and what they hang on.
+
+    protocol: the protocol hash; model: fingerprint of the model that was asked, None where its record was removed;
+    exemplars: (id, relation, question) of all exemplars of the run.
+    """
+
+    rows: tuple[Annotated, ...]
+    protocol: str
+    model: str | None
+    exemplars: tuple[tuple[str, str, str], ...]
+
+
+def read(config: Config) -> Annotations:
+    """The annotations in `config.run_dir` of split `config.mix.split`, with the categories of rule `config.mix.rule`.
+
+    Raises InputError where they are missing or damaged, of several protocols, or of other settings than the config's.
+    """
+    folder = epath.Path(config.run_dir)
+    path = folder / "annotations.parquet"
+    if not path.exists():
+        raise InputError(f"{path}: no such file; run `slick annotate` with this run_dir first, to its end")
+    found = run_folder.read_parquet(path)
+    category = f"{config.mix.rule}category"
+    columns = ("id", "split", "relation", "question", "answers", category, "protocol")
+    absent = [name for name in columns if name not in found.column_names]
+    if absent:
+        raise InputError(f"{path}: without column {', '.join(absent)}; run `slick annotate` again")
+    protocol = _protocol(path, pc.unique(found["protocol"]).to_pylist(), config)
+    splits = pc.unique(found["split"]).to_pylist()
+    rows = found.select(columns).filter(pc.equal(found["split"], config.mix.split)).to_pylist()
+    if not rows:
+        raise InputError(f"config.mix.split: {config.mix.split!r} is not annotated; {path} has {', '.join(splits)}")
+    bad = [row["id"] for row in rows if row[category] not in CATEGORIES or not row["answers"] or not row["question"]]
+    bad += [name for name, n in Counter(row["id"] for row in rows).items() if n > 1]
+    if bad:
+        raise InputError(
+            f"{path}: {len(bad)} rows without a category, question or answer, or with an id of another row, such as"
+            f" {bad[0]!r}; the file is damaged, run `slick annotate` again"
+        )
+    manifest = run_folder.read_json(folder / "annotations" / "manifest.json") or {}
+    model = manifest.get("protocol", {}).get("model") if manifest.get("hash") == protocol else None
+    annotated = tuple(
+        Annotated(row["id"], row["relation"], row[category], row["question"], row["answers"][0]) for row in rows
+    )
+    return Annotations(annotated, protocol, model, _exemplars(folder))
+
+
+def check_data(found: Annotations, splits: dict[str, list[Example]], split: str) -> None:
+    """Raises InputError when an annotated row is not, with these very words, in the data that the config names."""
+    given = {e.id: (e.relation, e.question, e.answers[0]) for e in splits.get(split, ())}
+    raise_problems(
+        [
+            f"config.data: row {row.id!r} of annotations.parquet {'differs' if row.id in given else 'is not there'};"
+            " give the data that was annotated, or annotate this data with another run_dir"
+            for row in found.rows
+            if given.get(row.id) != (row.relation, row.question, row.answer)
+        ]
+    )
+
+
+def _protocol(path: epath.Path, hashes: list[str | None], config: Config) -> str:
+    """The one protocol of the rows, which must be that of the run and, as far as it shows, of the config."""
+    if len(hashes) != 1 or not hashes[0]:
+        raise InputError(f"{path}: its rows are of {len(hashes)} protocols; run `slick annotate` again")
+    record = run_folder.read_json(path.parent / "config.json") or {}
+    if record.get("protocol", hashes[0]) != hashes[0]:
+        raise InputError(
+            f"{path}: annotations of another protocol than that of config.json beside it; run `slick annotate` again"
+        )
+    before = record.get("config", {}).get("annotate", {})
+    now = json.loads(json.dumps(dataclasses.asdict(config.annotate)))
+    changed = [name for name in now if name in before and name not in SHAPES and now[name] != before[name]]
+    if changed:
+        raise InputError.of(
+            [f"config.annotate.{name}: {now[name]!r}, and {before[name]!r} in the run" for name in changed],
+            f"{path}: annotations of another protocol; set these back, or annotate with another run_dir:",
+        )
+    return hashes[0]
+
+
+def _exemplars(folder: epath.Path) -> tuple[tuple[str, str, str], ...]:
+    path = folder / "exemplars.json"
+    found = run_folder.read_json(path)
+    if found is None:
+        raise InputError(
+            f"{path}: no such file, and without it exemplars cannot be kept out of training; run `slick annotate` again"
+        )
+    try:
+        return tuple(
+            (row["id"], relation, row["question"])
+            for relation, sets in found.items()
+            for rows in sets.values()
+            for row in rows
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: it holds no exemplar sets ({error!r}); run `slick annotate` again") from error

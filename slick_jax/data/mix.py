@@ -1,0 +1,161 @@
+"""`slick mix`: the annotations of a run become mixtures on disk, each as JSON lines and Parquet, with a manifest."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from etils import epath
+
+from slick_jax import run_folder
+from slick_jax.config import Config
+from slick_jax.data import annotations
+from slick_jax.data.examples import Example, load_splits
+from slick_jax.data.mixtures import UNKNOWN, Annotated, make_mixtures, variant_order
+from slick_jax.data.prompts import fine_tuning_prompt
+from slick_jax.errors import InputError
+from slick_jax.knowledge.estimate import CATEGORIES
+
+SCHEMA = pa.schema(
+    {name: pa.string() for name in ("id", "relation", "category", "question", "answer", "prompt", "completion")}
+)
+
+
+def run(config: Config) -> None:
+    """Write <run_dir>/mixtures/<variant>.jsonl and .parquet and manifest.json, and print how large they are.
+
+    Raises InputError, before anything is written, for annotations that are missing, damaged, or of another protocol or
+    other data; for variants that lack examples; and where the folder holds mixtures that would change.
+    """
+    folder = epath.Path(config.run_dir) / "mixtures"
+    found = annotations.read(config)
+    splits = load_splits(dataclasses.replace(config.data, limit=None))
+    annotations.check_data(found, splits, config.mix.split)
+    kept, excluded = without_held_out(found.rows, held_out(found, splits, config.mix.split))
+    sizes, variants = make_mixtures(kept, config.mix)
+    manifest = {
+        "seed": config.mix.seed,
+        "size": config.mix.size,
+        "n": sum(sizes.values()),
+        "relations": sizes,
+        "split": config.mix.split,
+        "rule": config.mix.rule,
+        "annotated": len(found.rows),
+        "excluded": excluded,
+        "protocol": found.protocol,
+        "model": found.model,
+        "variants": {name: record(rows) for name, rows in variants.items()},
+    }
+    manifest = with_earlier(manifest, folder)
+    for name, rows in variants.items():
+        lines = [training_row(row) for row in rows]
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        run_folder.write_text(folder / f"{name}.jsonl", text)
+        run_folder.write_parquet(folder / f"{name}.parquet", pa.Table.from_pylist(lines, SCHEMA))
+    # not write_json: the order of the variants is that of tables and figures
+    run_folder.write_text(folder / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    print(table(manifest).to_string())
+    print(f"\n|D| = {manifest['n']} ({config.mix.size}) over {len(sizes)} relations", end="")
+    left_out = sorted({row.relation for row in found.rows} - sizes.keys())
+    print(f"; relations that can give none: {', '.join(left_out)}" if left_out else "")
+    if excluded:
+        print("held out: " + ", ".join(f"{n} that are in {why}" for why, n in excluded.items()))
+    print(f"mixtures: {folder}/{{{','.join(variants)}}}.jsonl, .parquet and manifest.json")
+
+
+def held_out(
+    found: annotations.Annotations, splits: dict[str, list[Example]], own: str
+) -> dict[str, tuple[set[str], set[tuple[str, str]]]]:
+    """What must not be trained on: why -> (ids, (relation, question) pairs).
+
+    The exemplars of the run, and every example of a split other than `own`.
+    """
+    held = {"an exemplar set": _keys(found.exemplars)}
+    held |= {name: _keys((e.id, e.relation, e.question) for e in rows) for name, rows in splits.items() if name != own}
+    return held
+
+
+def without_held_out(
+    rows: Iterable[Annotated], held: dict[str, tuple[set[str], set[tuple[str, str]]]]
+) -> tuple[list[Annotated], dict[str, int]]:
+    """The rows that are in none of `held` by id or by relation and question, and why how many others are not kept."""
+    kept, excluded = [], Counter()
+    for row in rows:
+        pair = _pair(row.relation, row.question)
+        why = next((name for name, (ids, pairs) in held.items() if row.id in ids or pair in pairs), None)
+        if why is None:
+            kept.append(row)
+        else:
+            excluded[why] += 1
+    return kept, {name: excluded[name] for name in held if excluded[name]}
+
+
+def _keys(examples: Iterable[tuple[str, str, str]]) -> tuple[set[str], set[tuple[str, str]]]:
+    ids, pairs = set(), set()
+    for name, relation, question in examples:
+        ids.add(name)
+        pairs.add(_pair(relation, question))
+    return ids, pairs
+
+
+def _pair(relation: str, question: str) -> tuple[str, str]:
+    return relation, " ".join(question.casefold().split())
+
+
+def training_row(row: Annotated) -> dict[str, str]:
+    """A line of a mixture file; `prompt` and `completion` are what TRL and other trainers take."""
+    return dataclasses.asdict(row) | {"prompt": fine_tuning_prompt(row.question), "completion": row.answer}
+
+
+def record(rows: Sequence[Annotated]) -> dict[str, Any]:
+    """What the manifest says of a variant; the hash covers ids and answers in the order of the file."""
+    counts = Counter((row.relation, row.category) for row in rows)
+    unknown = sum(n for (_, category), n in counts.items() if category == UNKNOWN)
+    digest = hashlib.sha256("".join(json.dumps([row.id, row.answer]) + "\n" for row in rows).encode())
+    return {
+        "n": len(rows),
+        "n_known": len(rows) - unknown,
+        "n_unknown": unknown,
+        "percent_unknown": 100 * unknown / len(rows),
+        "categories": {c: sum(n for (_, category), n in counts.items() if category == c) for c in CATEGORIES},
+        "relations": {
+            relation: {category: counts[relation, category] for category in CATEGORIES}
+            for relation in sorted({relation for relation, _ in counts})
+        },
+        "sha256": digest.hexdigest(),
+    }
+
+
+def with_earlier(manifest: dict[str, Any], folder: epath.Path) -> dict[str, Any]:
+    """`manifest` with the variants that an earlier one in `folder` has besides.
+
+    Raises InputError where the earlier mixtures are of other settings or rows: runs may have been trained on them.
+    """
+    earlier = run_folder.read_json(folder / "manifest.json")
+    if earlier is None:
+        return manifest
+    changed = [name for name in manifest if name != "variants" and earlier.get(name) != manifest[name]]
+    old, new = earlier.get("variants", {}), manifest["variants"]
+    changed += [name for name in new if name in old and old[name] != new[name]]
+    if changed:
+        raise InputError(
+            f"{folder}: holds other mixtures (different: {', '.join(changed)}); set another run_dir, or remove that"
+            " folder and the training runs made from it"
+        )
+    both = old | new
+    return manifest | {"variants": {name: both[name] for name in sorted(both, key=variant_order)}}
+
+
+def table(manifest: dict[str, Any]) -> pd.DataFrame:
+    """A line per variant: examples, Known and Unknown among them, and the Known categories."""
+    counts = {"examples": "n", "Known": "n_known", "Unknown": "n_unknown", "% Unknown": "percent_unknown"}
+    made = pd.DataFrame(manifest["variants"]).T
+    out = pd.DataFrame({name: made[key] for name, key in counts.items()})
+    out["% Unknown"] = out["% Unknown"].astype(float).round(1)
+    return out.assign(**{c: [of[c] for of in made["categories"]] for c in CATEGORIES if c != UNKNOWN})

@@ -1,0 +1,162 @@
+"""Greedy exact match without exemplars, through the verification of `slick annotate`: one greedy draw a question."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from slick_jax.config import AnnotateConfig
+from slick_jax.data.examples import raise_problems
+from slick_jax.data.prompts import PrefixTable
+from slick_jax.data.target_tokens import end_of_text, target_tokens
+from slick_jax.data.tokenizer import Tokenizer
+from slick_jax.knowledge.batches import Shapes, choose_lengths
+from slick_jax.knowledge.forward import Device, Program
+from slick_jax.knowledge.match import Golds, matcher
+from slick_jax.knowledge.verify import Protocol, Question, verify
+from slick_jax.knowledge.walk import Vocabulary
+from slick_jax.models.transformer import Network
+from slick_jax.sampling.logits import id_words
+
+MAX_PREFIXES = 64  # shared beginnings kept on the device; with more relations than that, all share one
+POSITION_STEP = 64  # judged positions are a multiple of this, so that other questions find their programs compiled
+GROUP_ROWS = 4  # questions of a device batch that are sure to share their beginning
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """A question as it is asked: the whole prompt, what counts as right, and the groups it is counted in."""
+
+    id: str
+    prompt: str
+    answers: tuple[str, ...]
+    relation: str = "all"
+    category: str = ""  # empty: not annotated
+
+
+@dataclasses.dataclass(frozen=True)
+class Answered:
+    """Of N questions: hits bool[N 2] under (strict, the rule of annotate.match), abstained bool[N]."""
+
+    hits: np.ndarray
+    abstained: np.ndarray
+
+
+class GreedyEvaluator:
+    """Asks fixed groups of questions, again and again, of whatever parameters it is given; programs compile once.
+
+    The greedy answer is what stands before the first newline or end-of-text; one that is still going after `max_tokens`
+    tokens is wrong. The tokens with which all prompts of a relation begin are read once, as the shared prefix that
+    verification knows.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        mesh: Any,
+        tokenizer: Tokenizer,
+        groups: Mapping[str, Sequence[Asked]],
+        settings: AnnotateConfig,
+        max_tokens: int,
+        where: str,
+    ):
+        """`where` names the checkpoint in errors. Raises InputError for answers longer than `max_tokens`, and prompts
+        that the model cannot hold together with an answer."""
+        self.groups = {name: list(rows) for name, rows in groups.items()}
+        self._protocol = Protocol(n_samples=0, max_answer_tokens=max_tokens, pairs=())
+        self._vocabulary = Vocabulary(tokenizer.token_bytes, tokenizer.is_stop.tolist())
+        self._longest_match = tokenizer.longest_match
+        rows = [row for name in self.groups for row in self.groups[name]]
+        pairs = [(row.prompt, answer) for row in rows for answer in row.answers]
+        tokens = iter(target_tokens(tokenizer, *zip(*pairs, strict=True)))
+        cut = [[next(tokens) for _ in row.answers] for row in rows]
+        _check(rows, cut, max_tokens, network.spec.max_position_embeddings, where)
+        end = end_of_text(tokenizer, where)
+        slots, self._prefixes = _share([row.relation for row in rows], [found[0][0] for found in cut])
+        rule, abstain = matcher(settings.match), settings.abstain_phrases
+        abstentions = Golds(abstain, matcher("squad")) if abstain else None
+        questions = [
+            Question(
+                words=id_words(row.id),
+                slots=[slot],
+                golds=Golds(row.answers, rule),
+                abstentions=abstentions,
+                drafts=[(_draft(tokenizer, target), end) for _, target in found],
+            )
+            for row, slot, found in zip(rows, slots, cut, strict=True)
+        ]
+        self._questions = dict(zip(self._keys(), questions, strict=True))
+        program = Program(network, 0, 1, 1, tokenizer.n_ids)
+        length = max(map(len, self._prefixes))
+        self._device = Device(program, None, mesh, seed=0, temperature=1.0, prefix_length=length)
+        self._shapes = _shapes(questions, max_tokens, settings.batch_rows, self._device.shards)
+
+    def __call__(self, params: Any, names: Sequence[str]) -> dict[str, Answered]:
+        """The answers of the model with `params` to the named groups, all asked together."""
+        self._device.params = params
+        self._device.load_prefixes(self._prefixes, len(self._prefixes))
+        keys = [key for key in self._keys() if key[0] in names]
+        asked = [self._questions[key] for key in keys]
+        found, _ = verify(asked, self._protocol, self._device, self._vocabulary, self._longest_match, self._shapes)
+        answered = {}
+        for name in names:
+            mine = [one for key, one in zip(keys, found, strict=True) if key[0] == name]
+            answered[name] = Answered(
+                np.array([one.hits[0, 0] for one in mine], bool).reshape(-1, 2),
+                np.array([one.abstained[0, 0] for one in mine], bool),
+            )
+        return answered
+
+    def _keys(self) -> list[tuple[str, int]]:
+        return [(name, index) for name, rows in self.groups.items() for index in range(len(rows))]
+
+
+def _share(relations: Sequence[str], prompts: Sequence[list[int]]) -> tuple[list[tuple[int, list[int]]], list]:
+    """(number of its prefix, the prompt's own rest) per prompt, and the prefixes: what a relation's prompts share."""
+    many = len(set(relations)) > MAX_PREFIXES
+    keys = ["" if many else relation for relation in relations]
+    table = PrefixTable()
+    kept = [table.add(key, prompt) for key, prompt in zip(keys, prompts, strict=True)]
+    number = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+    slots = [(number[key], table.rest(one).tolist()) for key, one in zip(keys, kept, strict=True)]
+    return slots, [table.prefix(key) for key in number]
+
+
+def _shapes(questions: Sequence[Question], max_tokens: int, batch_rows: int, shards: int) -> Shapes:
+    """Batch shapes that fit the first round, which is nearly all of the work."""
+    rests = [len(one.slots[0][1]) for one in questions for _ in one.drafts]
+    drafts = [len(draft) for one in questions for draft, _ in one.drafts]
+    return Shapes(
+        lengths=choose_lengths(np.add(rests, drafts), max(rests) + max_tokens - 1),
+        groups=-(-batch_rows // GROUP_ROWS),
+        group_rows=GROUP_ROWS,
+        positions=(int(1.1 * (float(np.mean(drafts)) + 1) * batch_rows) // POSITION_STEP + 1) * POSITION_STEP,
+        most_judged=max_tokens,
+        shards=shards,
+    )
+
+
+def _draft(tokenizer: Tokenizer, target: list[int]) -> tuple[int, ...]:
+    """The answer up to the first token that would end it."""
+    end = next((place for place, token in enumerate(target) if tokenizer.is_stop[token]), len(target))
+    return tuple(target[:end])
+
+
+def _check(rows: Sequence[Asked], cut: list[list[tuple]], limit: int, positions: int | None, where: str) -> None:
+    problems = [
+        f"row {row.id!r}: the answer {answer!r} takes {len(target) + 1} tokens with its end; raise"
+        f" train.max_target_tokens (it is {limit}) or drop the row, it could never be right"
+        for row, found in zip(rows, cut, strict=True)
+        for answer, (_, target) in zip(row.answers, found, strict=True)
+        if len(target) + 1 > limit
+    ]
+    problems += [
+        f"row {row.id!r}: its prompt has {len(found[0][0])} tokens, and max_position_embeddings={positions} of {where}"
+        f" leaves fewer than train.max_target_tokens={limit} behind it; shorten or drop the row"
+        for row, found in zip(rows, cut, strict=True)
+        if positions is not None and len(found[0][0]) + limit > positions
+    ]
+    raise_problems(problems)

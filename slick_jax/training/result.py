@@ -1,0 +1,83 @@
+"""result.json: what one fine-tuning run comes to, at EARLY_STOP and at CONVERGENCE (paper section 4 and appendix E)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from slick_jax.config import TrainConfig
+from slick_jax.knowledge.estimate import CATEGORIES
+from slick_jax.training.fine_tuning_data import MixtureRow
+from slick_jax.training.loop import TRAIN, early_stop
+
+UNKNOWN = "Unknown"
+FITTED_SHARE = 0.9  # a category counts as fitted from the first epoch with this share of its examples right
+
+
+def summarise(
+    variant: str, settings: TrainConfig, mixture: Sequence[MixtureRow], lines: Sequence[Mapping[str, Any]]
+) -> dict:
+    """The content of result.json.
+
+    early_stop_epoch: best dev exact match, the first of equal ones (None: dev was never asked); convergence_epoch: the
+    last one; early_stop and convergence: {split: {em, n, by_category}} at these epochs; fit_epochs: per category, and
+    for Known as a whole, the first asked epoch with 90 % of its training examples right (None: never).
+    """
+    best, last = early_stop(lines), settings.epochs
+    categories = [row.category for row in mixture]
+    unknown = sum(category == UNKNOWN for category in categories)
+    groups = {"Known": [c for c in CATEGORIES if c != UNKNOWN]} | {c: [c] for c in CATEGORIES}
+    known = sum(category in CATEGORIES for category in categories) - unknown
+    return {
+        "variant": variant,
+        "seed": settings.seed,
+        "n": len(mixture),
+        "n_known": known,
+        "n_unknown": unknown,
+        "percent_unknown": 100.0 * unknown / (known + unknown) if known + unknown else None,
+        "epochs": settings.epochs,
+        "early_stop_epoch": best,
+        "convergence_epoch": last,
+        "early_stop": _headline(lines, best),
+        "convergence": _headline(lines, last),
+        "fit_epochs": {
+            name: _fit_epoch(lines, chosen)
+            for name, chosen in groups.items()
+            if any(category in chosen for category in categories)
+        },
+    }
+
+
+def _headline(lines: Sequence[Mapping[str, Any]], epoch: int | None) -> dict:
+    """{split: {em, n, by_category}} of the splits asked at `epoch`."""
+    found = {}
+    for line in lines:
+        if line["epoch"] == epoch:
+            found |= {name: _short(value) for name, value in line.items() if isinstance(value, Mapping)}
+    return found
+
+
+def _short(rates: Mapping[str, Any]) -> dict:
+    return {name: rates[name] for name in ("em", "n", "abstained", "by_category")}
+
+
+def _fit_epoch(lines: Sequence[Mapping[str, Any]], chosen: Sequence[str]) -> int | None:
+    for line in lines:
+        rates = [rate for name, rate in line.get(TRAIN, {}).get("by_category", {}).items() if name in chosen]
+        right, n = sum(rate["em"] * rate["n"] for rate in rates), sum(rate["n"] for rate in rates)
+        if n and right >= FITTED_SHARE * n - 1e-6:
+            return line["epoch"]
+    return None
+
+
+def text(result: Mapping[str, Any]) -> str:
+    """The headline of a run in a few lines."""
+    n, unknown = result["n"], result["n_unknown"]
+    lines = [f"{result['variant']}, seed {result['seed']}: {n} examples, {unknown} of them Unknown"]
+    fitted = (f"{name} {epoch or 'never'}" for name, epoch in result["fit_epochs"].items())
+    if result["fit_epochs"]:
+        lines.append(f"  90 % fitted at epoch: {', '.join(fitted)}")
+    for name, epoch in (("EARLY_STOP", "early_stop"), ("CONVERGENCE", "convergence")):
+        rates = (f"{split} {100 * rate['em']:.1f} %" for split, rate in result[epoch].items())
+        lines.append(f"  {name} (epoch {result[f'{epoch}_epoch']}): {', '.join(rates)}")
+    return "\n".join(lines)

@@ -1,0 +1,119 @@
+"""Where a run's metrics go: metrics.jsonl always, TensorBoard and Weights & Biases where their extras are installed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import jax
+from etils import epath
+
+from slick_jax import run_folder
+from slick_jax.errors import InputError
+
+
+class Writer(Protocol):
+    """Takes one epoch's metrics at a time."""
+
+    def write(self, line: dict) -> None:
+        """`line`: {"epoch": e, "loss": x, ..., "<split>": {...}}."""
+
+    def close(self) -> None:
+        """Nothing more comes."""
+
+
+class JsonLines:
+    """metrics.jsonl, a line an epoch; the file is written anew each time, so that it never ends in half a line."""
+
+    def __init__(self, path: epath.PathLike, upto: int):
+        """Goes on from the file at `path`, if there is one, forgetting what is later than epoch `upto`."""
+        self._path = epath.Path(path)
+        self.lines = [line for line in read_lines(self._path) if line["epoch"] <= upto]
+
+    def write(self, line: dict) -> None:
+        """Add the line of one epoch."""
+        self.lines.append(line)
+        if jax.process_index() == 0:
+            run_folder.write_text(self._path, "".join(json.dumps(one) + "\n" for one in self.lines))
+
+    def close(self) -> None:
+        """Every line is on disk already."""
+
+
+def read_lines(path: epath.PathLike) -> list[dict]:
+    """The lines of a metrics.jsonl; none where there is no file. Raises InputError on a damaged one."""
+    path = epath.Path(path)
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON lines ({error}); remove the run's folder and train again") from error
+
+
+class TensorBoard:
+    """Scalars named like the paths of a line, such as dev/by_category/Unknown/em, at the epoch as step."""
+
+    def __init__(self, folder: epath.PathLike):
+        self._writer = _extra("tensorboard.summary", "tensorboard").Writer(str(folder))
+
+    def write(self, line: dict) -> None:
+        """Add every number of the line."""
+        for name, value in flatten(line):
+            self._writer.add_scalar(name, value, line["epoch"])
+
+    def close(self) -> None:
+        """Flush the event file."""
+        self._writer.close()
+
+
+class WeightsAndBiases:
+    """The same names in a Weights & Biases run, which a resumed training goes on with."""
+
+    def __init__(self, folder: epath.PathLike, name: str, settings: dict):
+        wandb = _extra("wandb", "wandb")
+        run_id = name.replace("/", "-")
+        self._run = wandb.init(
+            project="slick_jax", dir=str(folder), name=name, id=run_id, config=settings, resume="allow"
+        )
+
+    def write(self, line: dict) -> None:
+        """Log every number of the line."""
+        self._run.log(dict(flatten(line)), step=line["epoch"])
+
+    def close(self) -> None:
+        """Finish the run."""
+        self._run.finish()
+
+
+def make_writers(chosen: Sequence[str], folder: epath.PathLike, name: str, settings: dict) -> list[Writer]:
+    """The writers of `train.writers`, on the first process; none on the others.
+
+    Raises InputError where the package of a writer is not installed.
+    """
+    if jax.process_index():
+        return []
+    kinds = {
+        "tensorboard": lambda: TensorBoard(epath.Path(folder) / "tensorboard"),
+        "wandb": lambda: WeightsAndBiases(folder, name, settings),
+    }
+    return [kinds[one]() for one in chosen]
+
+
+def flatten(line: dict, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """(path, number) of every number in nested dicts, the epoch itself left out."""
+    for name, value in line.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{name}/")
+        elif f"{prefix}{name}" != "epoch":
+            yield f"{prefix}{name}", value
+
+
+def _extra(module: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(
+            f"config.train.writers: {extra!r} is not installed ({error}); pip install 'slick_jax[{extra}]', or leave"
+            " it out"
+        ) from error

@@ -1,0 +1,159 @@
+"""The page: opens from disk alone, escapes what it is given, says what is missing."""
+
+import base64
+import json
+import shutil
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from slick_jax.analysis import report
+from slick_jax.config import Config, StudyConfig
+from slick_jax.errors import InputError
+from tests.analysis import planted
+
+VOID = {"meta", "img", "br", "link", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Elements and text of a page; fails on tags that do not match."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.text = [], [], ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def open_report(folder, **study):
+    """Runs the command and parses the page."""
+    path = report.run(Config(run_dir=str(folder), study=StudyConfig(**study)))
+    return Page(path.read_text())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return planted.write_study(
+        tmp_path_factory.mktemp("study"), percents=(0, 50, 100), known_only=(50,), epochs=30,
+        test=(*range(1, 13), 16, 20, 24, 28, 30),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    return open_report(folder)
+
+
+def test_figures_are_embedded_and_nothing_is_fetched(page, folder):
+    sources = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
+    assert len(sources) == 6
+    for source in sources:
+        kind, data = source.split(",", 1)
+        assert kind == "data:image/png;base64" and base64.b64decode(data).startswith(b"\x89PNG")
+    assert not [tag for tag, attributes in page.tags if tag in ("script", "link", "iframe") or "href" in attributes]
+    assert all(attributes["alt"] for tag, attributes in page.tags if tag == "img")
+
+
+def test_files_beside_the_page_hold_the_same_figures_and_numbers(page, folder):
+    images = {path.stem for path in (folder / "figures").glob("*.png")}
+    assert images == {"f1_curves", "f3a_budgets", "f3b_ablation", "f4_fitted", "f7a_budgets", "f7b_ablation"}
+    csv = {path.stem for path in (folder / "tables").glob("*.csv")}
+    assert csv == images | {"t1_regression", "t3_categories", "t4_categories", "t5_categories", "runs"}
+    t1 = pd.read_csv(folder / "tables/t1_regression.csv")
+    assert t1["split"].tolist() == ["test", "ood_test"] and t1["b_unk"].max() < 0
+    assert pd.read_csv(folder / "tables/t3_categories.csv")["Total"].tolist() == [40, 40, 80]
+
+
+def test_every_figure_has_a_caption_that_says_how_to_read_it(page):
+    assert sum(tag == "figcaption" for tag, _ in page.tags) == 6
+    for word in ("EARLY_STOP", "Published:", "Numbers: tables/f3a_budgets.csv", "R2", "statsmodels", "known_unknown"):
+        assert word in page.text
+
+
+def test_a_whole_study_misses_nothing(page):
+    assert "Not in this report" not in page.text
+
+
+def test_equal_runs_make_equal_pages(folder):
+    first = report.run(Config(run_dir=str(folder))).read_bytes()
+    assert report.run(Config(run_dir=str(folder))).read_bytes() == first
+
+
+def test_it_is_made_from_what_is_finished_and_names_the_rest(folder, tmp_path):
+    part = shutil.copytree(folder, tmp_path / "part")
+    for variant in ("unknown_100", "known_only_50"):
+        (part / "train" / variant / "seed-0" / "result.json").unlink()
+    page = open_report(part, seeds=(0, 7))
+    for line in (
+        "unknown_100, seed 0: unfinished, 30 epochs done", "known_only_50, seed 0: unfinished",
+        "unknown_0, seed 7: not started", "F3b: no finished known_only_<X> run",
+    ):  # fmt: skip
+        assert line in page.text
+    assert {attributes["id"] for tag, attributes in page.tags if tag == "figure"} >= {"f1_curves", "f4_fitted"}
+
+
+def test_annotations_alone_give_the_category_tables(tmp_path):
+    planted.write_annotations(tmp_path)
+    page = open_report(tmp_path)
+    assert "T3: train" in page.text and "T5: out-of-distribution test" in page.text
+    assert "no mixtures (mixtures/manifest.json)" in page.text
+    assert not [tag for tag, _ in page.tags if tag == "img"]
+
+
+def test_runs_without_dev_are_reported_without_early_stop(folder, tmp_path):
+    part = shutil.copytree(folder, tmp_path / "part")
+    for path in part.glob("train/*/seed-0/result.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"early_stop_epoch": None}))
+    page = open_report(part)
+    assert "there is no EARLY_STOP" in page.text and "F4: no finished" in page.text
+    figures = {attributes["id"] for tag, attributes in page.tags if tag == "figure"}
+    assert {"f1_curves", "f3a_budgets", "f3b_ablation"} <= figures and "f4_fitted" not in figures
+
+
+def test_hostile_names_are_shown_and_not_obeyed(tmp_path):
+    bad = "<script>alert('x')</script>"
+    folder = tmp_path / "<img src=x onerror=alert(1)>"
+    folder.mkdir()
+    planted.write_study(folder, percents=(0, 50), known_only=(), epochs=4)
+    planted.write_annotations(folder, relations=(bad, '"><b>'))
+    manifest = json.loads((folder / "mixtures/manifest.json").read_text())
+    manifest["note"] = "</pre>" + bad
+    (folder / "mixtures/manifest.json").write_text(json.dumps(manifest))
+    page = open_report(folder, variants=("unknown_0", bad))
+    assert not [tag for tag, _ in page.tags if tag == "script"]
+    assert not [attributes for tag, attributes in page.tags if "onerror" in attributes]
+    assert page.text.count(bad) >= 4  # category tables, missing runs, manifest, settings
+    assert folder.name in page.text
+
+
+def test_the_headlines_and_the_path_are_printed(folder, capsys):
+    path = report.run(Config(run_dir=str(folder)))
+    out = capsys.readouterr().out
+    assert "points at CONVERGENCE" in out and "known_only_50" in out
+    assert out.rstrip().endswith(f"report: {path}")
+
+
+@pytest.mark.parametrize("run_dir", ["", "nowhere"])
+def test_nothing_to_report_is_one_clear_error(tmp_path, monkeypatch, run_dir):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"config\.run_dir"):
+        report.run(Config(run_dir=run_dir))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_the_template_is_not_given_is_an_error():
+    with pytest.raises(Exception, match="undefined"):
+        report.render(name="x")

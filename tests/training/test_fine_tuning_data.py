@@ -1,0 +1,143 @@
+"""Mixtures read, rendered and dealt out: texts, loss positions, padding, order."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from slick_jax.errors import InputError
+from slick_jax.training.fine_tuning_data import Batches, TokenRow, read_mixture, render
+from tests.training.fine_tuning import make_folder, mixture_rows, tokenizer_of, world, write_mixture
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return tokenizer_of(make_folder(tmp_path_factory.mktemp("tiny")))
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    return read_mixture(write_mixture(tmp_path_factory.mktemp("mixture")))
+
+
+def rendered(tokenizer, rows, max_target=12, max_positions=96):
+    return render(tokenizer, rows, max_target=max_target, max_positions=max_positions, where="the model")
+
+
+def test_jsonl_and_parquet_are_read_alike(tmp_path, rows):
+    pd.DataFrame(mixture_rows()).to_parquet(tmp_path / "mixed.parquet")
+    assert read_mixture(tmp_path / "mixed.parquet") == rows
+    assert [(row.id, row.answer, row.category) for row in rows[:2]] == [
+        (found["id"], found["answer"], found["category"]) for found in mixture_rows(2)
+    ]
+
+
+def test_prompt_and_completion_are_enough(tmp_path):
+    path = tmp_path / "own.jsonl"
+    path.write_text('{"prompt": "Say it:\\n", "completion": " yes"}\n\n{"prompt": "a", "completion": "b", "id": 7}\n')
+    first, second = read_mixture(path)
+    assert (first.id, first.answer, first.completion, first.relation, first.category) == (
+        "own.0",
+        "yes",
+        " yes",
+        "all",
+        "",
+    )
+    assert second.id == "7"
+
+
+def test_bad_rows_are_listed_together(tmp_path):
+    path = tmp_path / "bad.jsonl"
+    lines = [
+        '{"prompt": "a"}',
+        "{",
+        '"text"',
+        '{"prompt": 3, "completion": "b"}',
+        '{"prompt": "a", "completion": "b", "id": 1}',
+    ]
+    path.write_text("\n".join([*lines, lines[-1]]))
+    with pytest.raises(InputError) as caught:
+        read_mixture(path)
+    for expected in (
+        "bad.jsonl:1: completion is missing", "bad.jsonl:2: is not JSON", "bad.jsonl:4: prompt must be a text",
+        "id '1' is there more than once",
+    ):  # fmt: skip
+        assert expected in str(caught.value)
+    path.write_text("\n")
+    with pytest.raises(InputError, match="the mixture is empty"):
+        read_mixture(path)
+
+
+def test_the_text_is_that_of_the_pretraining_corpus(tokenizer, rows):
+    """A document of the corpus in the form of fine-tuning is, token for token, a rendered row without its last end."""
+    documents = [text for text in world().documents if text.startswith("Answer the following question.")]
+    assert documents
+    for text in documents:
+        prompt, completion = text.rsplit("\n", 1)
+        row = rows[0].__class__("x", prompt + "\n", completion, completion)
+        (made,) = rendered(tokenizer, [row])
+        assert made.tokens.tolist() == [*tokenizer.encode(text), *tokenizer.eos_ids]
+        assert made.tokens[0] == tokenizer.eos_ids[0]  # this tokenizer opens every text with end-of-text
+        assert tokenizer.backend.decode(made.tokens[made.n_prompt : -1].tolist()) == completion
+
+
+def test_targets_and_prompts_that_do_not_fit_are_named(tokenizer, rows):
+    with pytest.raises(InputError, match=r"row '.*': its completion takes .* train.max_target_tokens"):
+        rendered(tokenizer, rows, max_target=2)
+    with pytest.raises(InputError, match=rf"row '{rows[0].id}': its prompt has .* max_position_embeddings=20"):
+        rendered(tokenizer, rows, max_positions=20)
+
+
+def random_rows(n=21):
+    rng = np.random.default_rng(0)
+    return [TokenRow(rng.integers(1, 99, 4 + rng.integers(2, 9) + 1).astype(np.int32), 4) for _ in range(n)]
+
+
+def test_a_batch_predicts_the_completion_and_its_end_only():
+    rows = random_rows()
+    for batch in Batches(rows, batch_size=8, epochs=2, seed=1, multiple=3):
+        assert batch.rows.tokens.shape[0] == 9  # rounded up
+        for place in range(9):
+            weights = batch.rows.weights[place]
+            targets = batch.rows.targets[place][weights == 1]
+            if place >= len(batch.index):
+                assert not weights.any()
+                continue
+            tokens = rows[batch.index[place]].tokens
+            assert targets.tolist() == tokens[4:].tolist()
+            for target, position in zip(targets, batch.rows.positions[place], strict=False):
+                assert batch.rows.tokens[place, : position + 1].tolist() == tokens[: position + 1].tolist()
+                assert tokens[position + 1] == target
+        assert batch.targets == sum(len(rows[i].tokens) - 4 for i in batch.index) == batch.rows.weights.sum()
+        assert batch.n_tokens == sum(len(rows[i].tokens) - 1 for i in batch.index)
+
+
+def test_every_epoch_holds_every_row_once_in_an_order_of_its_own():
+    def order(seed, epochs=3):
+        batches = Batches(random_rows(), batch_size=8, epochs=epochs, seed=seed)
+        assert batches.per_epoch == 3
+        return [batch.index.tolist() for batch in batches]
+
+    one = order(1)
+    assert [len(index) for index in one] == [8, 8, 5] * 3
+    epochs = [sum(one[start : start + 3], []) for start in (0, 3, 6)]
+    assert all(sorted(epoch) == list(range(21)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert order(1) == one != order(2)
+    assert order(1, epochs=2) == one[:6]  # a longer run begins like a shorter one
+
+
+def test_the_order_goes_on_from_any_state():
+    whole = [batch.index.tolist() for batch in Batches(random_rows(), batch_size=8, epochs=3, seed=1)]
+    batches = Batches(random_rows(), batch_size=8, epochs=3, seed=1)
+    for number in range(7):
+        assert next(batches).index.tolist() == whole[number]
+        again = Batches(random_rows(), batch_size=8, epochs=3, seed=1)
+        again.seek(json.loads(json.dumps(batches.state)))
+        assert [batch.index.tolist() for batch in again] == whole[number + 1 :]
+
+
+def test_few_lengths_are_compiled():
+    shapes = {batch.rows.tokens.shape for batch in Batches(random_rows(80), batch_size=4, epochs=9, seed=0)}
+    assert 1 <= len(shapes) <= 3

@@ -1,0 +1,279 @@
+"""`slick train`: files, exact resuming, meshes, retention, refusals."""
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from etils import epath
+
+from slick_jax.config import MeshConfig, TrainConfig
+from slick_jax.errors import InputError, Stopped
+from slick_jax.mesh import make_mesh
+from slick_jax.models.transformer import Network
+from slick_jax.models.weights import read_spec
+from slick_jax.training import loop, train
+from slick_jax.training.checkpoints import Checkpoints, load_params
+from slick_jax.training.step import abstract_state
+from tests.training.fine_tuning import N, config_for, make_folder, mixture_rows, write_mixture
+
+RUN = "train/mixed/seed-0"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_folder(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def finished(folder, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("undisturbed")
+    train.run(config_for(folder, run_dir))
+    return run_dir / RUN
+
+
+def lines_of(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def assert_same_run(one, other):
+    """Equal bytes of everything measured, and bitwise equal parameters and optimizer state."""
+    for name in ("metrics.jsonl", "fit.parquet", "result.json"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    mine, theirs = (load_state(run) for run in (one, other))
+    jax.tree.map(np.testing.assert_array_equal, mine, theirs)
+
+
+def load_state(run):
+    network = Network(read_spec(run / "checkpoints"))
+    optimizer = loop.make_optimizer(settings_of(run), 1, network.decay_mask())
+    with Checkpoints(run / "checkpoints") as checkpoints:
+        return checkpoints.load(abstract_state(network, optimizer))
+
+
+def settings_of(run):
+    return TrainConfig(**json.loads((run / "train.json").read_text())["train"])
+
+
+def interrupt(monkeypatch, at, act):
+    """Lets `act` happen when the loss of step `at` has been looked at."""
+    add = loop.Tally.add
+
+    def added(tally, job, step, batch, loss):
+        add(tally, job, step, batch, loss)
+        if step == at:
+            act()
+
+    monkeypatch.setattr(loop.Tally, "add", added)
+
+
+class Killed(Exception):
+    pass
+
+
+def kill():
+    raise Killed
+
+
+def test_the_files_of_a_run(finished):
+    lines = lines_of(finished)
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+    assert lines[-1]["loss"] < 0.7 * lines[0]["loss"]
+    fit = pq.read_table(finished / "fit.parquet").to_pandas()
+    assert len(fit) == 4 * N
+    for line in lines:
+        assert line["train"]["n"] == N and set(line["train"]["by_category"]) == {
+            row["category"] for row in mixture_rows()
+        }
+        fitted = fit[fit.epoch == line["epoch"]]
+        assert line["train"]["em"] == pytest.approx(fitted.fitted.mean())
+        for category, rate in line["train"]["by_category"].items():
+            assert rate["em"] == pytest.approx(fitted[fitted.category == category].fitted.mean())
+        assert line["dev"]["by_category"] == {}  # not annotated
+    result = json.loads((finished / "result.json").read_text())
+    dev = [line["dev"]["em"] for line in lines]
+    assert (result["n"], result["n_known"], result["n_unknown"], result["percent_unknown"]) == (N, 33, 11, 25.0)
+    assert result["early_stop_epoch"] == 1 + dev.index(max(dev))
+    assert result["convergence_epoch"] == 4
+    assert result["convergence"]["dev"]["em"] == dev[-1]
+    assert result["convergence"]["train"] == {
+        name: lines[-1]["train"][name] for name in ("em", "n", "abstained", "by_category")
+    }
+
+
+def test_a_finished_run_is_left_alone(folder, finished, capsys):
+    before = (finished / "metrics.jsonl").stat().st_mtime_ns
+    train.run(config_for(folder, finished.parents[2]))
+    assert "is finished" in capsys.readouterr().out
+    assert (finished / "metrics.jsonl").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("at", [None, 5, 23])
+def test_killed_anywhere_a_run_ends_alike(folder, finished, tmp_path, monkeypatch, at):
+    at = random.randrange(3, 23) if at is None else at
+    print("killed at step", at)
+    with monkeypatch.context() as patch:
+        interrupt(patch, at, kill)
+        with pytest.raises(Killed):
+            train.run(config_for(folder, tmp_path))
+    assert not (tmp_path / RUN / "result.json").exists()
+    train.run(config_for(folder, tmp_path))
+    assert_same_run(tmp_path / RUN, finished)
+
+
+@pytest.mark.parametrize("at", [8, 15])
+def test_sigterm_in_the_middle_of_an_epoch_saves_there(folder, finished, tmp_path, monkeypatch, at):
+    handler = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        interrupt(patch, at - 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Stopped, match="run it again"):
+            train.run(config_for(folder, tmp_path))
+    assert signal.getsignal(signal.SIGTERM) is handler
+    with Checkpoints(tmp_path / RUN / "checkpoints") as checkpoints:
+        assert checkpoints.latest in (at, at + 1) and checkpoints.latest % 6
+    train.run(config_for(folder, tmp_path))
+    assert_same_run(tmp_path / RUN, finished)
+
+
+def test_real_signals_to_a_process(folder, finished, tmp_path):
+    """SIGTERM ends with status 75, kill -9 ends at once; what follows is the undisturbed run, to the last bit."""
+    config = config_for(folder, tmp_path)
+    names = [field.name for field in dataclasses.fields(config.train)]
+    settings = {f"train.{name}": getattr(config.train, name) for name in names if name not in ("keep", "writers")}
+    settings |= {
+        "run_dir": tmp_path, "data.path": config.data.path, "data.dev_path": config.data.dev_path,
+        "model.path": config.model.path, "model.scan_layers": False, "annotate.batch_rows": 64,
+    }  # fmt: skip
+    (tmp_path / "c.py").write_text("from slick_jax.config import defaults as get_config\n")
+    overrides = [f"--config.{name}={value}" for name, value in settings.items()]
+    command = [sys.executable, "-m", "slick_jax.main", "train", f"--config={tmp_path / 'c.py'}", *overrides]
+    for epochs, number, status in ((1, signal.SIGTERM, 75), (2, signal.SIGKILL, -9)):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        wait_for_lines(tmp_path / RUN, epochs, process)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode in (status, 0), errors  # 0: it was too quick for the signal
+        if process.returncode == 75:
+            assert "run it again" in errors and "Traceback" not in errors
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert_same_run(tmp_path / RUN, finished)
+
+
+def wait_for_lines(run, n, process):
+    while process.poll() is None:
+        if (run / "metrics.jsonl").exists() and len(lines_of(run)) >= n:
+            return
+        time.sleep(0.01)
+
+
+def steps_losses(folder, run_dir, sizes, devices):
+    """Losses of 20 steps, one an epoch, and the state that training ended with."""
+    config = config_for(folder, run_dir, epochs=20, batch_size=N, eval_train_epochs="last", eval_dev_epochs="last")
+    job = job_of(config, make_mesh(sizes, jax.devices()[:devices]))
+    lines = loop.train(job)
+    optimizer = loop.make_optimizer(config.train, 20, job.network.decay_mask())
+    with Checkpoints(job.folder / "checkpoints") as checkpoints:
+        return [line["loss"] for line in lines], checkpoints.load(abstract_state(job.network, optimizer, job.mesh))
+
+
+def job_of(config, mesh):
+    caught = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "make_mesh", lambda sizes: mesh)
+        patch.setattr(loop, "train", lambda job: caught.append(job) or [])
+        patch.setattr(train.result, "summarise", lambda *a: {})
+        patch.setattr(train.result, "text", lambda *a: "")
+        train.run(config)
+    return caught[0]
+
+
+@pytest.fixture(scope="module")
+def alone(folder, tmp_path_factory):
+    return steps_losses(folder, tmp_path_factory.mktemp("alone"), MeshConfig(1, 1, 1), 1)
+
+
+@pytest.mark.parametrize("sizes", [MeshConfig(8, 1, 1), MeshConfig(1, 8, 1), MeshConfig(2, 2, 2)])
+def test_any_mesh_gives_the_same_losses(folder, tmp_path, alone, sizes):
+    losses, state = steps_losses(folder, tmp_path, sizes, 8)
+    np.testing.assert_allclose(losses, alone[0], rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), state.params, alone[1].params)
+
+
+@pytest.mark.parametrize("sizes", [MeshConfig(1, 8, 1), MeshConfig(2, 2, 2)])
+def test_parameters_and_moments_are_really_cut(folder, tmp_path, sizes):
+    config = config_for(folder, tmp_path)
+    job = job_of(config, make_mesh(sizes))
+    optimizer = loop.make_optimizer(config.train, 24, job.network.decay_mask())
+    with jax.set_mesh(job.mesh):
+        state = loop._fresh(job.network, optimizer, loop.weights.load_hf(job.model, job.network, job.mesh), job.mesh)
+        batches = loop.Batches(job.rows, batch_size=8, epochs=1, seed=0, multiple=8)
+        rows = jax.tree.map(lambda part: loop._place(part, job.mesh), next(batches).rows)
+        assert rows.tokens.sharding.spec[0] == ("data", "fsdp")
+        state, _ = loop._compile(job, optimizer)(state, rows, rng=jax.random.key(0))
+    adam = next(
+        part for part in jax.tree.leaves(state.opt_state, is_leaf=lambda x: hasattr(x, "mu")) if hasattr(part, "mu")
+    )
+    for tree in (state.params, adam.mu, adam.nu):
+        for part, ways in (("gate", 8 if sizes.fsdp == 8 else 4), ("down", 8 if sizes.fsdp == 8 else 4)):
+            leaf = tree["layers"]["mlp"][part]["kernel"]
+            assert not leaf.sharding.is_fully_replicated
+            assert leaf.addressable_shards[0].data.size * ways == leaf.size
+
+
+def test_retention(folder, tmp_path):
+    config = config_for(folder, tmp_path, keep=("best",), keep_every=3)
+    train.run(config)
+    result = json.loads((tmp_path / RUN / "result.json").read_text())
+    with Checkpoints(tmp_path / RUN / "checkpoints") as checkpoints:
+        assert checkpoints.steps == sorted({6 * result["early_stop_epoch"], 18})
+    params = load_params(tmp_path / RUN / "checkpoints", Network(read_spec(folder / "model")), step=18)
+    assert np.isfinite(params["embedding"]["table"]).all()
+
+
+def test_splits_are_asked_when_told_and_for_the_headline(folder, tmp_path):
+    config = config_for(folder, tmp_path, eval_train_epochs="2,last", eval_dev_epochs="1-3")
+    train.run(config)
+    lines = lines_of(tmp_path / RUN)
+    assert ["train" in line for line in lines] == [False, True, False, True]
+    assert ["dev" in line for line in lines] == [True, True, True, False]
+    result = json.loads((tmp_path / RUN / "result.json").read_text())
+    assert set(result["early_stop"]) == {"train", "dev"}  # asked of the kept checkpoint where the epoch was left out
+    assert set(pq.read_table(tmp_path / RUN / "fit.parquet")["epoch"].to_pylist()) == {2, 4}
+
+
+def test_a_loss_that_is_not_finite_names_the_batch(folder, tmp_path):
+    config = config_for(folder, tmp_path, peak_lr=1e30, warmup_steps=0, clip_norm=0.0)
+    with pytest.raises(InputError, match=r"loss is (nan|inf) at step \d+, batch \d of epoch \d \(rows .*train.peak_lr"):
+        train.run(config)
+
+
+def test_bad_input_is_refused(folder, finished, tmp_path):
+    run_dir = finished.parents[2]
+    with pytest.raises(InputError, match=r"other settings \(train.peak_lr was 0.003, is 0.1\)"):
+        train.run(config_for(folder, run_dir, peak_lr=0.1))
+    config = config_for(folder, tmp_path)
+    write_mixture(tmp_path, [])
+    with pytest.raises(InputError, match="the mixture is empty"):
+        train.run(config)
+    with pytest.raises(InputError, match="no such mixture; run `slick mix`"):
+        train.run(dataclasses.replace(config, train=dataclasses.replace(config.train, variant="absent")))
+    write_mixture(tmp_path)
+    with train._claimed(epath.Path(tmp_path / RUN), {}), pytest.raises(InputError, match="another process"):
+        train.run(config)
+
+
+def test_no_space_left_is_one_clear_error(folder, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(epath.Path("x").__class__, "write_bytes", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        train.run(config_for(folder, tmp_path))

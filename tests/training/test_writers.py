@@ -1,0 +1,71 @@
+"""metrics.jsonl over restarts, and the writers of the extras."""
+
+import sys
+import types
+
+import pytest
+
+from slick_jax.errors import InputError
+from slick_jax.training.writers import JsonLines, flatten, make_writers, read_lines
+
+LINES = [
+    {"epoch": e, "loss": 1 / e, "dev": {"em": 0.5, "by_category": {"Unknown": {"em": 0.25, "n": 4}}}} for e in (1, 2, 3)
+]
+
+
+def test_lines_go_on_without_duplicates(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    writer = JsonLines(path, upto=0)
+    for line in LINES:
+        writer.write(line)
+    whole = path.read_text()
+    again = JsonLines(path, upto=2)
+    assert again.lines == LINES[:2]
+    again.write(LINES[2])
+    assert path.read_text() == whole and read_lines(path) == LINES
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n{"ep')
+    with pytest.raises(InputError, match="metrics.jsonl: not valid JSON lines"):
+        read_lines(tmp_path / "metrics.jsonl")
+
+
+def test_flatten_names_every_number():
+    assert dict(flatten(LINES[1])) == {
+        "loss": 0.5, "dev/em": 0.5, "dev/by_category/Unknown/em": 0.25, "dev/by_category/Unknown/n": 4,
+    }  # fmt: skip
+
+
+def test_a_missing_extra_is_bad_input(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(InputError, match=r"config.train.writers: 'wandb' is not installed .*slick_jax\[wandb\]"):
+        make_writers(["wandb"], tmp_path, "mixed/seed-0", {})
+
+
+def test_weights_and_biases_gets_every_epoch(tmp_path, monkeypatch):
+    seen = []
+    run = types.SimpleNamespace(log=lambda values, step: seen.append((step, values)), finish=lambda: seen.append("end"))
+    wandb = types.SimpleNamespace(init=lambda **settings: seen.append(settings) or run)
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    (writer,) = make_writers(["wandb"], tmp_path, "mixed/seed-0", {"a": 1})
+    writer.write(LINES[0])
+    writer.close()
+    assert seen[0]["id"] == "mixed-seed-0" and seen[0]["resume"] == "allow" and seen[0]["config"] == {"a": 1}
+    assert seen[1][0] == 1 and seen[1][1]["dev/em"] == 0.5
+    assert seen[2] == "end"
+
+
+def test_tensorboard_gets_every_epoch(tmp_path):
+    pytest.importorskip("tensorboard", reason="pip install tensorboard to test its writer")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (writer,) = make_writers(["tensorboard"], tmp_path, "mixed/seed-0", {})
+    for line in LINES:
+        writer.write(line)
+    writer.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    tag = "dev/by_category/Unknown/em"
+    found = [(event.step, event.tensor_proto.float_val[0]) for event in events.Tensors(tag)]
+    assert found == [(1, 0.25), (2, 0.25), (3, 0.25)]
