@@ -118,6 +118,8 @@ def test_eight_devices_and_another_batch_give_the_same_result(root, run, small_m
     eight, _ = annotate(root, tmp_path / "eight", small_model, "--config.data.limit=40", devices=8)
     other, _ = annotate(root, tmp_path / "batch", small_model, *changed, devices=1)
     assert_same(eight, other)
+    cut = ("--config.data.limit=40", "--config.mesh.data=2", "--config.mesh.fsdp=2", "--config.mesh.tensor=2")
+    assert_same(eight, annotate(root, tmp_path / "cut", small_model, *cut, devices=8)[0])
     for name in prior:
         limit = limit.assign(**{name: eight[name].to_numpy()})
     assert_same(limit, eight)
