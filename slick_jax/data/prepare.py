@@ -9,12 +9,13 @@ from etils import epath
 
 from slick_jax import run_folder
 from slick_jax.config import Config
-from slick_jax.data.examples import SPLITS, Example, load_splits, to_jsonl
+from slick_jax.data.examples import POOL_SPLITS, SPLITS, Example, load_splits, to_jsonl
 
 
 def run(config: Config) -> None:
     """Write <run_dir>/data/<split>.jsonl and summary.json, and print rows per relation and split."""
     splits = load_splits(config.data)
+    splits = {name: rows if name in POOL_SPLITS else rows[: config.data.limit] for name, rows in splits.items()}
     folder = epath.Path(config.run_dir) / "data"
     for name, examples in splits.items():
         run_folder.write_text(folder / f"{name}.jsonl", to_jsonl(examples))
