@@ -2,8 +2,8 @@
 
     slick demo --config=configs/demo.py
 
-Takes under 6 minutes on 2 cores, a good part of it pretraining a 0.9 M parameter model on 2 million tokens. Expect the
-categories HighlyKnown, MaybeKnown, WeaklyKnown and Unknown at about 23, 22, 20 and 35 % of the train rows (the paper's
+Takes about 3.5 minutes on 2 cores, two thirds of it pretraining a 0.9 M parameter model on 2 million tokens. Expect the
+categories HighlyKnown, MaybeKnown, WeaklyKnown and Unknown at about 31, 18, 20 and 32 % of the train rows (the paper's
 model: 24, 23, 17, 36 %), and knowledge that grows with how often the corpus tells a fact. Files go to runs/demo. The
 world is built so that prompts matter: its rows are shorter than a 4-shot prompt, a stand-in for prompt sensitivity.
 """

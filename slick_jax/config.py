@@ -32,7 +32,7 @@ class DataConfig:
     path: str = ""  # rows: the file; tfds: its folder; entity_questions: dataset.zip or a folder; world: not used
     dev_path: str = ""  # rows only: the file exemplars are drawn from; empty: 64 rows of `path` serve as the pool
     splits: tuple[str, ...] = ()  # splits to annotate; empty: every split but the exemplar pools dev and ood_dev
-    limit: int | None = None  # keep the first N rows of every split but dev and ood_dev; None: all
+    limit: int | None = None  # the first N rows of every split that is annotated; exemplar pools stay whole
     drop_shared_objects: bool = False  # entity_questions: drop train rows whose answer is a test answer, too
     write_tfds: bool = False  # `slick data`: also write the examples as a TFDS data set, for kind 'tfds' and Grain
     world: WorldConfig = field(default_factory=WorldConfig)
@@ -78,7 +78,7 @@ class AnnotateConfig:
     """How P_Correct is measured (paper section 3 and appendix C)."""
 
     n_exemplar_sets: int = 10  # N_ex: exemplar sets per relation
-    n_reserve_sets: int = 4  # spare sets, for questions that a regular set would leak
+    n_reserve_sets: int = 4  # spare sets a pool must at least give, for questions that a regular set would leak
     n_exemplars: int = 4  # k: question-answer pairs in a set
     n_samples: int = 16  # N_sample: sampled answers per question and set, besides the greedy one
     temperature: float = 0.5  # T of the sampled answers

@@ -67,6 +67,8 @@ def _needs(config: Config, command: str) -> Iterator[str]:
         group, _, leaf = name.rpartition(".")
         if command in commands and not getattr(getattr(config, group) if group else config, leaf):
             yield f"{name}: empty, and `slick {command}` needs it; give {remedy}"
+    if command == "demo" and (config.model.path or config.data.splits):
+        yield "model.path, data.splits: `slick demo` makes its own model and annotates every split; leave both empty"
     if command in ("demo", "pretrain") and config.data.kind != "world":
         yield f"data.kind: {config.data.kind!r}, and `slick {command}` makes the built-in world; set it to 'world'"
     if command == "train" and not (config.train.variant or config.train.mixture):
@@ -141,11 +143,17 @@ def _mesh(mesh: MeshConfig) -> Iterator[str]:
         yield f"mesh: {sizes} has more than one -1; only one axis can take all devices that are left"
 
 
+def _seed(name: str, value: int) -> Iterator[str]:
+    if not 0 <= value < 2**32:
+        yield f"{name}: {value} is no seed; give a whole number from 0 to {2**32 - 1}"
+
+
 def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
     for name in ("n_exemplar_sets", "n_exemplars", "top_k", "part_size", "batch_rows", "group_rows"):
         yield from _at_least(f"annotate.{name}", getattr(annotate, name), 1)
-    for name in ("n_reserve_sets", "seed", "exemplar_seed"):
-        yield from _at_least(f"annotate.{name}", getattr(annotate, name), 0)
+    yield from _at_least("annotate.n_reserve_sets", annotate.n_reserve_sets, 0)
+    for name in ("seed", "exemplar_seed"):
+        yield from _seed(f"annotate.{name}", getattr(annotate, name))
     if annotate.n_samples < 1:
         yield (
             f"annotate.n_samples: {annotate.n_samples} is too small: WeaklyKnown is defined by samples, which mode"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from slick_jax.config import Config
-from slick_jax.errors import InputError
 from slick_jax.mesh import make_mesh
 from slick_jax.models import weights
 from slick_jax.models.transformer import Network
@@ -16,9 +15,6 @@ def run(config: Config) -> None:
     Raises InputError when there is no checkpoint, or no model description beside it.
     """
     export = config.export
-    missing = [f"config.export.{name}: not set" for name in ("checkpoint", "out") if not getattr(export, name)]
-    if missing:
-        raise InputError.of(missing)
     network = Network(weights.read_spec(export.checkpoint))
     params = load_params(export.checkpoint, network, make_mesh(config.mesh))
     weights.save_hf(export.out, network, params, tokenizer_folder=export.checkpoint)

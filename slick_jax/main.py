@@ -27,10 +27,8 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command line (without the program's name).
-
-    Returns the exit status: 0; 2 for bad input; 75 when a signal stopped it and the same command goes on from there.
-    """
+    """Runs one command line (without the program's name). Exit status: 0; 2 for bad input; 75 or 130 when a signal or
+    the keyboard stopped it and the same command goes on from there."""
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_usage())
@@ -54,6 +52,9 @@ def main(argv: list[str] | None = None) -> int:
     except Stopped as stopped:
         print(f"{command}: {stopped}", file=sys.stderr)
         return STOPPED_STATUS
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -23,8 +23,6 @@ RULES: dict[str, tuple[str, ...]] = {
     "layers": (),
     "norm": (),
     "head_dim": (),
-    "length": (),
-    "width": (),
 }
 
 

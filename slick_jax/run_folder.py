@@ -1,6 +1,6 @@
 """Files of a run folder: every one is written to a temporary name and renamed, so that a file that exists is whole.
 
-Paths go through etils.epath, so that a run folder may be local or on an object store.
+Paths go through etils.epath. Folders must be able to rename, as local and network file systems are.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def run(config: Config) -> None:
         print("\nmodel\n  none: model.path is empty (demo and pretrain make their own)")
     if found:
         raise InputError.of(found, f"{len(found)} problem{'s' * (len(found) > 1)}")
-    print("\nno problems found")
+    print("\nno problems found" + ("" if config.model.path else "; annotate also needs model.path"))
 
 
 def _attempt(found: list[str], check: Callable[..., T], *arguments: Any) -> T | None:

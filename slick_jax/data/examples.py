@@ -49,9 +49,7 @@ def load_splits(data: DataConfig) -> dict[str, list[Example]]:
         if data.dev_path:
             splits["dev"] = read_rows(data.dev_path, "dev")
     _check_ids_differ(splits)
-    return {
-        name: splits[name] if name in POOL_SPLITS else splits[name][: data.limit] for name in SPLITS if name in splits
-    }
+    return {name: splits[name] for name in SPLITS if name in splits}
 
 
 def to_jsonl(examples: Iterable[Example]) -> str:
@@ -170,8 +168,10 @@ def example_of(row: dict, default_id: str, split: str) -> Example | str:
         problem = _text_problem(field, text)
         if problem:
             return problem
-    if isinstance(name, bool) or not isinstance(name, str | int | None) or name == "":
+    if isinstance(name, bool) or not isinstance(name, str | int | None):
         return f"id must be a text or a whole number, found {name!r}"
+    if isinstance(name, str) and (problem := _text_problem("id", name)):
+        return problem
     return Example(
         id=default_id if name is None else str(name),
         question=question.strip(),
@@ -184,11 +184,11 @@ def example_of(row: dict, default_id: str, split: str) -> Example | str:
 
 def _text_problem(name: str, text: object) -> str | None:
     if text is None:
-        return f"{name} is missing"
+        return f"{name} is missing; every row needs a question and an answer (or answers)"
     if not isinstance(text, str):
         return f"{name} must be a text, found {text!r}"
     if not text.strip():
-        return f"{name} is empty"
+        return f"{name} is empty; fill it in" + ("" if name in ("question", "answer") else " or leave the field out")
     if name.startswith("answer") and "\n" in text.strip():
         return f"{name} {text!r} holds a line break, and an answer ends at the first one: no generation could match it"
     try:

@@ -35,7 +35,7 @@ def run(config: Config) -> None:
     """
     folder = epath.Path(config.run_dir) / "mixtures"
     found = annotations.read(config)
-    splits = load_splits(dataclasses.replace(config.data, limit=None))
+    splits = load_splits(config.data)
     annotations.check_data(found, splits, config.mix.split)
     kept, excluded = without_held_out(found.rows, held_out(found, splits, config.mix.split))
     sizes, variants = make_mixtures(kept, config.mix)

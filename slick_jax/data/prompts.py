@@ -9,6 +9,7 @@ import numpy as np
 
 from slick_jax.data.examples import Example
 from slick_jax.data.tokenizer import Tokenizer
+from slick_jax.progress import Progress
 
 TEMPLATE = "qa: 'Q: <question>\\nA: <answer>\\n' per exemplar, then 'Q: <question>\\nA:'"
 
@@ -31,10 +32,11 @@ def fine_tuning_prompt(question: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Draft:
-    """An answer as tokens: `tokens` up to the stop, then the `stop` token that ends it."""
+    """An answer as tokens: `tokens` up to the stop, then the `stop` token that ends it; `text` is what they spell."""
 
     tokens: tuple[int, ...]
     stop: int
+    text: str
 
 
 def draft_answers(tokenizer: Tokenizer, rows: Sequence[Example]) -> list[list[Draft]]:
@@ -55,10 +57,16 @@ def _draft(tokenizer: Tokenizer, opened: list[int], whole: list[int], answer: st
     if whole[: len(opened)] == opened:
         rest = whole[len(opened) :]
         end = next((i for i, token in enumerate(rest) if tokenizer.is_stop[token]), len(rest))
-        if end < len(rest):
-            return Draft(tuple(rest[:end]), rest[end])
-    # the tokenizer merges across the end of the prompt: cut the bytes instead
-    return Draft(tuple(tokenizer.longest_match(f" {answer}".encode())), tokenizer.newline)
+        text = _spell(tokenizer, rest[:end])
+        if end < len(rest) and b"\n" in tokenizer.token_bytes[rest[end]]:
+            return Draft(tuple(rest[:end]), rest[end], text)
+    # the tokenizer merges across the end of the prompt, or has no token for a part of the answer: cut the bytes instead
+    tokens = tokenizer.longest_match(f" {answer}".encode())
+    return Draft(tuple(tokens), tokenizer.newline, _spell(tokenizer, tokens))
+
+
+def _spell(tokenizer: Tokenizer, tokens: Sequence[int]) -> str:
+    return b"".join([tokenizer.token_bytes[token] for token in tokens]).decode("utf-8", "replace")
 
 
 class PrefixTable:
@@ -94,6 +102,7 @@ class PrefixTable:
 def tokenise_prompts(
     tokenizer: Tokenizer,
     questions: Iterable[tuple[Example, Sequence[tuple[object, Sequence[Example]]]]],
+    progress: Progress | None = None,
     chunk: int = 4096,
 ) -> tuple[PrefixTable, list[list[tuple[object, int, np.ndarray]]]]:
     """Tokenise every prompt of `questions` whole, as transformers would.
@@ -111,6 +120,8 @@ def tokenise_prompts(
         for (row, key, _), tokens in zip(waiting, tokenizer.encode_batch([text for *_, text in waiting]), strict=True):
             row.append(table.add(key, tokens))
         waiting.clear()
+        if progress is not None:
+            progress.show(len(rows))
 
     for example, sets in questions:
         rows.append([])

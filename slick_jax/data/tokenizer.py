@@ -197,7 +197,7 @@ def _byte_alphabet() -> dict[str, bytes]:
 def _special_ids(backend: tokenizers.Tokenizer, vocab: dict[str, int], settings: dict) -> set[int]:
     """Ids that decoding skips: marked special in tokenizer.json or tokenizer_config.json, or named there by a role."""
     ids = {i for i, token in backend.get_added_tokens_decoder().items() if token.special}
-    ids |= {int(i) for i, token in settings.get("added_tokens_decoder", {}).items() if token.get("special")}
+    ids |= {int(i) for i, token in (settings.get("added_tokens_decoder") or {}).items() if token.get("special")}
     named = [_content(settings.get(name)) for name in _NAMED_TOKENS]
     named += [_content(token) for token in settings.get("additional_special_tokens") or []]
     return ids | {vocab[token] for token in named if token in vocab}
@@ -208,8 +208,11 @@ def _eos_ids(folder: Path) -> tuple[int, ...] | None:
     for name in ("generation_config.json", "config.json"):
         if (folder / name).is_file():
             eos = _parse((folder / name).read_bytes(), str(folder / name)).get("eos_token_id")
+            ids = eos if isinstance(eos, list) else [eos]
+            if eos is not None and not all(isinstance(one, int) and one >= 0 for one in ids):
+                raise InputError(f"{folder / name}: eos_token_id is {eos!r}; it must be an id or a list of ids")
             if eos is not None:
-                return tuple(eos) if isinstance(eos, list) else (int(eos),)
+                return tuple(ids)
     return None
 
 
@@ -222,11 +225,15 @@ def _components(part: dict | None, key: str) -> list[dict]:
 
 def _content(token: str | dict | None) -> str | None:
     """The text of a token, which configs write as a string or as an AddedToken dictionary."""
-    return token.get("content") if isinstance(token, dict) else token
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) else None
 
 
 def _parse(content: bytes, where: str) -> dict:
     try:
-        return json.loads(content)
+        found = json.loads(content)
     except ValueError as error:
         raise InputError(f"{where}: not valid JSON ({error}); copy the file again from the checkpoint") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{where}: holds no JSON object; copy the file again from the checkpoint")
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 from collections import Counter
 
 import jax
@@ -10,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from etils import epath
 
-from slick_jax import run_folder
+from slick_jax import __version__, run_folder
 from slick_jax.config import Config
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
@@ -52,8 +53,8 @@ def annotate(config: Config) -> tuple[pd.DataFrame, dict]:
 
     Raises InputError for bad input, all of it before the model runs, except NaN logits.
     """
-    if not config.run_dir:
-        raise InputError("config.run_dir: not set; name the folder that the run writes to")
+    if jax.process_count() > 1:
+        raise InputError("annotate runs in one process so far; start it on one host, over all of its devices")
     settings, folder = config.annotate, epath.Path(config.run_dir)
     spec = weights.read_spec(config.model.path)
     weights.check_tensors(config.model.path, spec)
@@ -63,10 +64,11 @@ def annotate(config: Config) -> tuple[pd.DataFrame, dict]:
     asked = preparation.ask(config)
     prepared = preparation.prepare(config, asked, tokenizer, spec.max_position_embeddings)
     protocol = preparation.protocol_fields(
-        config, prepared, weights.fingerprint(config.model.path), tokenizer.fingerprint()
+        config, prepared, weights.fingerprint(config.model.path), tokenizer.fingerprint(), mesh.size
     )
     parts = store.Parts(folder / "annotations", protocol, prepared.rows, settings.part_size)
-    run_folder.write_json(folder / "config.json", {"config": dataclasses.asdict(config), "protocol": parts.protocol})
+    described = {"config": dataclasses.asdict(config), "protocol": parts.protocol, "versions": _versions()}
+    run_folder.write_json(folder / "config.json", described)
     run_folder.write_json(folder / "exemplars.json", prepared.exemplars_json())
     todo = [number for number in range(len(prepared.parts)) if not parts.done(number)]
     if todo:
@@ -74,6 +76,12 @@ def annotate(config: Config) -> tuple[pd.DataFrame, dict]:
             device = _device(config, network, mesh, tokenizer, prepared)
             _annotate_parts(prepared, todo, parts, device, tokenizer)
     return _merge(config, prepared, parts)
+
+
+def _versions() -> dict[str, str]:
+    """What computed the labels."""
+    packages = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "tokenizers")}
+    return packages | {"slick_jax": __version__, "device": jax.devices()[0].device_kind}
 
 
 def _device(config: Config, network: Network, mesh, tokenizer: Tokenizer, prepared: Prepared) -> Device:
@@ -135,7 +143,7 @@ def _merge(config: Config, prepared: Prepared, parts: store.Parts) -> tuple[pd.D
     prior = records.add_certainty(table, config.annotate)
     summary = records.summary(table, counts, config.annotate, prepared.prefix_tokens)
     summary |= {"protocol": parts.protocol, "greedy_hit_prior": {"a": prior[0], "b": prior[1]}}
-    merged = pa.Table.from_pandas(table.drop(columns="mean_miss"), preserve_index=False).replace_schema_metadata(None)
+    merged = pa.Table.from_pandas(table, store.OUTPUT_SCHEMA, preserve_index=False).replace_schema_metadata(None)
     run_folder.write_parquet(folder / "annotations.parquet", merged)
     run_folder.write_json(folder / "summary.json", summary)
     return table, summary

@@ -64,7 +64,7 @@ def questions(config: Config, names: Sequence[str]) -> dict[str, list[Asked]]:
     to other questions.
     """
     splits = load_splits(config.data)
-    chosen = {name: splits[name] for name in names if splits.get(name)}
+    chosen = {name: splits[name][: config.data.limit] for name in names if splits.get(name)}
     path = epath.Path(config.run_dir or ".") / "annotations.parquet"
     known: dict[str, tuple[str, str]] = {}
     if config.run_dir and path.exists():

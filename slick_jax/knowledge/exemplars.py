@@ -5,9 +5,8 @@ Paper section 3 and appendix C: N_ex distinct sets of k exemplars from the devel
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from slick_jax.data.examples import Example
 from slick_jax.errors import InputError
 from slick_jax.sampling.logits import id_words
 
+MAX_SETS = 128  # of a relation: each is a prefix to keep on the device
 POOL_SIZE = 64  # rows an exemplar pool is drawn from where the data has no development split
 
 
@@ -22,71 +22,67 @@ def _normalised(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-@dataclasses.dataclass
 class ExemplarSets:
-    """The exemplar sets of one relation: an endless seeded stream of distinct sets, drawn as far as needed.
+    """The exemplar sets of one relation: a seeded stream of distinct sets, drawn as far as needed.
 
-    `sets[:n_sets]` are the run's sets, the following `n_reserve` its reserves. The stream goes on behind them for the
-    rare question that is unclean in more sets than there are reserves.
+    The first `n_sets` are the run's sets, the next ones its reserves. The stream goes on behind the reserves for the
+    rare question that is unclean in more sets than there are, `MAX_SETS` in all.
     """
 
-    relation: str
-    pool: Sequence[Example]
-    size: int
-    seed: int
-
-    def __post_init__(self):
-        self.pool = sorted(self.pool, key=lambda row: row.id)
-        self._generator = np.random.default_rng([self.seed, *id_words(self.relation)])
+    def __init__(self, relation: str, pool: Sequence[Example], size: int, seed: int):
+        self.relation, self.size = relation, size
+        self.pool = sorted(pool, key=lambda row: row.id)
+        self._generator = np.random.default_rng([seed, *id_words(relation)])
         self._seen: set[frozenset[int]] = set()
-        self._most = math.comb(len(self.pool), self.size)
-        self.sets: list[tuple[Example, ...]] = []
+        self._order: list[tuple[int, ...]] = []
+        self._most = min(math.comb(len(self.pool), size), MAX_SETS)
+        self._same: dict[tuple[str, str], set[int]] = {}  # (field, text) -> pool rows with it
+        for index, row in enumerate(self.pool):
+            for key in _identity(row):
+                self._same.setdefault(key, set()).add(index)
 
     def get(self, index: int) -> tuple[Example, ...]:
-        """Set number `index` of the stream; IndexError when every distinct set has been drawn."""
-        while len(self.sets) <= index:
-            if len(self._seen) == self._most:
-                raise IndexError(index)
-            members = self._generator.choice(len(self.pool), self.size, replace=False)
-            if frozenset(members.tolist()) not in self._seen:
-                self._seen.add(frozenset(members.tolist()))
-                self.sets.append(tuple(self.pool[i] for i in members))
-        return self.sets[index]
-
-    def clean(self, index: int, example: Example) -> bool:
-        """Whether set `index` holds neither the question itself nor its subject."""
-        question = _normalised(example.question)
-        subject = _normalised(example.subject) if example.subject else None
-        for row in self.get(index):
-            if row.id == example.id or _normalised(row.question) == question:
-                return False
-            if subject is not None and row.subject is not None and _normalised(row.subject) == subject:
-                return False
-        return True
+        """Set number `index` of the stream; IndexError past the last one."""
+        return tuple(self.pool[i] for i in self._set(index))
 
     def assign(self, example: Example, n_sets: int) -> list[int]:
-        """The n_sets set numbers `example` is asked behind: unclean ones replaced by the first clean reserves.
+        """The n_sets set numbers `example` is asked behind: sets that hold the question itself or its subject are
+        replaced by the first clean reserves.
 
         Raises InputError naming the row when the pool has too few clean sets.
         """
-        reserves = self._clean_from(n_sets, example)
+        unclean = set().union(*(self._same.get(key, ()) for key in _identity(example)))
+        numbers, reserve = [], n_sets
         try:
-            return [index if self.clean(index, example) else next(reserves) for index in range(n_sets)]
-        except StopIteration:
+            for index in range(n_sets):
+                if unclean.intersection(self._set(index)):
+                    while unclean.intersection(self._set(reserve)):
+                        reserve += 1
+                    index, reserve = reserve, reserve + 1
+                numbers.append(index)
+        except IndexError:
             raise InputError(
-                f"row {example.id!r}: the exemplar pool of relation {self.relation!r} ({len(self.pool)} rows) has fewer"
-                f" than {n_sets} sets of {self.size} without this question or its subject; add development rows"
-                " (data.dev_path)"
+                f"row {example.id!r}: of the {len(self.pool)} exemplar rows of relation {self.relation!r},"
+                f" {len(unclean)} share its question or subject, which leaves fewer than {n_sets} sets of {self.size};"
+                " add rows about other subjects (data.dev_path)"
             ) from None
+        return numbers
 
-    def _clean_from(self, index: int, example: Example) -> Iterator[int]:
-        while True:
-            try:
-                if self.clean(index, example):
-                    yield index
-            except IndexError:
-                return
-            index += 1
+    def _set(self, index: int) -> tuple[int, ...]:
+        while len(self._order) <= index:
+            if len(self._order) == self._most:
+                raise IndexError(index)
+            members = self._generator.choice(len(self.pool), self.size, replace=False).tolist()
+            if frozenset(members) not in self._seen:
+                self._seen.add(frozenset(members))
+                self._order.append(tuple(members))
+        return self._order[index]
+
+
+def _identity(row: Example) -> list[tuple[str, str]]:
+    """What makes two rows the same for the leak guard: id, normalised question, and normalised subject if any."""
+    keys = [("id", row.id), ("question", _normalised(row.question))]
+    return [*keys, ("subject", _normalised(row.subject))] if row.subject else keys
 
 
 def pools(

@@ -23,7 +23,7 @@ class Judged(NamedTuple):
 
     draws int32[S M 1+n]: the token of the greedy decode (0) and of every sample; values float32[S M k] and ids
     int32[S M k]: the k largest logits, falling; gold float32[S M]: log-probability of the target token (T = 1,
-    whole vocabulary); finite bool: no logit was NaN.
+    whole vocabulary); finite bool: no logit was NaN or infinite.
     """
 
     draws: Int[Array, "S M n"]
@@ -82,7 +82,7 @@ class Program:
             kept, kept_ids = (array[..., None, : self.sample_top_k] for array in (values, ids))
             samples = select.draw(kept, kept_ids, select.gumbel(keys, step[..., None, None], kept_ids), temperature)
             drawn = jnp.concatenate([drawn, samples], axis=-1)
-        return Judged(drawn, values, ids, gold, ~jnp.any(jnp.isnan(total)))
+        return Judged(drawn, values, ids, gold, jnp.all(jnp.isfinite(total)))
 
 
 class Device:
@@ -120,11 +120,11 @@ class Device:
 
     @staticmethod
     def fetch(judged: Judged) -> Judged:
-        """The result as numpy arrays. Raises InputError on a NaN logit: nothing decoded from it would mean anything."""
+        """The result as numpy arrays. Raises InputError on a NaN or infinite logit: its draws would mean nothing."""
         judged = jax.device_get(judged)
         if not judged.finite:
             raise InputError(
-                "model: a logit is NaN, so no answer can be judged; check the checkpoint's weights, or set"
+                "model: a logit is NaN or infinite, so no answer can be judged; check the checkpoint's weights, or set"
                 " model.dtype=float32 if they overflow in bfloat16"
             )
         return judged

@@ -115,7 +115,7 @@ class Golds:
             return is_strict, is_strict or normalise(text) in self._squad
         if self.rule.name == "strict":
             return is_strict, is_strict
-        return is_strict, bool(self.rule.hit(text, self.golds))
+        return is_strict, self._ask(self.rule.hit, text)
 
     def viable(self, text: str) -> bool:
         """False only if no continuation of `text` without a newline can be a hit under `strict`, `squad` or the rule.
@@ -126,7 +126,7 @@ class Golds:
             return self._can_be_squad(text)
         if self.rule.viable is None:
             return True
-        return any(_begins(text, gold) for gold in self.golds) or bool(self.rule.viable(text, self.golds))
+        return any(_begins(text, gold) for gold in self.golds) or self._ask(self.rule.viable, text)
 
     def completions(self, text: str) -> str | None:
         """What to draft after `text`: the first suffix of a gold with which it matches under `squad` or `strict`.
@@ -144,6 +144,16 @@ class Golds:
                 if normalise(whole) == wanted if wanted else strict(whole, gold):
                     return completion
         return None
+
+    def _ask(self, function: Callable[[str, tuple[str, ...]], bool], text: str) -> bool:
+        """The answer of a user's function, or an InputError that says on what it failed."""
+        try:
+            return bool(function(text, self.golds))
+        except Exception as error:  # the user's code may raise anything
+            raise InputError(
+                f"annotate.match={self.rule.name!r}: {function.__name__}({text!r}, {self.golds!r}) failed with"
+                f" {type(error).__name__}: {error}; a rule must answer for every text"
+            ) from error
 
     def _can_be_squad(self, text: str) -> bool:
         start = text.lstrip()[:1].lower()

@@ -17,6 +17,7 @@ from slick_jax.knowledge import exemplars
 from slick_jax.knowledge.batches import Shapes, choose_lengths
 from slick_jax.knowledge.match import Golds, Matcher, matcher
 from slick_jax.knowledge.verify import Protocol, Question
+from slick_jax.progress import Progress
 from slick_jax.sampling.logits import id_words
 
 PREFIX_STEP = 16  # shared prefixes are padded to a multiple of this
@@ -45,7 +46,7 @@ def ask(config: Config) -> Asked:
     InputError for bad rows and for pools that are too small.
     """
     settings = config.annotate
-    splits = load_splits(dataclasses.replace(config.data, limit=None))
+    splits = load_splits(config.data)
     names = chosen_splits(config.data, splits)
     rows = [row for name in names for row in splits[name][: config.data.limit]]
     if not rows:
@@ -82,10 +83,10 @@ class Prepared:
 
     @functools.cached_property
     def used_sets(self) -> dict[str, list[int]]:
-        """Per relation, the numbers of all exemplar sets that any of its rows is asked behind."""
+        """Per relation, the numbers of its regular exemplar sets and of all others that a row is asked behind."""
         used: dict[str, set[int]] = {}
         for row, numbers in zip(self.rows, self.assigned, strict=True):
-            used.setdefault(row.relation, set()).update(numbers)
+            used.setdefault(row.relation, set(range(self.settings.n_exemplar_sets))).update(numbers)
         return {relation: sorted(numbers) for relation, numbers in used.items()}
 
     def prefix(self, key: PrefixKey) -> np.ndarray:
@@ -168,16 +169,17 @@ def prepare(config: Config, asked: Asked, tokenizer: Tokenizer, max_positions: i
     """
     settings, rows, sets, assigned = config.annotate, asked.rows, asked.sets, asked.assigned
     drafts = draft_answers(tokenizer, rows)
-    _check_drafts(rows, drafts, settings.max_answer_tokens)
+    rule = matcher(settings.match)
+    _check_drafts(rows, drafts, rule, settings.max_answer_tokens)
     questions = (
         (row, [((row.relation, number), sets[row.relation].get(number)) for number in numbers])
         for row, numbers in zip(rows, assigned, strict=True)
     )
-    prompts, kept = tokenise_prompts(tokenizer, questions)
+    prompts, kept = tokenise_prompts(tokenizer, questions, Progress("tokenise", len(rows), "questions"))
     if max_positions is not None:
         _check_lengths(rows, prompts, kept, max_positions - settings.max_answer_tokens)
     return Prepared(
-        rows, sets, assigned, drafts, matcher(settings.match), prompts, kept, _cut(rows, settings.part_size), settings
+        rows, sets, assigned, drafts, rule, prompts, kept, _cut(rows, settings.part_size), settings
     )
 
 
@@ -196,18 +198,24 @@ def _cut(rows: list[Example], part_size: int) -> list[list[int]]:
     return parts
 
 
-def _check_drafts(rows: list[Example], drafts: list[list[Draft]], limit: int) -> None:
-    problems = [
-        f"row {row.id!r}: the answer {answer!r} takes {len(made.tokens) + 1} tokens with its end"
-        for row, row_drafts in zip(rows, drafts, strict=True)
-        for answer, made in zip(row.answers, row_drafts, strict=True)
-        if len(made.tokens) + 1 > limit
-    ]
+def _check_drafts(rows: list[Example], drafts: list[list[Draft]], rule: Matcher, limit: int) -> None:
+    """Every answer fits the token limit, and some answer of every row can be written with the tokenizer's tokens."""
+    problems = []
+    for row, row_drafts in zip(rows, drafts, strict=True):
+        golds = Golds(row.answers, rule)
+        if not any(golds.match(made.text)[1] for made in row_drafts):
+            written = row_drafts[0].text
+            problems.append(f"row {row.id!r}: the tokenizer cannot write {row.answers[0]!r}, only {written!r}")
+        problems += [
+            f"row {row.id!r}: the answer {answer!r} takes {len(made.tokens) + 1} tokens with its end"
+            for answer, made in zip(row.answers, row_drafts, strict=True)
+            if len(made.tokens) + 1 > limit
+        ]
     if problems:
         more = [f"... and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
         raise InputError.of(
             problems[:MAX_PROBLEMS] + more,
-            f"answers longer than annotate.max_answer_tokens={limit} can never be right; raise it or drop the rows:",
+            f"answers that can never be right (annotate.max_answer_tokens={limit}); raise it or drop the rows:",
         )
 
 
@@ -235,10 +243,12 @@ def protocol_of(settings: AnnotateConfig) -> Protocol:
     )
 
 
-def protocol_fields(config: Config, prepared: Prepared, model: str, tokenizer: str) -> dict:
-    """All that a label depends on, for the protocol hash. `model`, `tokenizer`: fingerprints."""
+def protocol_fields(config: Config, prepared: Prepared, model: str, tokenizer: str, devices: int) -> dict:
+    """All that a label depends on, for the protocol hash. `model`, `tokenizer`: fingerprints; `devices`: how many."""
     settings = dataclasses.asdict(config.annotate)
     shape = {name: settings.pop(name) for name in ("batch_rows", "group_rows", "part_size")}
+    shape |= {"mesh": dataclasses.asdict(config.mesh), "devices": devices, "scan_layers": config.model.scan_layers}
+    exact = config.model.dtype == "float32" and config.model.precision == "highest"
     return {
         **settings,
         "model": model,
@@ -248,6 +258,6 @@ def protocol_fields(config: Config, prepared: Prepared, model: str, tokenizer: s
         "dtype": config.model.dtype,
         "precision": config.model.precision,
         "match_source": prepared.rule.source,
-        # in bfloat16 a near-tie may flip with the shape of a batch
-        "batch_shape": shape if config.model.dtype == "bfloat16" else None,
+        # below full precision a near-tie may flip with the shapes that are computed
+        "shapes": None if exact else shape,
     }

@@ -9,7 +9,7 @@ import pandas as pd
 
 from slick_jax.config import AnnotateConfig
 from slick_jax.data.examples import Example
-from slick_jax.knowledge import estimate
+from slick_jax.knowledge import estimate, store
 from slick_jax.knowledge.verify import Verified
 
 RULES = ("strict_", "")  # column prefix of each match rule, in the order of the rule axis
@@ -70,7 +70,7 @@ def add_certainty(table: pd.DataFrame, settings: AnnotateConfig) -> tuple[float,
         estimate.label_certainty(int(k), [] if np.isnan(m) else [m], settings.n_exemplar_sets, prior)
         for k, m in zip(hits, miss, strict=True)
     ]
-    table[["p_highly", "p_maybe", "p_weakly", "p_unknown"]] = np.array(certainty)
+    table[list(store.CERTAINTY)] = np.array(certainty)
     if settings.mode == "labels":  # without the exact P_Correct the two cannot be told apart
         table[["p_weakly", "p_unknown"]] = None
     return prior

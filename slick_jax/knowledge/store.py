@@ -49,6 +49,11 @@ PART_SCHEMA = pa.schema(
     }
 )
 
+CERTAINTY = ("p_highly", "p_maybe", "p_weakly", "p_unknown")
+OUTPUT_SCHEMA = pa.schema([*PART_SCHEMA, *((name, pa.float64()) for name in CERTAINTY)]).remove(
+    PART_SCHEMA.get_field_index("mean_miss")
+)
+
 
 def digest(value: Any) -> str:
     """SHA-256 of a JSON value."""
@@ -70,7 +75,7 @@ class Parts:
         manifest = {"protocol": protocol, "hash": self.protocol, "rows": rows_digest(rows), "part_size": part_size}
         manifest = json.loads(json.dumps(manifest))
         found = run_folder.read_json(self.folder / "manifest.json")
-        if found is not None and found != manifest:
+        if found is not None and found != manifest and any(self.folder.glob("part-*.parquet")):
             old, new = found.get("protocol", {}), manifest["protocol"]
             changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
             changed += [key for key in ("rows", "part_size") if found.get(key) != manifest[key]]

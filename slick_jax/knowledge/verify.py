@@ -24,6 +24,7 @@ class Protocol:
     """What is measured: draws per exemplar set, their decoding, and how closely the exact P_Correct is expanded.
 
     pairs: (temperature, top k) of every exact P_Correct, the run's first; empty where none is asked for.
+    max_expansions: paths a question's exact P_Correct may ask for beyond the draft; what they leave is `unresolved`.
     lazy_samples: draw samples only for questions that no greedy draw answers (mode `labels`).
     """
 
@@ -31,6 +32,7 @@ class Protocol:
     max_answer_tokens: int = 32
     pairs: tuple[tuple[float, int], ...] = ((0.5, 40),)
     tolerance: float = 1e-3
+    max_expansions: int = 1000
     lazy_samples: bool = False
 
 
@@ -67,7 +69,7 @@ class Verified:
     gold_logprob: np.ndarray
 
 
-class _Progress:
+class _Inquiry:
     """A question on its way: the walks of its exemplar slots and which of its draws have begun."""
 
     def __init__(self, question: Question, protocol: Protocol, vocabulary: Vocabulary):
@@ -80,6 +82,7 @@ class _Progress:
             )
             for slot, (prefix, tokens) in enumerate(question.slots)
         ]  # fmt: skip
+        self.expansions = 0
         self.samples_begun = not protocol.lazy_samples
         self.sampled = protocol.n_samples > 0
         for walk in self.walks:
@@ -123,8 +126,9 @@ class _Progress:
                 for path, mass in walk.masses[index].frontier.items()
             ]
             for mass, slot, path in sorted(frontier):
-                if left < self.protocol.tolerance:
+                if left < self.protocol.tolerance or self.expansions == self.protocol.max_expansions:
                     break
+                self.expansions += 1
                 wanted[slot, path] = None
                 left += mass
         rows = []
@@ -167,9 +171,9 @@ def verify(
 
     Raises InputError when a logit is NaN.
     """
-    open_questions = [_Progress(question, protocol, vocabulary) for question in questions]
+    open_questions = [_Inquiry(question, protocol, vocabulary) for question in questions]
     everyone, counts = list(open_questions), Counter(questions=len(questions))
-    rows = [row for progress in open_questions for row in progress.first_rows()]
+    rows = [row for inquiry in open_questions for row in inquiry.first_rows()]
     while rows:
         counts["rounds"] += 1
         batches = pack(rows, shapes)
@@ -182,20 +186,20 @@ def verify(
         counts["positions_judged"] += sum(row.judged for row in rows)
         counts["tokens_forwarded"] += sum(len(row.tokens) for row in rows)
         waiting, rows = [], []
-        for progress in open_questions:
-            progress.advance()
-            new = progress.rows(longest_match)
+        for inquiry in open_questions:
+            inquiry.advance()
+            new = inquiry.rows(longest_match)
             if new:
-                waiting.append(progress)
+                waiting.append(inquiry)
                 rows.extend(new)
         open_questions = waiting
-    for progress in everyone:
-        for walk in progress.walks:
+    for inquiry in everyone:
+        for walk in inquiry.walks:
             counts["truncated"] += int(walk.truncated.sum())
             for data, number in walk.alive.items():
                 counts["alive_branches"] += number
-                counts[f"alive: {cause(open_text(data)[0], progress.question.golds)}"] += number
-    return [progress.result() for progress in everyone], counts
+                counts[f"alive: {cause(open_text(data)[0], inquiry.question.golds)}"] += number
+    return [inquiry.result() for inquiry in everyone], counts
 
 
 def _absorb(batch: Batch, judged: Judged, pairs: Sequence[tuple[float, int]]) -> None:

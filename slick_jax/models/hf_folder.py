@@ -22,7 +22,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     folder = Path(folder)
     path = folder / "config.json"
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; set model.path to a Hugging Face model folder")
+        raise InputError(f"{folder}: no such folder; give a Hugging Face model folder")
     if not path.is_file():
         raise InputError(f"{path}: no such file; a model folder holds config.json and model.safetensors")
     try:

@@ -47,7 +47,8 @@ class ModelSpec:
     def problems(self) -> list[str]:
         """What makes these sizes impossible, one line each."""
         found = []
-        for name in ("vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_mlp"):
+        sizes = ("vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_mlp")
+        for name in (*sizes, "max_position_embeddings"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 found.append(f"{name} is {value!r}; it must be an integer of at least 1")
@@ -114,7 +115,7 @@ def spec_from_hf(config: Mapping[str, Any], where: str) -> ModelSpec:
     computation in a way this program does not know.
     """
     family = config.get("model_type")
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         raise InputError(f"{where}: model_type is {family!r}; known are {', '.join(sorted(FAMILIES))}")
     return FAMILIES[family].read(config, where)
 
@@ -141,7 +142,7 @@ def _read_llama(config: Mapping[str, Any], where: str) -> ModelSpec:
     for name in ("tie_word_embeddings", "attention_bias", "mlp_bias"):
         if not isinstance(fields[name], bool):
             problems.append(f"{name} is {_short(fields[name])}; it must be true or false")
-    values["activation"] = {"swish": "silu"}.get(values["activation"], values["activation"])
+    values["activation"] = "silu" if values["activation"] == "swish" else values["activation"]
     if values["activation"] not in ACTIVATIONS:
         problems.append(f"hidden_act is {_short(values['activation'])}; known are {', '.join(ACTIVATIONS)}")
     values["rope_theta"], values["rope_scaling"], rope_problems = _read_rope(fields)

@@ -6,9 +6,10 @@ import json
 import pandas as pd
 import pytest
 
-from slick_jax.config import DataConfig, WorldConfig
-from slick_jax.data.examples import MAX_PROBLEMS, POOL_SPLITS, Example, chosen_splits, load_splits, read_rows
+from slick_jax.config import Config, DataConfig, WorldConfig
+from slick_jax.data.examples import MAX_PROBLEMS, Example, chosen_splits, load_splits, read_rows
 from slick_jax.errors import InputError
+from slick_jax.knowledge.preparation import ask
 
 ROW = {"question": "Where is X?", "answer": "There"}
 
@@ -108,13 +109,13 @@ def test_ids_must_differ_across_splits(tmp_path):
         load_splits(DataConfig(path=train, dev_path=dev))
 
 
-def test_limit_spares_the_exemplar_pools():
+def test_limit_cuts_what_is_asked_and_spares_the_exemplar_pools():
     world = WorldConfig(relations=2, facts_per_relation=60, ood_relations=1, ood_facts_per_relation=30)
-    whole = load_splits(DataConfig(kind="world", world=world))
-    cut = load_splits(DataConfig(kind="world", world=world, limit=3))
-    assert set(cut) == {"train", "dev", "test", "ood_dev", "ood_test"}
-    for name, examples in cut.items():
-        assert examples == (whole[name] if name in POOL_SPLITS else whole[name][:3])
+    whole = ask(Config(data=DataConfig(kind="world", world=world)))
+    cut = ask(Config(data=DataConfig(kind="world", world=world, limit=3)))
+    assert cut.rows == [row for name in ("train", "test", "ood_test") for row in whole.splits[name][:3]]
+    for relation, sets in cut.sets.items():
+        assert sets.pool == whole.sets[relation].pool
 
 
 def test_chosen_splits():

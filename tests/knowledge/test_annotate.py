@@ -118,6 +118,8 @@ def test_eight_devices_and_another_batch_give_the_same_result(root, run, small_m
     eight, _ = annotate(root, tmp_path / "eight", small_model, "--config.data.limit=40", devices=8)
     other, _ = annotate(root, tmp_path / "batch", small_model, *changed, devices=1)
     assert_same(eight, other)
+    cut = ("--config.data.limit=40", "--config.mesh.data=2", "--config.mesh.fsdp=2", "--config.mesh.tensor=2")
+    assert_same(eight, annotate(root, tmp_path / "cut", small_model, *cut, devices=8)[0])
     for name in prior:
         limit = limit.assign(**{name: eight[name].to_numpy()})
     assert_same(limit, eight)
@@ -150,6 +152,8 @@ def test_killed_three_times_and_resumed_gives_the_same_bytes(root, run, small_mo
 def test_other_modes_give_the_labels_of_full(root, run, small_model, tmp_path, mode):
     _, table, _ = run
     found, _ = annotate(root, tmp_path, small_model, f"--config.annotate.mode={mode}", "--config.data.splits=test")
+    schemas = [pq.read_schema(folder / "annotations.parquet") for folder in (run[0], tmp_path)]
+    assert schemas[0] == schemas[1]
     table = table[table["split"] == "test"]
     assert found["greedy_hits"].map(str).tolist() == table["greedy_hits"].map(str).tolist()
     if mode == "labels":
@@ -177,6 +181,14 @@ def test_more_exact_pairs_come_from_the_same_pass(root, run, small_model, tmp_pa
     assert pd.Series(pairs[:, 2]).corr(found["p_correct_greedy"]) > pd.Series(pairs[:, 1]).corr(
         found["p_correct_greedy"]
     )
+
+
+def test_bfloat16_labels_are_nearly_those_of_float32(root, run, small_model, tmp_path):
+    _, table, _ = run
+    found, _ = annotate(root, tmp_path, small_model, "--config.model.dtype=bfloat16", "--config.data.splits=test")
+    same = (found["category"].to_numpy() == table.loc[table["split"] == "test", "category"].to_numpy()).mean()
+    print(f"bfloat16: {1 - same:.1%} of the labels differ from float32")
+    assert same > 0.8
 
 
 def test_a_folder_of_another_protocol_is_refused(root, run, small_model):

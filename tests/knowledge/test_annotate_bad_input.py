@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.main import main
 
 
@@ -89,6 +90,55 @@ def test_an_answer_that_cannot_fit(annotate, rows):
     rows.write_text(rows.read_text() + json.dumps(long))
     error = annotate()
     assert "'long one'" in error and "annotate.max_answer_tokens=32" in error
+
+
+def test_an_answer_the_tokenizer_cannot_write(annotate, rows):
+    foreign = {"question": "What is foreign?", "answer": "Łódź", "relation": "r", "id": "foreign one"}
+    rows.write_text(rows.read_text() + json.dumps(foreign))
+    error = annotate()
+    assert "'foreign one'" in error and "cannot write 'Łódź'" in error
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", {"max_position_embeddings": "x"}),
+        ("config.json", {"max_position_embeddings": -5}),
+        ("config.json", {"hidden_act": ["silu"]}),
+        ("config.json", {"model_type": ["llama"]}),
+        ("generation_config.json", {"eos_token_id": "a"}),
+        ("generation_config.json", []),
+        ("tokenizer_config.json", None),
+    ],
+)
+def test_damaged_files_of_the_model_folder(annotate, checkpoint, file, content):
+    path = checkpoint / file
+    if isinstance(content, dict):
+        content = json.loads(path.read_text()) | content
+    path.write_text(json.dumps(content))
+    assert file in annotate()
+
+
+def test_odd_fields_of_the_tokenizer_settings_change_nothing(checkpoint):
+    whole = Tokenizer.from_folder(checkpoint)
+    path = checkpoint / "tokenizer_config.json"
+    odd = {"added_tokens_decoder": None, "bos_token": ["a"], "eos_token": 3}
+    path.write_text(json.dumps(json.loads(path.read_text()) | odd))
+    assert Tokenizer.from_folder(checkpoint).encode("a b") == whole.encode("a b")
+
+
+def test_a_seed_that_is_none(annotate):
+    assert "annotate.seed" in annotate(f"--config.annotate.seed={2**32}")
+
+
+def test_a_failed_start_leaves_the_folder_free(root, annotate, checkpoint, rows, tmp_path, capsys):
+    good = (checkpoint / "model.safetensors").read_bytes()
+    rewrite(checkpoint, lambda tensors: tensors["model.norm.weight"].__setitem__(0, np.nan))
+    annotate()
+    (checkpoint / "model.safetensors").write_bytes(good)
+    given = [f"--config.data.path={rows}", f"--config.model.path={checkpoint}", f"--config.run_dir={tmp_path / 'run'}"]
+    assert main(["annotate", f"--config={root}/configs/annotate_jsonl.py", *given, "--config.data.limit=3"]) == 0
+    assert (tmp_path / "run" / "annotations.parquet").exists()
 
 
 def test_a_prompt_longer_than_the_model(annotate, checkpoint):

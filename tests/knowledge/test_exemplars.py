@@ -20,13 +20,17 @@ def draw(pools, **changes):
     return exemplars.draw_sets(pools, **({"n_sets": 10, "n_reserve": 4, "size": 4, "seed": 0} | changes))
 
 
+def first_sets(sets):
+    return [sets.get(number) for number in range(14)]
+
+
 def test_sets_are_distinct_as_sets_and_hang_on_seed_and_relation_only():
     pool = rows(6)
     first = draw({"r": pool})["r"]
-    assert len({frozenset(row.id for row in chosen) for chosen in first.sets[:14]}) == 14
+    assert len({frozenset(row.id for row in chosen) for chosen in first_sets(first)}) == 14
     again = draw({"q": rows(9, "q"), "r": pool[::-1]})["r"]
-    assert again.sets[:14] == first.sets[:14]
-    assert draw({"r": pool}, seed=1)["r"].sets[:14] != first.sets[:14]
+    assert first_sets(again) == first_sets(first)
+    assert first_sets(draw({"r": pool}, seed=1)["r"]) != first_sets(first)
 
 
 def test_too_few_exemplars_names_every_relation():
@@ -60,6 +64,12 @@ def test_a_pool_without_enough_clean_sets_names_the_row():
     sets = draw({"r": rows(6)})["r"]
     with pytest.raises(InputError, match="'r.dev.0'"):
         sets.assign(rows(6)[0], 10)
+
+
+def test_a_pool_of_one_subject_ends_in_an_error_at_once():
+    same = [Example(f"d{i}", f"Who is {i}?", ("a",), "r", "subject", "dev") for i in range(2000)]
+    with pytest.raises(InputError, match="'x'.*2000 share its question or subject"):
+        draw({"r": same})["r"].assign(Example("x", "Who?", ("a",), "r", "Subject"), 10)
 
 
 def test_pools_come_from_dev_or_else_from_64_rows_of_the_relation():

@@ -334,6 +334,15 @@ def test_users_rule(monkeypatch):
     assert golds.viable("A long name in"), "a strict hit is still possible"
 
 
+def test_users_rule_that_fails_says_on_what(monkeypatch):
+    def first_word(text, golds):
+        return text.split()[0] == golds[0]
+
+    monkeypatch.setitem(sys.modules, "rules", types.SimpleNamespace(first_word=first_word))
+    with pytest.raises(InputError, match=r"first_word\('', \('Paris',\)\) failed with IndexError"):
+        Golds(("Paris",), matcher("rules:first_word")).match("")
+
+
 def test_users_rule_is_found_in_the_working_directory_and_known_by_its_source(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
