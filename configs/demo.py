@@ -15,4 +15,10 @@ def get_config():
     c = config.defaults()
     c.run_dir = "runs/demo"
     c.data.kind = "world"
+    c.model.scan_layers = False  # three layers run faster unrolled
+    c.mix.size, c.mix.percents = "400", (0, 50, 100)
+    c.mix.natural = c.mix.idk = False
+    t = c.train
+    t.batch_size, t.peak_lr, t.warmup_steps, t.eps, t.dropout = 32, 1e-4, 10, 1e-6, 0.0
+    t.eval_test_epochs = "1-12,every 4,last"
     return c

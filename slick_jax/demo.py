@@ -1,4 +1,4 @@
-"""`slick demo`: the main job on the built-in world. Pretrain a small model, annotate every fact, show what it knows."""
+"""`slick demo`: the whole way on the built-in world. Pretrain a small model, annotate every fact, fine-tune, report."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import dataclasses
 import pandas as pd
 from etils import epath
 
-from slick_jax import run_folder
+from slick_jax import run_folder, study
 from slick_jax.config import Config
+from slick_jax.data import mix
 from slick_jax.errors import InputError
 from slick_jax.knowledge import annotate, estimate
 from slick_jax.training import pretrain
@@ -18,7 +19,7 @@ EXPOSURE_BINS = (0, 1, 5, 10, 20, 40, 80, 1 << 30)  # times a fact is told in th
 
 
 def run(config: Config) -> None:
-    """Pretrain, annotate, print the category tables. Raises InputError when a category is nearly empty."""
+    """Pretrain, annotate, mix, fine-tune and report. Raises InputError when a category is nearly empty."""
     model = pretrain.run(config)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, path=str(model)))
     annotate.run(config)
@@ -33,7 +34,8 @@ def run(config: Config) -> None:
             f"demo: {', '.join(thin)} hold less than {LEAST_SHARE:.0%} of the train rows; this world or this training"
             " is too easy or too hard, see data.world.median_exposures and data.world.row_tokens"
         )
-    print(f"\nmodel: {model}\nsummary and exemplars: {config.run_dir}/summary.json, {config.run_dir}/exemplars.json")
+    mix.run(config)
+    study.run(config)
 
 
 def by_exposures(table: pd.DataFrame, told: dict[str, int]) -> pd.DataFrame:
