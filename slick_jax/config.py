@@ -176,7 +176,7 @@ class StudyConfig:
 class ExportConfig:
     """From a training checkpoint to a Hugging Face folder."""
 
-    checkpoint: str = ""  # training checkpoint folder
+    checkpoint: str = ""  # checkpoints/ of a training run (its newest), or the folder of a step in it
     out: str = ""  # Hugging Face folder to write
 
 

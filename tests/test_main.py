@@ -156,3 +156,16 @@ def test_a_misspelt_setting_in_a_real_process_is_no_traceback(root):
     assert "config.annotate.sed: no such setting; did you mean seed?" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_stopped_by_a_signal_has_a_status_of_its_own(root, capsys, monkeypatch):
+    from slick_jax.data import prepare
+    from slick_jax.errors import Stopped
+
+    def stop(config):
+        raise Stopped("stopped by a signal, run it again")
+
+    monkeypatch.setattr(prepare, "run", stop)
+    overrides = [f"--config.data.path={root / 'README.md'}", "--config.run_dir=unused"]
+    assert main(["data", f"--config={root}/configs/annotate_jsonl.py", *overrides]) == 75
+    assert capsys.readouterr().err == "data: stopped by a signal, run it again\n"

@@ -16,6 +16,7 @@ from slick_jax.data.examples import load_splits
 from slick_jax.data.prompts import fine_tuning_prompt
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
+from slick_jax.knowledge.estimate import CATEGORIES
 from slick_jax.knowledge.greedy import Answered, Asked, GreedyEvaluator
 from slick_jax.mesh import make_mesh
 from slick_jax.models import weights
@@ -88,15 +89,15 @@ def questions(config: Config, names: Sequence[str]) -> dict[str, list[Asked]]:
 
 def table(found: dict[str, dict]) -> str:
     """Exact match in %, a line per split, with its categories and relations."""
-    frame = pd.DataFrame(
-        {
-            name: {"all": rates["em"]}
-            | {key: rate["em"] for kind in ("by_category", "by_relation") for key, rate in rates[kind].items()}
-            | {"questions": rates["n"] / 100}
-            for name, rates in found.items()
-        }
-    )
-    return (frame * 100).round(1).to_string(na_rep="")
+    columns = {}
+    for name, rates in found.items():
+        columns[name] = {"questions": rates["n"], "all": 100 * rates["em"]}
+        for kind in ("by_category", "by_relation"):
+            columns[name] |= {key: 100 * rate["em"] for key, rate in rates[kind].items()}
+    relations = sorted({relation for rates in found.values() for relation in rates["by_relation"]})
+    frame = pd.DataFrame(columns)
+    order = [row for row in ("questions", "all", *CATEGORIES, *relations) if row in frame.index]
+    return frame.loc[order].round(1).to_string(na_rep="")
 
 
 def _is_training(folder: Path) -> bool:

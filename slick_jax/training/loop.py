@@ -125,8 +125,8 @@ def train(job: Job) -> list[dict]:
 
         # When all is done: what the headline still lacks, and no checkpoint that is not asked for.
         extra = _fill(job, checkpoints, lines.lines, rates, per_epoch)
-        best = early_stop(lines.lines)
-        if "last" not in settings.keep and n_steps not in _chosen(settings, lines.lines, per_epoch) and best:
+        chosen = _chosen(settings, lines.lines, per_epoch)
+        if "last" not in settings.keep and chosen and n_steps not in chosen:
             checkpoints.delete(n_steps)
     return [*lines.lines, *extra]
 

@@ -10,7 +10,7 @@ from slick_jax.errors import InputError
 from slick_jax.mesh import make_mesh
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
-from slick_jax.training.checkpoints import Checkpoints, load_params
+from slick_jax.training.checkpoints import Checkpoints, find_step, load_params
 from slick_jax.training.optimizer import make_optimizer
 from slick_jax.training.step import abstract_state, init_state
 
@@ -91,3 +91,19 @@ def test_missing_checkpoints_are_named(tmp_path):
 
 def _assert_placed(leaf, sharding):
     assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
+
+
+def test_chosen_steps_stay_besides_the_newest(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in range(1, 6):
+            checkpoints.choose({2} if step < 5 else {2, 3})
+            checkpoints.save(state_of(step), {"seen": step, "loss": 0.1 + step})
+        assert checkpoints.steps == [2, 5]  # 3 was gone when it was chosen
+        assert checkpoints.load_loop(2) == {"seen": 2, "loss": 2.1}
+        assert checkpoints.load_loop() == {"seen": 5, "loss": 5.1}
+        checkpoints.save(state_of(5), {"seen": "again"})
+        assert checkpoints.load_loop()["seen"] == 5  # one that is there stays
+        checkpoints.delete(5)
+        assert checkpoints.latest == 2
+    assert find_step(tmp_path / "2") == (tmp_path, 2)
+    assert find_step(tmp_path) == (tmp_path, None)

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from slick_jax.config import PretrainConfig
+from slick_jax.config import PretrainConfig, TrainConfig
 from slick_jax.training.optimizer import make_optimizer, make_schedule
 
 SETTINGS = PretrainConfig(peak_lr=1e-2, warmup_steps=4, final_lr_fraction=0.1, weight_decay=0.1, b2=0.95, clip_norm=1.0)
@@ -56,3 +56,19 @@ def test_updates_are_adamw_with_clipping_and_decay_of_matrices_only():
         ours = optax.apply_updates(ours, updates)
     for name in params:
         np.testing.assert_allclose(ours[name], params[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("schedule", "expected"), [("constant", [0, 0.5, 1, 1, 1]), ("cosine", [0, 0.5, 1, 0.5, 0])])
+def test_schedules_of_fine_tuning(schedule, expected):
+    rate = make_schedule(TrainConfig(schedule=schedule, peak_lr=1e-4, warmup_steps=2), 12)
+    np.testing.assert_allclose([rate(step) for step in (0, 1, 2, 7, 12)], 1e-4 * np.array(expected), atol=1e-12)
+
+
+def test_no_clipping_leaves_gradients_alone():
+    params = {"matrix": jnp.ones((2, 2))}
+    free, clipped = (
+        make_optimizer(TrainConfig(clip_norm=norm, eps=1.0, peak_lr=1.0), 5, {"matrix": True}) for norm in (0.0, 1.0)
+    )
+    large = {"matrix": jnp.full((2, 2), 100.0)}
+    moves = [jnp.abs(one.update(large, one.init(params), params)[0]["matrix"]).max() for one in (free, clipped)]
+    assert moves[0] == pytest.approx(100 / 101, rel=1e-4) and moves[1] == pytest.approx(0.5 / 1.5, rel=1e-4)

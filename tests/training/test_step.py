@@ -1,21 +1,24 @@
 """The general training step: weighted loss, one update, any mesh, repeatable dropout."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from slick_jax.config import MeshConfig, PretrainConfig
+from slick_jax.config import MeshConfig, PretrainConfig, TrainConfig
 from slick_jax.mesh import make_mesh
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
+from slick_jax.training.fine_tuning_data import Batches, TokenRow
 from slick_jax.training.optimizer import make_optimizer
-from slick_jax.training.step import Rows, abstract_state, init_state, mean_loss, train_step
+from slick_jax.training.step import Rows, abstract_state, init_state, loss_and_gradients, mean_loss, train_step
 
 SPEC = ModelSpec(vocab_size=48, d_model=16, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_mlp=32)
 NETWORK = Network(SPEC)
-STEP = jax.jit(train_step, static_argnums=(0, 1), static_argnames="dropout")
+STEP = jax.jit(train_step, static_argnums=(0, 1), static_argnames=("dropout", "accumulate"))
 LOSS = jax.jit(mean_loss, static_argnums=0)
 OPTIMIZER = make_optimizer(PretrainConfig(warmup_steps=0), 100, NETWORK.decay_mask())
 
@@ -103,3 +106,67 @@ def test_dropout_hangs_on_the_step_number(state, rows):
 
 def _assert_equal(left, right):
     assert left.spec == right.spec
+
+
+def ragged(n=12):
+    """Rows of several lengths: their tokens and the length of their prompt."""
+    rng = np.random.default_rng(3)
+    return [TokenRow(rng.integers(1, 48, 3 + rng.integers(2, 8)).astype(np.int32), 3) for _ in range(n)]
+
+
+def plain_loss(params, rows):
+    """Mean loss over all targets of `rows`, each forwarded alone and without padding."""
+    total, count = 0.0, 0
+    for row in rows:
+        logits = NETWORK.logits(params, NETWORK.hidden(params, jnp.asarray(row.tokens[None, None, :-1])).states[0, 0])
+        logs = jax.nn.log_softmax(logits)[jnp.arange(len(row.tokens) - 1), row.tokens[1:]]
+        total, count = total - logs[row.n_prompt - 1 :].sum(), count + len(row.tokens) - row.n_prompt
+    return total / count
+
+
+@pytest.mark.parametrize("name", ["adamw", "adafactor"])
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_fine_tuning_steps_are_plain_optax(state, name, accumulate):
+    """With padding, short batches, accumulation and clipping on a mesh, against one plain chain on one device."""
+    rows, settings = ragged(), TrainConfig(optimizer=name, peak_lr=1e-3, clip_norm=0.3, weight_decay=0.1)
+    inner = {
+        "adamw": optax.adamw(1e-3, eps=1e-8, weight_decay=0.1, mask=NETWORK.decay_mask()),
+        "adafactor": optax.adafactor(1e-3, weight_decay_rate=1e-4, weight_decay_mask=NETWORK.decay_mask()),
+    }[name]
+    plain = optax.chain(optax.clip_by_global_norm(0.3), inner)
+    params, plain_state = state.params, plain.init(state.params)
+    optimizer = make_optimizer(settings, 10, NETWORK.decay_mask())
+    mesh = make_mesh(MeshConfig(1, 2, 1), jax.devices()[:2])
+    with jax.set_mesh(mesh):
+        ours = init_state(NETWORK, optimizer, jax.random.key(0), mesh)
+    for batch in Batches(rows, batch_size=8, epochs=2, seed=0, multiple=2 * accumulate):
+        with jax.set_mesh(mesh):
+            ours, loss = STEP(NETWORK, optimizer, ours, batch.rows, accumulate=accumulate)
+        expected, gradients = jax.value_and_grad(plain_loss)(params, [rows[index] for index in batch.index])
+        assert optax.global_norm(gradients) > 0.3
+        updates, plain_state = plain.update(gradients, plain_state, params)
+        params = optax.apply_updates(params, updates)
+        assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5), ours.params, params)
+
+
+def test_gradients_of_parts_are_those_of_the_batch(state):
+    (batch,) = Batches(ragged(8), batch_size=8, epochs=1, seed=0)
+    whole, parts = (
+        loss_and_gradients(NETWORK, state.params, batch.rows, dropout=0.0, rng=None, accumulate=n) for n in (1, 4)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), whole, parts)
+
+
+def test_moments_lie_with_their_parameters_and_factored_ones_everywhere():
+    mesh = make_mesh(MeshConfig(1, 4, 2))
+    spec = dataclasses.replace(SPEC, d_model=128, d_mlp=256)
+    network = Network(spec)
+    for name, factored in (("adamw", False), ("adafactor", True)):
+        optimizer = make_optimizer(TrainConfig(optimizer=name), 10, network.decay_mask())
+        wanted = abstract_state(network, optimizer, mesh)
+        shape = wanted.params["layers"]["mlp"]["gate"]["kernel"].shape
+        same = [leaf for leaf in jax.tree.leaves(wanted.opt_state) if leaf.shape == shape]
+        assert bool(same) != factored
+        assert all(leaf.sharding == wanted.params["layers"]["mlp"]["gate"]["kernel"].sharding for leaf in same)
+        jax.tree.map(lambda leaf: leaf.sharding.shard_shape(leaf.shape), wanted.opt_state)  # every one fits

@@ -1,0 +1,76 @@
+"""`slick evaluate`: of a Hugging Face folder and of training checkpoints, with the categories of a run."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from slick_jax.config import EvaluateConfig
+from slick_jax.data.examples import read_rows
+from slick_jax.errors import InputError
+from slick_jax.knowledge import evaluate
+from slick_jax.training import train
+from tests.training.fine_tuning import config_for, make_folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The config of a finished run, all of its checkpoints kept."""
+    folder = make_folder(tmp_path_factory.mktemp("tiny"))
+    config = config_for(folder, tmp_path_factory.mktemp("run"), keep_every=1)
+    train.run(config)
+    return config
+
+
+def evaluated(config, checkpoint, splits=("train", "dev")):
+    return evaluate.run(dataclasses.replace(config, evaluate=EvaluateConfig(str(checkpoint), splits)))
+
+
+def run_of(config):
+    return evaluate.epath.Path(config.run_dir) / "train" / "mixed" / "seed-0"
+
+
+@pytest.mark.parametrize("epoch", [2, 4])
+def test_a_checkpoint_answers_as_it_did_in_training(trained, epoch, capsys):
+    lines = [json.loads(line) for line in (run_of(trained) / "metrics.jsonl").read_text().splitlines()]
+    found = evaluated(trained, run_of(trained) / "checkpoints" / str(6 * epoch), ("dev",))
+    assert found["dev"] == lines[epoch - 1]["dev"]
+    assert "dev" in capsys.readouterr().out
+
+
+def test_without_a_step_it_is_the_newest_one(trained):
+    folder = run_of(trained) / "checkpoints"
+    assert evaluated(trained, folder, ("dev",)) == evaluated(trained, folder / "24", ("dev",))
+    with pytest.raises(InputError, match="no checkpoint of step 5 there; there are 6, 12, 18, 24"):
+        evaluated(trained, folder / "5", ("dev",))
+
+
+def test_a_model_folder_with_the_categories_of_the_run(trained, tmp_path):
+    rows = read_rows(trained.data.path, "train")
+    categories = ["Unknown" if place % 3 else "HighlyKnown" for place in range(len(rows))]
+    annotations = {"id": [r.id for r in rows], "question": [r.question for r in rows], "category": categories}
+    pd.DataFrame(annotations).to_parquet(tmp_path / "annotations.parquet")
+    config = dataclasses.replace(trained, run_dir=str(tmp_path))
+    found = evaluated(config, "")
+    assert {name: rate["n"] for name, rate in found["train"]["by_category"].items()} == {
+        name: categories.count(name) for name in ("HighlyKnown", "Unknown")
+    }
+    assert found["dev"]["by_category"] == {}
+    (path,) = (tmp_path / "evaluations").glob("*.parquet")
+    table = pq.read_table(path).to_pandas()
+    assert json.loads(path.with_suffix(".json").read_text())["splits"] == found
+    for split in ("train", "dev"):
+        assert found[split]["em"] == pytest.approx(np.mean(table[table.split == split].hit))
+
+    annotations["question"][1] = "Another question?"
+    pd.DataFrame(annotations).to_parquet(tmp_path / "annotations.parquet")
+    with pytest.raises(InputError, match=f"1 of its ids stand for other questions .*{rows[1].id}"):
+        evaluated(config, "")
+
+
+def test_splits_that_are_not_there(trained):
+    with pytest.raises(InputError, match="the data has no test, ood_test; choose from dev"):
+        evaluated(trained, "", ("dev", "test", "ood_test"))

@@ -1,0 +1,119 @@
+"""Greedy exact match without exemplars equals decoding token by token, on any mesh and in any grouping."""
+
+import jax
+import numpy as np
+import pytest
+
+from slick_jax.config import AnnotateConfig, MeshConfig
+from slick_jax.data.examples import read_rows
+from slick_jax.data.prompts import fine_tuning_prompt
+from slick_jax.data.tokenizer import Tokenizer
+from slick_jax.errors import InputError
+from slick_jax.knowledge.greedy import Asked, GreedyEvaluator
+from slick_jax.mesh import make_mesh
+from slick_jax.models.transformer import Network
+from slick_jax.models.weights import load_hf, read_spec
+from tests.knowledge import reference
+
+LIMIT = 12
+PHRASE = "I don't know"
+
+
+@pytest.fixture(scope="module")
+def model(small_model):
+    network = Network(read_spec(small_model), scan_layers=False)
+    return network, load_hf(small_model, network), Tokenizer.from_folder(small_model, network.spec.vocab_size)
+
+
+@pytest.fixture(scope="module")
+def groups(small_model):
+    """200 questions; a few have two answers, and some a rule-dependent one."""
+    world = small_model.parent / "world"
+    found = {}
+    for split, n in (("train", 110), ("test", 60), ("ood_test", 30)):
+        rows = read_rows(str(world / f"{split}.jsonl"), split)[:n]
+        found[split] = [
+            Asked(
+                row.id,
+                fine_tuning_prompt(row.question),
+                (row.answers[0].lower(), "Someone Else") if place % 5 == 0 else row.answers,
+                row.relation,
+            )
+            for place, row in enumerate(rows)
+        ]
+    return found
+
+
+def evaluator(model, groups, mesh, **settings):
+    network, _, tokenizer = model
+    return GreedyEvaluator(network, mesh, tokenizer, groups, AnnotateConfig(**settings), LIMIT, "the model")
+
+
+@pytest.fixture(scope="module")
+def expected(model, groups):
+    """(strict, squad, abstained) of every question, decoded token by token."""
+    network, params, tokenizer = model
+    found = {}
+    for name, rows in groups.items():
+        found[name] = []
+        for row in rows:
+            ((draw,),) = reference.decode_draws(
+                network, params, [tokenizer.encode(row.prompt)], row.id, 0, 0, 1.0, 1, LIMIT, tokenizer.is_stop,
+                tokenizer.n_ids,
+            )  # fmt: skip
+            judged = reference.judge_text(
+                draw.path, tokenizer.token_bytes, tokenizer.is_stop, row.answers, LIMIT, (PHRASE,)
+            )
+            found[name].append((judged.strict, judged.squad, judged.abstained))
+    return found
+
+
+def assert_answers(answers, expected):
+    for name, rows in expected.items():
+        np.testing.assert_array_equal(answers[name].hits, [row[:2] for row in rows])
+        np.testing.assert_array_equal(answers[name].abstained, [row[2] for row in rows])
+
+
+@pytest.mark.parametrize("sizes", [MeshConfig(1, 1, 1), MeshConfig(2, 2, 2)])
+def test_greedy_answers_are_those_of_the_reference(model, groups, expected, sizes):
+    n = sizes.data * sizes.fsdp * sizes.tensor
+    mesh = make_mesh(sizes, jax.devices()[:n])
+    with jax.set_mesh(mesh):
+        params = load_hf_on(model, mesh)
+        answers = evaluator(model, groups, mesh, batch_rows=64)(params, list(groups))
+    assert_answers(answers, expected)
+    hits = np.concatenate([one.hits for one in answers.values()])
+    assert 0.02 < hits[:, 1].mean() < 0.98 and (hits[:, 0] != hits[:, 1]).any()
+
+
+def load_hf_on(model, mesh):
+    network, params, _ = model
+    return jax.device_put(params, network.shardings(mesh))
+
+
+def test_one_evaluator_serves_many_parameters_and_any_groups(model, groups, expected):
+    """Asked of other parameters in between, and one group at a time: nothing is left over from before."""
+    mesh = make_mesh(MeshConfig(1, 1, 1), jax.devices()[:1])
+    with jax.set_mesh(mesh):
+        params = load_hf_on(model, mesh)
+        ask = evaluator(model, groups, mesh)
+        other = ask(jax.tree.map(lambda leaf: leaf * 0.5, params), ["test"])["test"]
+        answers = {name: ask(params, [name])[name] for name in reversed(groups)}
+    assert_answers(answers, expected)
+    assert (other.hits != answers["test"].hits).any()
+
+
+def test_many_relations_share_one_prefix(model, groups, expected, monkeypatch):
+    monkeypatch.setattr("slick_jax.knowledge.greedy.MAX_PREFIXES", 2)
+    mesh = make_mesh(MeshConfig(1, 1, 1), jax.devices()[:1])
+    with jax.set_mesh(mesh):
+        ask = evaluator(model, groups, mesh)
+        assert len(ask._prefixes) == 1
+        assert_answers(ask(load_hf_on(model, mesh), list(groups)), expected)
+
+
+def test_answers_that_could_never_be_right_are_refused(model):
+    mesh = make_mesh(MeshConfig(1, 1, 1), jax.devices()[:1])
+    rows = {"test": [Asked("long", fine_tuning_prompt("Who?"), ("word " * 40,))]}
+    with pytest.raises(InputError, match="row 'long': the answer .* train.max_target_tokens"):
+        evaluator(model, rows, mesh)
