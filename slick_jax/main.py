@@ -12,7 +12,7 @@ STOPPED_STATUS = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run it again
 
 # command: (module with run(config), what it does)
 COMMANDS = {
-    "demo": ("slick_jax.demo", "make the built-in world, pretrain a small model on it, annotate it"),
+    "demo": ("slick_jax.demo", "the whole way on the built-in world, from pretraining to the report"),
     "data": ("slick_jax.data.prepare", "check the examples, write them as JSON lines, count them"),
     "pretrain": ("slick_jax.training.pretrain", "train the small model of the built-in world"),
     "annotate": ("slick_jax.knowledge.annotate", "measure P_Correct and the knowledge category of every example"),

@@ -43,6 +43,7 @@ def run(config: Config) -> epath.Path:
     variant = settings.variant or path.stem
     folder = epath.Path(config.run_dir) / "train" / variant / f"seed-{settings.seed}"
     mixture = read_mixture(path)
+    _check_model(path.parent / "manifest.json", model)
     network = Network(weights.read_spec(model), config.model.dtype, config.model.precision, config.model.scan_layers)
     tokenizer = Tokenizer.from_folder(model, network.spec.vocab_size)
     trained = [Asked(row.id, row.prompt, (row.answer,), row.relation, row.category) for row in mixture]
@@ -72,6 +73,16 @@ def run(config: Config) -> epath.Path:
     print(result.text(found))
     print(f"train: {folder}")
     return folder
+
+
+def _check_model(manifest: epath.Path, model: str) -> None:
+    """Raises InputError when the categories of a mixture were measured on another model than the one to train."""
+    annotated = (run_folder.read_json(manifest) or {}).get("model")
+    if annotated is not None and annotated != weights.fingerprint(model):
+        raise InputError(
+            f"{manifest}: these mixtures were cut from annotations of another model than config.model.path ({model});"
+            " annotate that model and run `slick mix` again, or train the one that was annotated"
+        )
 
 
 def _fields(config: Config, mixture: list[MixtureRow], groups: dict[str, list[Asked]]) -> dict:

@@ -259,6 +259,13 @@ def test_a_loss_that_is_not_finite_names_the_batch(folder, tmp_path):
         train.run(config)
 
 
+def test_mixtures_of_another_model_are_refused(folder, tmp_path):
+    config = config_for(folder, tmp_path)
+    (tmp_path / "mixtures" / "manifest.json").write_text('{"model": "another"}')
+    with pytest.raises(InputError, match="annotations of another model than config.model.path"):
+        train.run(config)
+
+
 def test_bad_input_is_refused(folder, finished, tmp_path):
     run_dir = finished.parents[2]
     with pytest.raises(InputError, match=r"other settings \(train.peak_lr was 0.003, is 0.1\)"):
