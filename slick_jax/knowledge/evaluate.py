@@ -69,8 +69,9 @@ def questions(config: Config, names: Sequence[str]) -> dict[str, list[Asked]]:
     path = epath.Path(config.run_dir or ".") / "annotations.parquet"
     known: dict[str, tuple[str, str]] = {}
     if config.run_dir and path.exists():
-        found = run_folder.read_parquet(path).select(["id", "question", "category"]).to_pydict()
-        known = {one: (q, c) for one, q, c in zip(found["id"], found["question"], found["category"], strict=True)}
+        columns = ["id", "question", f"{config.mix.rule}category"]
+        found = run_folder.read_parquet(path).select(columns).to_pydict()
+        known = {one: (q, c) for one, q, c in zip(*(found[name] for name in columns), strict=True)}
     rows = [row for name in chosen for row in chosen[name]]
     wrong = [row.id for row in rows if known.get(row.id, (row.question,))[0] != row.question]
     if wrong:
