@@ -18,9 +18,10 @@ parity: .venv/.parity
 verify: .venv/.tested
 	$(BIN)/python -m pytest -q -m verify -s
 
-bench: .venv/.tested
+bench: .venv/.parity
 	test -e runs/demo/annotations.parquet || $(MAKE) demo
 	$(BIN)/python benchmarks/annotate_vs_plain.py
+	$(BIN)/python benchmarks/train_vs_transformers.py
 
 lint: .venv/.tested
 	$(BIN)/ruff check .
