@@ -150,9 +150,9 @@ def our_training(subject: Subject, batches: Sequence[Batch], mesh) -> Callable[[
     def run() -> float:
         nonlocal state
         for batch in batches:
-            state, loss = step(state, batch.rows)
+            state, measured = step(state, batch.rows)
         jax.block_until_ready(state)
-        return float(loss)
+        return float(measured.loss)
 
     return run
 

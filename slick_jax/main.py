@@ -18,7 +18,7 @@ COMMANDS = {
     "annotate": ("slick_jax.knowledge.annotate", "measure P_Correct and the knowledge category of every example"),
     "mix": ("slick_jax.data.mix", "make mixtures of Known and Unknown examples from the annotations"),
     "train": ("slick_jax.training.train", "fine-tune on a mixture and follow what the model knows, epoch by epoch"),
-    "evaluate": ("slick_jax.knowledge.evaluate", "greedy exact match of a model or a training checkpoint"),
+    "evaluate": ("slick_jax.evaluate", "greedy exact match of a model or a training checkpoint"),
     "study": ("slick_jax.study", "train on every mixture and seed, and report"),
     "report": ("slick_jax.analysis.report", "tables, figures and one HTML page from the finished runs"),
     "export": ("slick_jax.export", "turn a training checkpoint into a Hugging Face folder"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
+from collections.abc import Sequence
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from etils import epath
 
@@ -25,13 +27,18 @@ class Annotations:
     """The annotated rows of one split, and what they hang on.
 
     protocol: the protocol hash; model: fingerprint of the model that was asked, None where its record was removed;
-    exemplars: (id, relation, question) of all exemplars of the run.
+    exemplars: (id, question) of all exemplars of the run.
     """
 
     rows: tuple[Annotated, ...]
     protocol: str
     model: str | None
-    exemplars: tuple[tuple[str, str, str], ...]
+    exemplars: tuple[tuple[str, str], ...]
+
+
+def path(config: Config) -> epath.Path:
+    """Where `slick annotate` puts the annotations of this run."""
+    return epath.Path(config.run_dir) / "annotations.parquet"
 
 
 def read(config: Config) -> Annotations:
@@ -39,34 +46,51 @@ def read(config: Config) -> Annotations:
 
     Raises InputError where they are missing or damaged, of several protocols, or of other settings than the config's.
     """
-    folder = epath.Path(config.run_dir)
-    path = folder / "annotations.parquet"
-    if not path.exists():
-        raise InputError(f"{path}: no such file; run `slick annotate` with this run_dir first, to its end")
-    found = run_folder.read_parquet(path)
+    if not path(config).exists():
+        raise InputError(f"{path(config)}: no such file; run `slick annotate` with this run_dir first, to its end")
     category = f"{config.mix.rule}category"
-    columns = ("id", "split", "relation", "question", "answers", category, "protocol")
-    absent = [name for name in columns if name not in found.column_names]
-    if absent:
-        raise InputError(f"{path}: without column {', '.join(absent)}; run `slick annotate` again")
-    protocol = _protocol(path, pc.unique(found["protocol"]).to_pylist(), config)
+    found, protocol, model = _checked(config, ("id", "split", "relation", "question", "answers", category))
     splits = pc.unique(found["split"]).to_pylist()
-    rows = found.select(columns).filter(pc.equal(found["split"], config.mix.split)).to_pylist()
+    rows = found.filter(pc.equal(found["split"], config.mix.split)).to_pylist()
     if not rows:
-        raise InputError(f"config.mix.split: {config.mix.split!r} is not annotated; {path} has {', '.join(splits)}")
+        raise InputError(
+            f"config.mix.split: {config.mix.split!r} is not annotated; {path(config)} has {', '.join(splits)}"
+        )
     bad = [row["id"] for row in rows if row[category] not in CATEGORIES or not row["answers"] or not row["question"]]
     bad += [name for name, n in Counter(row["id"] for row in rows).items() if n > 1]
     if bad:
         raise InputError(
-            f"{path}: {len(bad)} rows without a category, question or answer, or with an id of another row, such as"
-            f" {bad[0]!r}; the file is damaged, run `slick annotate` again"
+            f"{path(config)}: {len(bad)} rows without a category, question or answer, or with an id of another row,"
+            f" such as {bad[0]!r}; the file is damaged, run `slick annotate` again"
         )
-    manifest = run_folder.read_json(folder / "annotations" / "manifest.json") or {}
-    model = manifest.get("protocol", {}).get("model") if manifest.get("hash") == protocol else None
     annotated = tuple(
         Annotated(row["id"], row["relation"], row[category], row["question"], row["answers"][0]) for row in rows
     )
-    return Annotations(annotated, protocol, model, _exemplars(folder))
+    return Annotations(annotated, protocol, model, _exemplars(path(config).parent))
+
+
+def categories(config: Config) -> tuple[dict[str, tuple[str, str]], str | None]:
+    """{id: (question, category of rule `config.mix.rule`)} of every annotated row, and the model that was asked.
+
+    Nothing where there is no run folder or no annotation yet. Raises InputError as `read` does.
+    """
+    if not config.run_dir or not path(config).exists():
+        return {}, None
+    columns = ("id", "question", f"{config.mix.rule}category")
+    found, _, model = _checked(config, columns)
+    return {one: (q, c) for one, q, c in zip(*(found[name].to_pylist() for name in columns), strict=True)}, model
+
+
+def _checked(config: Config, columns: Sequence[str]) -> tuple[pa.Table, str, str | None]:
+    """Those columns of annotations.parquet, its one protocol, and the fingerprint of the model that was asked."""
+    found = run_folder.read_parquet(path(config))
+    absent = [name for name in (*columns, "protocol") if name not in found.column_names]
+    if absent:
+        raise InputError(f"{path(config)}: without column {', '.join(absent)}; run `slick annotate` again")
+    protocol = _protocol(path(config), pc.unique(found["protocol"]).to_pylist(), config)
+    manifest = run_folder.read_json(path(config).parent / "annotations" / "manifest.json") or {}
+    model = manifest.get("protocol", {}).get("model") if manifest.get("hash") == protocol else None
+    return found.select(columns), protocol, model
 
 
 def check_data(found: Annotations, splits: dict[str, list[Example]], split: str) -> None:
@@ -102,7 +126,7 @@ def _protocol(path: epath.Path, hashes: list[str | None], config: Config) -> str
     return hashes[0]
 
 
-def _exemplars(folder: epath.Path) -> tuple[tuple[str, str, str], ...]:
+def _exemplars(folder: epath.Path) -> tuple[tuple[str, str], ...]:
     path = folder / "exemplars.json"
     found = run_folder.read_json(path)
     if found is None:
@@ -110,11 +134,6 @@ def _exemplars(folder: epath.Path) -> tuple[tuple[str, str, str], ...]:
             f"{path}: no such file, and without it exemplars cannot be kept out of training; run `slick annotate` again"
         )
     try:
-        return tuple(
-            (row["id"], relation, row["question"])
-            for relation, sets in found.items()
-            for rows in sets.values()
-            for row in rows
-        )
+        return tuple((row["id"], row["question"]) for sets in found.values() for rows in sets.values() for row in rows)
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{path}: it holds no exemplar sets ({error!r}); run `slick annotate` again") from error

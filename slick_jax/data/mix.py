@@ -71,24 +71,24 @@ def run(config: Config) -> None:
 
 def held_out(
     found: annotations.Annotations, splits: dict[str, list[Example]], own: str
-) -> dict[str, tuple[set[str], set[tuple[str, str]]]]:
-    """What must not be trained on: why -> (ids, (relation, question) pairs).
+) -> dict[str, tuple[set[str], set[str]]]:
+    """What must not be trained on: why -> (ids, questions, whatever their case and spacing).
 
     The exemplars of the run, and every example of a split other than `own`.
     """
     held = {"an exemplar set": _keys(found.exemplars)}
-    held |= {name: _keys((e.id, e.relation, e.question) for e in rows) for name, rows in splits.items() if name != own}
+    held |= {name: _keys((e.id, e.question) for e in rows) for name, rows in splits.items() if name != own}
     return held
 
 
 def without_held_out(
-    rows: Iterable[Annotated], held: dict[str, tuple[set[str], set[tuple[str, str]]]]
+    rows: Iterable[Annotated], held: dict[str, tuple[set[str], set[str]]]
 ) -> tuple[list[Annotated], dict[str, int]]:
-    """The rows that are in none of `held` by id or by relation and question, and why how many others are not kept."""
+    """The rows that are in none of `held` by id or by question, and why how many others are not kept."""
     kept, excluded = [], Counter()
     for row in rows:
-        pair = _pair(row.relation, row.question)
-        why = next((name for name, (ids, pairs) in held.items() if row.id in ids or pair in pairs), None)
+        question = _plain(row.question)
+        why = next((name for name, (ids, questions) in held.items() if row.id in ids or question in questions), None)
         if why is None:
             kept.append(row)
         else:
@@ -96,16 +96,13 @@ def without_held_out(
     return kept, {name: excluded[name] for name in held if excluded[name]}
 
 
-def _keys(examples: Iterable[tuple[str, str, str]]) -> tuple[set[str], set[tuple[str, str]]]:
-    ids, pairs = set(), set()
-    for name, relation, question in examples:
-        ids.add(name)
-        pairs.add(_pair(relation, question))
-    return ids, pairs
+def _keys(examples: Iterable[tuple[str, str]]) -> tuple[set[str], set[str]]:
+    pairs = list(examples)
+    return {name for name, _ in pairs}, {_plain(question) for _, question in pairs}
 
 
-def _pair(relation: str, question: str) -> tuple[str, str]:
-    return relation, " ".join(question.casefold().split())
+def _plain(question: str) -> str:
+    return " ".join(question.casefold().split())
 
 
 def training_row(row: Annotated) -> dict[str, str]:
@@ -117,7 +114,6 @@ def record(rows: Sequence[Annotated]) -> dict[str, Any]:
     """What the manifest says of a variant; the hash covers ids and answers in the order of the file."""
     counts = Counter((row.relation, row.category) for row in rows)
     unknown = sum(n for (_, category), n in counts.items() if category == UNKNOWN)
-    digest = hashlib.sha256("".join(json.dumps([row.id, row.answer]) + "\n" for row in rows).encode())
     return {
         "n": len(rows),
         "n_known": len(rows) - unknown,
@@ -128,8 +124,13 @@ def record(rows: Sequence[Annotated]) -> dict[str, Any]:
             relation: {category: counts[relation, category] for category in CATEGORIES}
             for relation in sorted({relation for relation, _ in counts})
         },
-        "sha256": digest.hexdigest(),
+        "sha256": content_digest((row.id, row.answer) for row in rows),
     }
+
+
+def content_digest(rows: Iterable[tuple[str, str]]) -> str:
+    """SHA-256 of (id, answer) pairs, in the order of the file: what makes a mixture the one of its manifest."""
+    return hashlib.sha256("".join(json.dumps([*row]) + "\n" for row in rows).encode()).hexdigest()
 
 
 def with_earlier(manifest: dict[str, Any], folder: epath.Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Training: the optimizer, one training step for any weighted rows, checkpoints, and pretraining on the built-in world.
+"""Training: pretraining on the built-in world, fine-tuning on mixtures, and what is measured and saved on the way.
 
-Everything hot is a plain `jax.jit` over (static network and optimizer, state pytree).
+`step` is the one update for any weighted rows, `loop` the epochs of fine-tuning, `record` what they measured.
 """

@@ -4,11 +4,14 @@ A checkpoint folder holds one numbered folder per step and, beside them, config.
 format, so that a checkpoint can be exported or measured without its run.
 """
 
+import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+from absl import logging
 from jax.sharding import Mesh
 from orbax.checkpoint import v1 as ocp
 
@@ -16,6 +19,8 @@ from slick_jax.errors import InputError
 from slick_jax.models.hf_folder import TOKENIZER_FILES
 from slick_jax.models.transformer import Network, Params
 from slick_jax.training.step import TrainState, on_one_device
+
+_WRITE_ERRORS = (OSError, ValueError, RuntimeError)  # TensorStore tells of a full disk by ValueError
 
 
 class _Kept:
@@ -38,7 +43,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | Path, keep: int = 1):
-        self._kept = _Kept(keep)
+        self._kept, self._folder = _Kept(keep), folder
         self._checkpointer = ocp.training.Checkpointer(
             Path(folder).absolute(), cleanup_tmp_directories=True, preservation_policy=self._kept
         )
@@ -46,8 +51,10 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._checkpointer.close()
+    def __exit__(self, kind: type | None, *error: object) -> None:
+        # Orbax raises a failed save once more when it is closed; the first error says it all.
+        with contextlib.suppress(*_WRITE_ERRORS) if kind else contextlib.nullcontext():
+            self._checkpointer.close()
 
     @property
     def latest(self) -> int | None:
@@ -67,12 +74,20 @@ class Checkpoints:
         """Writes `state` under its step number and waits: its buffers are donated to the next step.
 
         `loop`: what else a training loop needs to go on, as JSON. A checkpoint of this step that is there stays.
+        Raises InputError where it cannot be written; the checkpoints before it are untouched then.
         """
         parts = {"params": state.params, "progress": {"step": state.step, "opt_state": state.opt_state}}
-        if loop:
-            parts["loop"] = loop
         if int(state.step) != self.latest:
-            self._checkpointer.save_checkpointables(int(state.step), parts, force=True)
+            size, free = sum(leaf.nbytes for leaf in jax.tree.leaves(parts)), shutil.disk_usage(self._folder).free
+            if size > free:  # found before any is written, and before Orbax prints its threads' tracebacks
+                raise InputError(
+                    f"{self._folder}: the checkpoint of step {int(state.step)} takes {size / 1e6:,.1f} MB and the disk"
+                    f" has {free / 1e6:,.1f} MB left; free space and run it again"
+                )
+            if loop:
+                parts["loop"] = loop
+            with _writing(f"{self._folder}: the checkpoint of step {int(state.step)}"):
+                self._checkpointer.save_checkpointables(int(state.step), parts, force=True)
 
     def load(self, abstract: TrainState, step: int | None = None) -> TrainState:
         """The state at `step` (default: the newest), laid out as `abstract` (see `step.abstract_state`)."""
@@ -95,16 +110,35 @@ class Checkpoints:
 
 def describe(folder: str | Path, model: str | Path) -> None:
     """Copies config.json and tokenizer of a Hugging Face folder beside the checkpoints of a run that starts from it."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    for name in ("config.json", *TOKENIZER_FILES):
-        if (Path(model) / name).is_file():
-            shutil.copyfile(Path(model) / name, Path(folder) / name)
+    with _writing(str(folder)):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for name in ("config.json", *TOKENIZER_FILES):
+            if (Path(model) / name).is_file():
+                shutil.copyfile(Path(model) / name, Path(folder) / name)
+
+
+@contextlib.contextmanager
+def _writing(what: str) -> Iterator[None]:
+    """Turns what Orbax, TensorStore and the file system raise on a full or unwritable disk into an InputError."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.FATAL)  # Orbax logs the traceback of what it raises
+    try:
+        yield
+    except _WRITE_ERRORS as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise InputError(f"{what} cannot be written ({reason}); free space and run it again") from error
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def find_step(path: str | Path) -> tuple[Path, int | None]:
-    """(checkpoints folder, step) of a path that may end in a step's number; None: the newest."""
+    """(checkpoints folder, step) of a path that may end in a step's number; None: the newest.
+
+    A folder with a number for a name that holds a config.json of its own is a model, not a step.
+    """
     path = Path(path)
-    return (path.parent, int(path.name)) if path.name.isdecimal() else (path, None)
+    is_step = path.name.isdecimal() and not (path / "config.json").exists()
+    return (path.parent, int(path.name)) if is_step else (path, None)
 
 
 def load_params(folder: str | Path, network: Network, mesh: Mesh | None = None, step: int | None = None) -> Params:

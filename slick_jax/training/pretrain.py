@@ -124,8 +124,8 @@ def _steps(
         state, losses = carry
         batch = rows[order[step]]
         batch = Rows(batch[:, :-1], batch[:, 1:], jnp.ones(batch[:, 1:].shape, jnp.float32))
-        state, loss = train_step(network, optimizer, state, batch)
-        return state, losses.at[step - start].set(loss)
+        state, measured = train_step(network, optimizer, state, batch)
+        return state, losses.at[step - start].set(measured.loss)
 
     return jax.lax.fori_loop(start, stop, body, (state, jnp.zeros(STEPS_PER_CALL, jnp.float32)))
 

@@ -8,7 +8,7 @@ from typing import Any
 from slick_jax.config import TrainConfig
 from slick_jax.knowledge.estimate import CATEGORIES
 from slick_jax.training.fine_tuning_data import MixtureRow
-from slick_jax.training.loop import TRAIN, early_stop
+from slick_jax.training.record import TRAIN, early_stop
 
 UNKNOWN = "Unknown"
 FITTED_SHARE = 0.9  # a category counts as fitted from the first epoch with this share of its examples right

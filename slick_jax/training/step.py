@@ -31,6 +31,13 @@ class Rows(NamedTuple):
     positions: jax.Array | None = None  # Int[B A]
 
 
+class Measured(NamedTuple):
+    """What a step tells: mean loss per target in nats, and the global norm of its gradient before clipping."""
+
+    loss: jax.Array  # Float32[]
+    gradient_norm: jax.Array  # Float32[]
+
+
 def init_state(
     network: Network, optimizer: optax.GradientTransformation, key: jax.Array, mesh: Mesh | None = None
 ) -> TrainState:
@@ -128,8 +135,8 @@ def train_step(
     dropout: float = 0.0,
     rng: jax.Array | None = None,
     accumulate: int = 1,
-) -> tuple[TrainState, jax.Array]:
-    """One update; returns the new state and the loss before it. Pure: jit it with `state` donated.
+) -> tuple[TrainState, Measured]:
+    """One update; returns the new state, and the loss and gradient before it. Pure: jit it with `state` donated.
 
     `rng` is the run's key; a step folds its own number into it, so that a resumed run draws the same dropout. See
     `loss_and_gradients` for `accumulate`, which divides the number of rows.
@@ -137,4 +144,5 @@ def train_step(
     rng = None if rng is None else jax.random.fold_in(rng, state.step)
     loss, gradients = loss_and_gradients(network, state.params, rows, dropout=dropout, rng=rng, accumulate=accumulate)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    return TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state), loss
+    state = TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
+    return state, Measured(loss, optax.tree.norm(gradients))

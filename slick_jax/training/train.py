@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import jax
 from etils import epath
 
 from slick_jax import run_folder
 from slick_jax.config import Config
+from slick_jax.data import annotations
+from slick_jax.data.mix import content_digest
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
-from slick_jax.knowledge import evaluate
 from slick_jax.knowledge.greedy import Asked, GreedyEvaluator
 from slick_jax.knowledge.match import matcher
+from slick_jax.knowledge.questions import questions
 from slick_jax.mesh import make_mesh
 from slick_jax.models import weights
 from slick_jax.models.transformer import Network
 from slick_jax.training import checkpoints, loop, result
+from slick_jax.training.claim import claimed
 from slick_jax.training.fine_tuning_data import MixtureRow, read_mixture, render
+from slick_jax.training.record import TRAIN
 from slick_jax.training.writers import make_writers
 
 SPLITS = ("dev", "test", "ood_test")  # asked besides the training examples, where the data has them
@@ -36,56 +37,78 @@ def run(config: Config) -> epath.Path:
 
     That is <run_dir>/train/<variant>/seed-<seed> with checkpoints/, metrics.jsonl, fit.parquet and result.json. A
     finished run is left as it is, an unfinished one goes on from its newest checkpoint. Raises InputError for bad
-    input, a folder that is in use or of another config, and a loss that is not finite; Stopped after SIGTERM.
+    input, a folder that is in use or of another config, and a loss or gradient that is not finite; Stopped after
+    SIGTERM.
     """
+    # What there is to train on and to ask, all of it checked.
     settings, model = config.train, config.model.path
     path = epath.Path(settings.mixture or epath.Path(config.run_dir) / "mixtures" / f"{settings.variant}.jsonl")
     variant = settings.variant or path.stem
     folder = epath.Path(config.run_dir) / "train" / variant / f"seed-{settings.seed}"
     mixture = read_mixture(path)
-    _check_model(path.parent / "manifest.json", model)
+    asked, annotated = questions(config, SPLITS)
+    fingerprint = weights.fingerprint(model)
+    _check_origin(path, mixture, annotated, config, fingerprint)
     network = Network(weights.read_spec(model), config.model.dtype, config.model.precision, config.model.scan_layers)
     tokenizer = Tokenizer.from_folder(model, network.spec.vocab_size)
     trained = [Asked(row.id, row.prompt, (row.answer,), row.relation, row.category) for row in mixture]
-    groups = {loop.TRAIN: trained, **evaluate.questions(config, SPLITS)}
-    with _claimed(folder, _fields(config, mixture, groups)):
+    groups = {TRAIN: trained, **asked}
+    limit, positions = settings.max_target_tokens, network.spec.max_position_embeddings
+    rows = render(tokenizer, mixture, max_target=limit, max_positions=positions, where=model)
+    fields = _fields(config, mixture, groups, fingerprint)
+    with claimed(folder, fields):
         if (folder / "result.json").exists():
             print(f"train: {folder} is finished and of the same settings; using it")
             return folder
+
+        # The run itself.
         mesh = make_mesh(config.mesh)
-        limit, positions = settings.max_target_tokens, network.spec.max_position_embeddings
-        rows = render(tokenizer, mixture, max_target=limit, max_positions=positions, where=model)
         with jax.set_mesh(mesh):
             evaluator = GreedyEvaluator(network, mesh, tokenizer, groups, config.annotate, limit, model)
         if jax.process_index() == 0:
             checkpoints.describe(folder / "checkpoints", model)
         name = f"{variant}/seed-{settings.seed}"
-        writers = make_writers(settings.writers, folder, name, dataclasses.asdict(config))
+        run_id = _digest([str(folder.resolve()), fields])[:12]
         with contextlib.ExitStack() as stack:
+            writers = make_writers(settings.writers, folder, name, run_id, dataclasses.asdict(config))
             for writer in writers:
                 stack.callback(writer.close)
             ids = [row.id for row in mixture]
             job = loop.Job(name, folder, settings, network, mesh, model, rows, ids, evaluator, writers)
             lines = loop.train(job)
+
+        # What it comes to; only then go the checkpoints that are not asked for.
         found = result.summarise(variant, settings, mixture, lines)
         if jax.process_index() == 0:
             run_folder.write_json(folder / "result.json", found)
+        loop.prune(job, lines)
     print(result.text(found))
     print(f"train: {folder}")
     return folder
 
 
-def _check_model(manifest: epath.Path, model: str) -> None:
-    """Raises InputError when the categories of a mixture were measured on another model than the one to train."""
-    annotated = (run_folder.read_json(manifest) or {}).get("model")
-    if annotated is not None and annotated != weights.fingerprint(model):
+def _check_origin(
+    path: epath.Path, mixture: list[MixtureRow], annotated: str | None, config: Config, fingerprint: str
+) -> None:
+    """Raises InputError when categories were measured on another model than the one to train, and when the mixture is
+    no longer the one that the manifest beside it describes."""
+    manifest = run_folder.read_json(path.parent / "manifest.json") or {}
+    origins = {path.parent / "manifest.json": manifest.get("model"), annotations.path(config): annotated}
+    for place, model in origins.items():
+        if model is not None and model != fingerprint:
+            raise InputError(
+                f"{place}: its categories were measured on another model than config.model.path"
+                f" ({config.model.path}); annotate that model and run `slick mix` again, or train the annotated one"
+            )
+    made = manifest.get("variants", {}).get(path.stem)
+    if made is not None and made["sha256"] != content_digest((row.id, row.answer) for row in mixture):
         raise InputError(
-            f"{manifest}: these mixtures were cut from annotations of another model than config.model.path ({model});"
-            " annotate that model and run `slick mix` again, or train the one that was annotated"
+            f"{path}: other rows than {path.parent / 'manifest.json'} says; run `slick mix` again, or give your own"
+            " file a folder of its own as train.mixture"
         )
 
 
-def _fields(config: Config, mixture: list[MixtureRow], groups: dict[str, list[Asked]]) -> dict:
+def _fields(config: Config, mixture: list[MixtureRow], groups: dict[str, list[Asked]], fingerprint: str) -> dict:
     """All that the results of a run depend on, the devices left out."""
     settings = dataclasses.asdict(config.train)
     for name in UNCOUNTED:
@@ -95,7 +118,7 @@ def _fields(config: Config, mixture: list[MixtureRow], groups: dict[str, list[As
         "train": settings,
         "mixture_sha256": _digest([dataclasses.astuple(row) for row in mixture]),
         "questions_sha256": _digest(asked),
-        "model": weights.fingerprint(config.model.path),
+        "model": fingerprint,
         "dtype": config.model.dtype,
         "precision": config.model.precision,
         "match": [config.annotate.match, matcher(config.annotate.match).source],
@@ -105,36 +128,3 @@ def _fields(config: Config, mixture: list[MixtureRow], groups: dict[str, list[As
 
 def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
-
-
-@contextlib.contextmanager
-def _claimed(folder: epath.Path, fields: dict) -> Iterator[None]:
-    """Holds the run folder for this process, and marks it as a run of these settings.
-
-    Raises InputError when another process is at work in it, or when it belongs to other settings. The lock ends with
-    the process, however that ends; folders that are not local have none.
-    """
-    path = folder / "train.json"
-    with contextlib.ExitStack() as stack:
-        if "://" not in str(folder) and jax.process_index() == 0:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                lock = stack.enter_context(Path(folder / "lock").open("w"))
-            except OSError as error:
-                reason = error.strerror or error
-                raise InputError(f"{folder}: cannot be written ({reason}); choose another config.run_dir") from error
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise InputError(
-                    f"{folder}: another process is training there; wait for it, or choose another config.run_dir"
-                ) from error
-        found = run_folder.read_json(path)
-        if found is None and jax.process_index() == 0:
-            run_folder.write_json(path, fields)
-        elif found is not None and found != fields:
-            raise InputError(
-                f"{path}: this folder belongs to a run with other settings ({run_folder.differences(found, fields)});"
-                " choose another config.run_dir or train.seed, or remove the folder to start again"
-            )
-        yield

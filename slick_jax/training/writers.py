@@ -68,11 +68,10 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """The same names in a Weights & Biases run, which a resumed training goes on with."""
+    """The same names in a Weights & Biases run, which a resumed training goes on with (`run_id`)."""
 
-    def __init__(self, folder: epath.PathLike, name: str, settings: dict):
+    def __init__(self, folder: epath.PathLike, name: str, run_id: str, settings: dict):
         wandb = _extra("wandb", "wandb")
-        run_id = name.replace("/", "-")
         self._run = wandb.init(
             project="slick_jax", dir=str(folder), name=name, id=run_id, config=settings, resume="allow"
         )
@@ -86,8 +85,12 @@ class WeightsAndBiases:
         self._run.finish()
 
 
-def make_writers(chosen: Sequence[str], folder: epath.PathLike, name: str, settings: dict) -> list[Writer]:
+def make_writers(
+    chosen: Sequence[str], folder: epath.PathLike, name: str, run_id: str, settings: dict
+) -> list[Writer]:
     """The writers of `train.writers`, on the first process; none on the others.
+
+    `run_id`: the same for one folder and its settings, whenever the run is taken up again.
 
     Raises InputError where the package of a writer is not installed.
     """
@@ -95,7 +98,7 @@ def make_writers(chosen: Sequence[str], folder: epath.PathLike, name: str, setti
         return []
     kinds = {
         "tensorboard": lambda: TensorBoard(epath.Path(folder) / "tensorboard"),
-        "wandb": lambda: WeightsAndBiases(folder, name, settings),
+        "wandb": lambda: WeightsAndBiases(folder, name, run_id, settings),
     }
     return [kinds[one]() for one in chosen]
 

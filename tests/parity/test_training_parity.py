@@ -92,13 +92,14 @@ def test_clipped_adamw_steps(pair, rows, tmp_path):
     state = TrainState(jnp.int32(0), params, optimizer.init(params))
     peer = torch.optim.AdamW(theirs.parameters(), lr=1e-2, betas=(0.9, settings.b2), eps=1e-4, weight_decay=0.0)
     for _ in range(3):
-        state, loss = train_step(network, optimizer, state, rows, accumulate=2)
+        state, measured = train_step(network, optimizer, state, rows, accumulate=2)
         peer.zero_grad()
         expected = torch_loss(theirs, rows)
         expected.backward()
         norm = torch.nn.utils.clip_grad_norm_(theirs.parameters(), settings.clip_norm)
         assert norm > settings.clip_norm, "nothing would be clipped"
         peer.step()
-        assert float(loss) == pytest.approx(expected.item(), rel=RTOL)
+        assert float(measured.loss) == pytest.approx(expected.item(), rel=RTOL)
+        assert float(measured.gradient_norm) == pytest.approx(norm.item(), rel=RTOL)
     assert_close(in_their_layout(network, state.params, tmp_path), named(theirs, lambda p: p))
     theirs.load_state_dict(before)

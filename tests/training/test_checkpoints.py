@@ -107,3 +107,6 @@ def test_chosen_steps_stay_besides_the_newest(tmp_path):
         assert checkpoints.latest == 2
     assert find_step(tmp_path / "2") == (tmp_path, 2)
     assert find_step(tmp_path) == (tmp_path, None)
+    (tmp_path / "2024").mkdir()
+    (tmp_path / "2024" / "config.json").write_text("{}")
+    assert find_step(tmp_path / "2024") == (tmp_path / "2024", None)  # a model of that name

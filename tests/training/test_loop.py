@@ -4,25 +4,33 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import jax
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from etils import epath
+from orbax.checkpoint import v1 as ocp
 
 from slick_jax.config import MeshConfig, TrainConfig
+from slick_jax.data.examples import read_rows
+from slick_jax.data.mix import content_digest
 from slick_jax.errors import InputError, Stopped
 from slick_jax.mesh import make_mesh
 from slick_jax.models.transformer import Network
 from slick_jax.models.weights import read_spec
 from slick_jax.training import loop, train
 from slick_jax.training.checkpoints import Checkpoints, load_params
-from slick_jax.training.step import abstract_state
+from slick_jax.training.claim import claimed
+from slick_jax.training.record import Record
+from slick_jax.training.step import Measured, abstract_state
 from tests.training.fine_tuning import N, config_for, make_folder, mixture_rows, write_mixture
 
 RUN = "train/mixed/seed-0"
@@ -65,14 +73,14 @@ def settings_of(run):
 
 def interrupt(monkeypatch, at, act):
     """Lets `act` happen when the loss of step `at` has been looked at."""
-    add = loop.Tally.add
+    take = loop._take
 
-    def added(tally, job, step, batch, loss):
-        add(tally, job, step, batch, loss)
+    def taken(job, tally, step, batch, measured):
+        take(job, tally, step, batch, measured)
         if step == at:
             act()
 
-    monkeypatch.setattr(loop.Tally, "add", added)
+    monkeypatch.setattr(loop, "_take", taken)
 
 
 class Killed(Exception):
@@ -179,8 +187,8 @@ def steps_losses(folder, run_dir, sizes, devices):
     config = config_for(folder, run_dir, eval_train_epochs="none", eval_dev_epochs="last")
     job, losses = job_of(config, make_mesh(sizes, jax.devices()[:devices])), []
     with pytest.MonkeyPatch.context() as patch:
-        add = loop.Tally.add
-        patch.setattr(loop.Tally, "add", lambda tally, *seen: losses.append(float(seen[-1])) or add(tally, *seen))
+        take = loop._take
+        patch.setattr(loop, "_take", lambda *seen: losses.append(float(seen[-1].loss)) or take(*seen))
         loop.train(job)
     optimizer = loop.make_optimizer(config.train, 24, job.network.decay_mask())
     with Checkpoints(job.folder / "checkpoints") as checkpoints:
@@ -192,6 +200,7 @@ def job_of(config, mesh):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "make_mesh", lambda sizes: mesh)
         patch.setattr(loop, "train", lambda job: caught.append(job) or [])
+        patch.setattr(loop, "prune", lambda *a: None)
         patch.setattr(train.result, "summarise", lambda *a: {})
         patch.setattr(train.result, "text", lambda *a: "")
         train.run(config)
@@ -253,16 +262,85 @@ def test_splits_are_asked_when_told_and_for_the_headline(folder, tmp_path):
     assert set(pq.read_table(tmp_path / RUN / "fit.parquet")["epoch"].to_pylist()) == {2, 4}
 
 
-def test_a_loss_that_is_not_finite_names_the_batch(folder, tmp_path):
+def test_a_loss_that_is_not_finite_names_the_batch_and_binds_nothing(folder, finished, tmp_path):
     config = config_for(folder, tmp_path, peak_lr=1e30, warmup_steps=0, clip_norm=0.0)
-    with pytest.raises(InputError, match=r"loss is (nan|inf) at step \d+, batch \d of epoch \d \(rows .*train.peak_lr"):
+    what = r"(loss|norm) is (nan|inf) at step \d, batch \d of epoch 1 \(rows .*train.peak_lr"
+    with pytest.raises(InputError, match=what):
         train.run(config)
+    train.run(config_for(folder, tmp_path))  # nothing was saved, so the folder is free for other settings
+    assert_same_run(tmp_path / RUN, finished)
 
 
-def test_mixtures_of_another_model_are_refused(folder, tmp_path):
+def test_a_gradient_that_is_not_finite_is_noticed_at_once(folder, tmp_path):
+    job = job_of(config_for(folder, tmp_path), make_mesh(MeshConfig(1, 1, 1), jax.devices()[:1]))
+    batch = next(loop.Batches(job.rows, batch_size=8, epochs=1, seed=0))
+    with pytest.raises(InputError, match="the gradient's norm is nan at step 7, batch 2 of epoch 2"):
+        loop._take(job, loop.Tally(), 7, batch, Measured(np.float32(1.5), np.float32("nan")))
+
+
+@pytest.mark.parametrize("epoch", [2, 4])
+def test_killed_while_asking_an_epoch_is_not_trained_again(folder, finished, tmp_path, monkeypatch, epoch):
+    with monkeypatch.context() as patch:
+        ask, asked = Record.ask, []
+        patch.setattr(Record, "ask", lambda *a: asked.append(0) or (kill() if len(asked) == epoch else ask(*a)))
+        with pytest.raises(Killed):
+            train.run(config_for(folder, tmp_path))
+    assert len(lines_of(tmp_path / RUN)) == epoch - 1
+    with monkeypatch.context() as patch:
+        interrupt(patch, 6 * epoch - 1, lambda: pytest.fail("the epoch was trained again"))
+        train.run(config_for(folder, tmp_path))
+    assert_same_run(tmp_path / RUN, finished)
+
+
+def test_a_checkpoint_that_cannot_be_written_loses_nothing(folder, finished, tmp_path, monkeypatch):
+    config = config_for(folder, tmp_path)
+    with monkeypatch.context() as patch:
+        interrupt(patch, 11, lambda: patch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10)))
+        with pytest.raises(InputError, match=r"the checkpoint of step 12 takes .* MB and the disk has 0.0 MB left"):
+            train.run(config)
+
+    def full(checkpointer, step, parts, force):
+        raise ValueError("RESOURCE_EXHAUSTED: No space left on device [os_error_code='28']")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.training.Checkpointer, "save_checkpointables", full)
+        with pytest.raises(InputError, match=r"the checkpoint of step 12 cannot be written \(RESOURCE_EXHAUSTED.*free"):
+            train.run(config)
+    assert len(lines_of(tmp_path / RUN)) == 1
+    train.run(config)
+    assert_same_run(tmp_path / RUN, finished)
+
+
+def test_categories_of_another_model_are_refused(folder, tmp_path):
     config = config_for(folder, tmp_path)
     (tmp_path / "mixtures" / "manifest.json").write_text('{"model": "another"}')
-    with pytest.raises(InputError, match="annotations of another model than config.model.path"):
+    with pytest.raises(InputError, match="manifest.json: its categories were measured on another model"):
+        train.run(config)
+    (tmp_path / "mixtures" / "manifest.json").unlink()
+    annotate(tmp_path, folder, model="another")
+    with pytest.raises(InputError, match="annotations.parquet: its categories were measured on another model"):
+        train.run(config)
+    with pytest.raises(InputError, match="config.annotate.n_samples: 3, and 16 in the run"):
+        train.run(dataclasses.replace(config, annotate=dataclasses.replace(config.annotate, n_samples=3)))
+
+
+def annotate(run_dir, folder, model):
+    """What `slick annotate` leaves, with every row Unknown."""
+    rows = read_rows(folder / "rows.jsonl", "train")
+    table = {"id": [r.id for r in rows], "question": [r.question for r in rows], "category": "Unknown", "protocol": "p"}
+    pd.DataFrame(table).to_parquet(run_dir / "annotations.parquet")
+    record = {"protocol": "p", "config": {"annotate": {"n_samples": 16}}}
+    (run_dir / "config.json").write_text(json.dumps(record))
+    (run_dir / "annotations").mkdir()
+    (run_dir / "annotations" / "manifest.json").write_text(json.dumps({"hash": "p", "protocol": {"model": model}}))
+
+
+def test_a_mixture_that_was_changed_by_hand_is_refused(folder, tmp_path):
+    config, rows = config_for(folder, tmp_path), mixture_rows()
+    sha256 = content_digest((row["id"], row["answer"]) for row in rows)
+    (tmp_path / "mixtures" / "manifest.json").write_text(json.dumps({"variants": {"mixed": {"sha256": sha256}}}))
+    write_mixture(tmp_path, rows[:-1])
+    with pytest.raises(InputError, match=r"mixed.jsonl: other rows than .*manifest.json says; run `slick mix` again"):
         train.run(config)
 
 
@@ -277,7 +355,7 @@ def test_bad_input_is_refused(folder, finished, tmp_path):
     with pytest.raises(InputError, match="no such mixture; run `slick mix`"):
         train.run(dataclasses.replace(config, train=dataclasses.replace(config.train, variant="absent")))
     write_mixture(tmp_path)
-    with train._claimed(epath.Path(tmp_path / RUN), {}), pytest.raises(InputError, match="another process"):
+    with claimed(epath.Path(tmp_path / RUN), {}), pytest.raises(InputError, match="another process"):
         train.run(config)
 
 

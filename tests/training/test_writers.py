@@ -4,6 +4,7 @@ import sys
 import types
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from slick_jax.errors import InputError
 from slick_jax.training.writers import JsonLines, flatten, make_writers, read_lines
@@ -40,7 +41,7 @@ def test_flatten_names_every_number():
 def test_a_missing_extra_is_bad_input(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(InputError, match=r"config.train.writers: 'wandb' is not installed .*slick_jax\[wandb\]"):
-        make_writers(["wandb"], tmp_path, "mixed/seed-0", {})
+        make_writers(["wandb"], tmp_path, "mixed/seed-0", "1a2b", {})
 
 
 def test_weights_and_biases_gets_every_epoch(tmp_path, monkeypatch):
@@ -48,19 +49,17 @@ def test_weights_and_biases_gets_every_epoch(tmp_path, monkeypatch):
     run = types.SimpleNamespace(log=lambda values, step: seen.append((step, values)), finish=lambda: seen.append("end"))
     wandb = types.SimpleNamespace(init=lambda **settings: seen.append(settings) or run)
     monkeypatch.setitem(sys.modules, "wandb", wandb)
-    (writer,) = make_writers(["wandb"], tmp_path, "mixed/seed-0", {"a": 1})
+    (writer,) = make_writers(["wandb"], tmp_path, "mixed/seed-0", "1a2b", {"a": 1})
     writer.write(LINES[0])
     writer.close()
-    assert seen[0]["id"] == "mixed-seed-0" and seen[0]["resume"] == "allow" and seen[0]["config"] == {"a": 1}
+    assert (seen[0]["id"], seen[0]["name"], seen[0]["resume"]) == ("1a2b", "mixed/seed-0", "allow")
+    assert seen[0]["config"] == {"a": 1}
     assert seen[1][0] == 1 and seen[1][1]["dev/em"] == 0.5
     assert seen[2] == "end"
 
 
 def test_tensorboard_gets_every_epoch(tmp_path):
-    pytest.importorskip("tensorboard", reason="pip install tensorboard to test its writer")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    (writer,) = make_writers(["tensorboard"], tmp_path, "mixed/seed-0", {})
+    (writer,) = make_writers(["tensorboard"], tmp_path, "mixed/seed-0", "1a2b", {})
     for line in LINES:
         writer.write(line)
     writer.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -12,17 +11,16 @@ from etils import epath
 
 from slick_jax import run_folder
 from slick_jax.config import Config
-from slick_jax.data.examples import load_splits
-from slick_jax.data.prompts import fine_tuning_prompt
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.knowledge.estimate import CATEGORIES
 from slick_jax.knowledge.greedy import Answered, Asked, GreedyEvaluator
+from slick_jax.knowledge.match_rates import MatchRates
+from slick_jax.knowledge.questions import questions
 from slick_jax.mesh import make_mesh
 from slick_jax.models import weights
 from slick_jax.models.transformer import Network
 from slick_jax.training.checkpoints import find_step, load_params
-from slick_jax.training.fit import MatchRates
 
 
 def run(config: Config) -> dict[str, dict]:
@@ -35,7 +33,7 @@ def run(config: Config) -> dict[str, dict]:
     folder, step = find_step(checkpoint)
     network = Network(weights.read_spec(folder), config.model.dtype, config.model.precision, config.model.scan_layers)
     tokenizer = Tokenizer.from_folder(folder, network.spec.vocab_size)
-    groups = questions(config, config.evaluate.splits)
+    groups, _ = questions(config, config.evaluate.splits)  # categories may be of the model it was tuned from
     absent = [name for name in config.evaluate.splits if name not in groups]
     if absent:
         raise InputError(
@@ -56,36 +54,6 @@ def run(config: Config) -> dict[str, dict]:
     if config.run_dir and jax.process_index() == 0:
         _write(epath.Path(config.run_dir) / "evaluations", checkpoint, groups, answers, found)
     return found
-
-
-def questions(config: Config, names: Sequence[str]) -> dict[str, list[Asked]]:
-    """The questions of those splits of `config.data` that are there and not empty, in the prompt of fine-tuning.
-
-    Categories come from annotations.parquet of the run folder, where it has them. Raises InputError where these belong
-    to other questions.
-    """
-    splits = load_splits(config.data)
-    chosen = {name: splits[name][: config.data.limit] for name in names if splits.get(name)}
-    path = epath.Path(config.run_dir or ".") / "annotations.parquet"
-    known: dict[str, tuple[str, str]] = {}
-    if config.run_dir and path.exists():
-        columns = ["id", "question", f"{config.mix.rule}category"]
-        found = run_folder.read_parquet(path).select(columns).to_pydict()
-        known = {one: (q, c) for one, q, c in zip(*(found[name] for name in columns), strict=True)}
-    rows = [row for name in chosen for row in chosen[name]]
-    wrong = [row.id for row in rows if known.get(row.id, (row.question,))[0] != row.question]
-    if wrong:
-        raise InputError(
-            f"{path}: {len(wrong)} of its ids stand for other questions in config.data (first {wrong[0]!r}); annotate"
-            " this data, or give the run folder that belongs to it"
-        )
-    return {
-        name: [
-            Asked(row.id, fine_tuning_prompt(row.question), row.answers, row.relation, known.get(row.id, ("", ""))[1])
-            for row in rows
-        ]
-        for name, rows in chosen.items()
-    }
 
 
 def table(found: dict[str, dict]) -> str:

@@ -8,10 +8,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from slick_jax import evaluate
 from slick_jax.config import EvaluateConfig
 from slick_jax.data.examples import read_rows
 from slick_jax.errors import InputError
-from slick_jax.knowledge import evaluate
 from slick_jax.training import train
 from tests.training.fine_tuning import config_for, make_folder
 
@@ -51,7 +51,10 @@ def test_without_a_step_it_is_the_newest_one(trained):
 def test_a_model_folder_with_the_categories_of_the_run(trained, tmp_path):
     rows = read_rows(trained.data.path, "train")
     categories = ["Unknown" if place % 3 else "HighlyKnown" for place in range(len(rows))]
-    annotations = {"id": [r.id for r in rows], "question": [r.question for r in rows], "category": categories}
+    annotations = {
+        "id": [r.id for r in rows], "question": [r.question for r in rows], "category": categories, "protocol": "p",
+        "strict_category": "WeaklyKnown",
+    }  # fmt: skip
     pd.DataFrame(annotations).to_parquet(tmp_path / "annotations.parquet")
     config = dataclasses.replace(trained, run_dir=str(tmp_path))
     found = evaluated(config, "")
@@ -64,6 +67,11 @@ def test_a_model_folder_with_the_categories_of_the_run(trained, tmp_path):
     assert json.loads(path.with_suffix(".json").read_text())["splits"] == found
     for split in ("train", "dev"):
         assert found[split]["em"] == pytest.approx(np.mean(table[table.split == split].hit))
+
+    strict = dataclasses.replace(config, mix=dataclasses.replace(config.mix, rule="strict_"))
+    assert {name: rate["n"] for name, rate in evaluated(strict, "")["train"]["by_category"].items()} == {
+        "WeaklyKnown": len(rows)
+    }
 
     annotations["question"][1] = "Another question?"
     pd.DataFrame(annotations).to_parquet(tmp_path / "annotations.parquet")

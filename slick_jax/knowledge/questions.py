@@ -1,0 +1,38 @@
+"""The questions of the data's splits as greedy evaluation asks them, with the categories that annotation found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slick_jax.config import Config
+from slick_jax.data import annotations
+from slick_jax.data.examples import load_splits
+from slick_jax.data.prompts import fine_tuning_prompt
+from slick_jax.errors import InputError
+from slick_jax.knowledge.greedy import Asked
+
+
+def questions(config: Config, names: Sequence[str]) -> tuple[dict[str, list[Asked]], str | None]:
+    """The questions of those splits of `config.data` that are there and not empty, in the prompt of fine-tuning.
+
+    Categories come from annotations.parquet of the run folder, where it has them; the second value is the fingerprint
+    of the model they were measured on (None: there are none, or nothing tells). Raises InputError where the annotations
+    are damaged, of another protocol than the config's, or belong to other questions.
+    """
+    splits = load_splits(config.data)
+    chosen = {name: splits[name][: config.data.limit] for name in names if splits.get(name)}
+    known, model = annotations.categories(config)
+    rows = [row for name in chosen for row in chosen[name]]
+    wrong = [row.id for row in rows if row.id in known and known[row.id][0] != row.question]
+    if wrong:
+        raise InputError(
+            f"{annotations.path(config)}: {len(wrong)} of its ids stand for other questions in config.data (first"
+            f" {wrong[0]!r}); annotate this data, or give the run folder that belongs to it"
+        )
+    return {
+        name: [
+            Asked(row.id, fine_tuning_prompt(row.question), row.answers, row.relation, known.get(row.id, ("", ""))[1])
+            for row in rows
+        ]
+        for name, rows in chosen.items()
+    }, model

@@ -1,0 +1,42 @@
+"""Exact match per category and relation, against numpy."""
+
+import numpy as np
+import pytest
+
+from slick_jax.knowledge.greedy import Answered, Asked
+from slick_jax.knowledge.match_rates import MatchRates
+
+RNG = np.random.default_rng(0)
+
+
+def asked(n, categories=("HighlyKnown", "Unknown", "")):
+    return [
+        Asked(
+            f"row.{i}", "prompt", ("answer",), f"relation {RNG.integers(3)}", categories[RNG.integers(len(categories))]
+        )
+        for i in range(n)
+    ]
+
+
+GROUPS = {"train": asked(57), "dev": asked(20, ("",)), "test": asked(101)}
+
+
+@pytest.fixture(scope="module")
+def rates():
+    return MatchRates(GROUPS)
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_rates_are_numpy_means(rates, name):
+    rows = GROUPS[name]
+    hits = RNG.random((len(rows), 2)) < 0.4
+    abstained = RNG.random(len(rows)) < 0.1
+    found = rates(name, Answered(hits, abstained))
+    right = hits[:, 1]
+    assert (found["em"], found["n"], found["abstained"]) == pytest.approx((right.mean(), len(rows), abstained.mean()))
+    for kind in ("category", "relation"):
+        values = np.array([getattr(row, kind) for row in rows])
+        assert set(found[f"by_{kind}"]) == set(values) - {""}
+        for value, rate in found[f"by_{kind}"].items():
+            assert rate["em"] == pytest.approx(right[values == value].mean(), abs=1e-12)
+            assert rate["n"] == (values == value).sum()
