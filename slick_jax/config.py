@@ -133,7 +133,7 @@ class TrainConfig:
     """Fine-tuning on one mixture (paper appendix E)."""
 
     variant: str = ""  # a mixture of this run, mixtures/<variant>.jsonl
-    mixture: str = ""  # any JSONL or Parquet file with prompt and completion, in place of a variant
+    mixture: str = ""  # in place of a variant: a JSONL or Parquet file with prompt and completion, or a TFDS folder
     epochs: int = 50  # passes over the mixture; CONVERGENCE is the last one
     batch_size: int = 128  # examples of an update, over all devices
     optimizer: str = "adamw"  # 'adamw' or 'adafactor'

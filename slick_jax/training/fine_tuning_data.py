@@ -12,7 +12,9 @@ from etils import epath
 
 from slick_jax import run_folder
 from slick_jax.data.examples import raise_problems
+from slick_jax.data.prompts import fine_tuning_prompt
 from slick_jax.data.target_tokens import end_of_text, target_tokens
+from slick_jax.data.tfds_rows import ExampleSource
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.knowledge.batches import choose_lengths
@@ -60,12 +62,19 @@ class Batch:
 
 
 def read_mixture(path: epath.PathLike) -> list[MixtureRow]:
-    """Rows of a JSON lines or Parquet file with `prompt` and `completion`.
+    """Rows of a JSON lines or Parquet file with `prompt` and `completion`, or of split train of a TFDS data set.
 
     Optional: `id` (default <stem>.<row>), `relation`, `category`, `answer` (default: the completion without outer
-    blanks). Raises one InputError that lists the bad rows; also where there is no file, or no row.
+    blanks). A TFDS folder (data/tfds_rows.py) holds questions: each is asked in the fine-tuning prompt, its first
+    answer is taught. Raises one InputError that lists the bad rows; also where there is no file, or no row.
     """
     path = epath.Path(path)
+    if (path / "dataset_info.json").exists():
+        source = grain.MapDataset.source(ExampleSource(path, "train"))
+        return [
+            MixtureRow(row.id, fine_tuning_prompt(row.question), row.answers[0], row.answers[0], row.relation)
+            for row in source
+        ]
     if not path.is_file():
         raise InputError(f"{path}: no such mixture; run `slick mix`, or give train.mixture the file's path")
     problems, rows = [], []

@@ -43,7 +43,7 @@ def run(config: Config) -> epath.Path:
     # What there is to train on and to ask, all of it checked.
     settings, model = config.train, config.model.path
     path = epath.Path(settings.mixture or epath.Path(config.run_dir) / "mixtures" / f"{settings.variant}.jsonl")
-    variant = settings.variant or path.stem
+    variant = settings.variant or (path.parent.name if path.is_dir() else path.stem)  # of a TFDS folder: its name
     folder = epath.Path(config.run_dir) / "train" / variant / f"seed-{settings.seed}"
     mixture = read_mixture(path)
     asked, annotated = questions(config, SPLITS)

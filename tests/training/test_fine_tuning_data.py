@@ -1,11 +1,13 @@
 """Mixtures read, rendered and dealt out: texts, loss positions, padding, order."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from slick_jax.data.tfds_rows import write_tfds
 from slick_jax.errors import InputError
 from slick_jax.training.fine_tuning_data import Batches, TokenRow, read_mixture, render
 from tests.training.fine_tuning import make_folder, mixture_rows, tokenizer_of, world, write_mixture
@@ -31,6 +33,14 @@ def test_jsonl_and_parquet_are_read_alike(tmp_path, rows):
     assert [(row.id, row.answer, row.category) for row in rows[:2]] == [
         (found["id"], found["answer"], found["category"]) for found in mixture_rows(2)
     ]
+
+
+def test_a_tfds_data_set_is_trained_on_as_it_is(tmp_path, rows):
+    folder = write_tfds({"train": world().splits["train"][: len(rows)], "dev": world().splits["dev"]}, tmp_path)
+    found = read_mixture(folder)
+    assert [dataclasses.replace(row, category="") for row in rows] == found
+    with pytest.raises(InputError, match="no split 'train'; this data set has dev"):
+        read_mixture(write_tfds({"dev": world().splits["dev"]}, tmp_path / "other"))
 
 
 def test_prompt_and_completion_are_enough(tmp_path):
