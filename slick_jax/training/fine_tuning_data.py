@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 
 from slick_jax import run_folder
-from slick_jax.data.examples import raise_problems
+from slick_jax.data.examples import ONE_RELATION, raise_problems
 from slick_jax.data.target_tokens import end_of_text, target_tokens
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
@@ -33,7 +33,7 @@ class MixtureRow:
     prompt: str
     completion: str
     answer: str
-    relation: str = "all"
+    relation: str = ONE_RELATION
     category: str = ""
 
 
@@ -114,7 +114,7 @@ def _row(found: object, default_id: str) -> MixtureRow | str:
         prompt=fields["prompt"],
         completion=fields["completion"],
         answer=(fields["answer"] or fields["completion"]).strip(),
-        relation=fields["relation"] or "all",
+        relation=fields["relation"] or ONE_RELATION,
         category=fields["category"] or "",
     )
 
