@@ -165,6 +165,8 @@ def _line(axes: Axes, points: pd.DataFrame, x: str, style: dict, label: str) -> 
     """The mean over seeds against column `x`, and the range of the seeds where there are several."""
     seeds = points.groupby(x)["accuracy"].agg(["mean", "min", "max"])
     look = {"markersize": 4.5, "linewidth": 1.8, **style}
+    if len(seeds) == 1:
+        look["marker"] = style["marker"] or "x"  # a single point is no line
     axes.plot(seeds.index, seeds["mean"], label=label, markevery=max(1, len(seeds) // 20), **look)
     if points["seed"].nunique() > 1:
         axes.fill_between(seeds.index, seeds["min"], seeds["max"], color=style["color"], alpha=0.15, linewidth=0)
