@@ -105,7 +105,7 @@ def read_study(
     Raises InputError where a file is damaged.
     """
     folder = epath.Path(folder)
-    manifest = run_folder.read_json(folder / "mixtures" / "manifest.json")
+    manifest = _read_object(folder / "mixtures" / "manifest.json")
     missing = [] if manifest else ["no mixtures (mixtures/manifest.json): run `slick mix`"]
     manifest = manifest or {}
     annotations = _read_annotations(folder / "annotations.parquet", rule)
@@ -117,10 +117,10 @@ def read_study(
     runs, settings = {}, {}
     for variant, seed in sorted({*expected, *found}, key=_order(manifest)):
         place = folder / "train" / variant / f"seed-{seed}"
-        result = run_folder.read_json(place / "result.json")
+        result = _read_object(place / "result.json")
         if result is not None:
             runs[variant, seed] = _read_run(place, variant, seed, result)
-            settings[variant, seed] = run_folder.read_json(place / "train.json") or {}
+            settings[variant, seed] = _read_object(place / "train.json") or {}
         elif (variant, seed) in expected:
             missing.append(f"{variant}, seed {seed}: {_state(place)}; run `slick study`")
 
@@ -136,6 +136,13 @@ def read_study(
     missing += _left_out(apart)
     others = tuple((runs[name], difference) for name, difference in apart.items())
     return Study(manifest, annotations, pooled, tuple(missing), others)
+
+
+def _read_object(path: epath.Path) -> dict[str, Any] | None:
+    found = run_folder.read_json(path)
+    if not isinstance(found, dict | None):
+        raise InputError(f"{path}: expected a JSON object, found {str(found)[:40]}; remove it and run again")
+    return found
 
 
 def _read_annotations(path: epath.Path, rule: str) -> pd.DataFrame | None:

@@ -131,6 +131,8 @@ def test_what_was_asked_later_at_early_stop_is_taken_from_the_result(tmp_path):
         ("metrics.jsonl", '{"loss": 1}\n', "metrics.jsonl:1"),
         ("result.json", '{"n": 3}', "early_stop_epoch"),
         ("result.json", "{", "not valid JSON"),
+        ("result.json", "[]", "expected a JSON object"),
+        ("train.json", "3", "expected a JSON object"),
         ("fit.parquet", "nonsense", "not a readable Parquet"),
         ("fit.parquet", None, "missing beside a result.json"),
     ],
