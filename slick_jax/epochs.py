@@ -1,8 +1,10 @@
-"""Which epochs a setting such as '1-12,every 4,last' names."""
+"""Which epochs a setting such as '1-12,every 4,last' names, and from which epoch training examples count as fitted."""
 
 import re
+from collections.abc import Iterable
 
 FORMS = "'all', 'none', or a list such as '1-12,every 4,last'"
+FIT_PERCENTS = (50, 90)  # half and nearly all of a group: the two epochs to fit that are reported
 
 
 def parse_epochs(text: str, epochs: int) -> frozenset[int]:
@@ -15,6 +17,14 @@ def parse_epochs(text: str, epochs: int) -> frozenset[int]:
     for part in text.split(","):
         chosen |= _part(part.strip().lower(), text, epochs)
     return frozenset(chosen & set(range(1, epochs + 1)))
+
+
+def fit_epoch(counts: Iterable[tuple[int, int, int]], percent: int) -> int | None:
+    """The first epoch after which `percent` of a group of training examples are right; None where there is none.
+
+    counts: (epoch, right, n) of the evaluated epochs in any order. Right and n are whole, so rounding misses no share.
+    """
+    return min((epoch for epoch, right, n in counts if n and 100 * right >= percent * n), default=None)
 
 
 def _part(part: str, text: str, epochs: int) -> set[int]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from slick_jax.analysis.runs import STOPS, WHOLE, Study, TrainingRun
+from slick_jax.analysis.runs import STOPS, WHOLE, Study, TrainingRun, known_or_unknown
+from slick_jax.epochs import fit_epoch
 
 DEV = "dev"
 MOST_BUDGETS = 5  # lines of F3a besides EARLY_STOP: more cannot be told apart
@@ -89,13 +90,10 @@ def fitted_at_early_stop(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).sort_values(["percent_unknown", "seed", "group"], ignore_index=True)
 
 
-def epochs_to_fit(run: TrainingRun, group: str, share: float) -> int | None:
-    """First evaluated epoch after which `share` of the group ('Known' or 'Unknown') is fitted; None where none is."""
-    for epoch in sorted(set(run.fitted["epoch"])):
-        counts = run.fitted_at(epoch)
-        if group in counts.index and counts.loc[group, "fitted"] >= share * counts.loc[group, "n"]:
-            return int(epoch)
-    return None
+def epoch_to_fit(run: TrainingRun, group: str, percent: int) -> int | None:
+    """First evaluated epoch after which `percent` of the group ('Known' or 'Unknown') is fitted; None: at none."""
+    here = run.fitted[known_or_unknown(run.fitted["category"]) == group]
+    return fit_epoch(here.groupby("epoch")[["fitted", "n"]].sum().itertuples(name=None), percent)
 
 
 def _frame(rows: list[tuple], columns: list[str]) -> pd.DataFrame:

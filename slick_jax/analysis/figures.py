@@ -17,7 +17,7 @@ from slick_jax.analysis.curves import DEV
 from slick_jax.analysis.runs import STOPS, category_order
 
 DPI = 150
-NAMES = {"test": "test", "ood_test": "out-of-distribution test"}
+SPLIT_NAMES = {"test": "test", "ood_test": "out-of-distribution test"}
 LABELS = {"D": "D: all examples", "D_Known": "D_Known: without the Unknown ones", DEV: "development set"}
 
 
@@ -47,7 +47,7 @@ def curves_figure(table: pd.DataFrame, early_stops: Sequence[int]) -> Figure:
     _name_axes(axes, "epoch of fine-tuning", "exact match (%)")
     axes.set_xlim(0, table["epoch"].max() * 1.02)
     axes.set_ylim(-2, 102)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     _legend(axes)
     return figure
 
@@ -68,7 +68,7 @@ def budgets_figure(table: pd.DataFrame, split: str, convergence: int | None) -> 
         if not points.empty:
             _line(axes, points, "percent_unknown", style, label)
     _unknown_axis(axes, table["percent_unknown"])
-    axes.set_ylabel(f"{NAMES[split]} accuracy (%)")
+    axes.set_ylabel(f"{SPLIT_NAMES[split]} accuracy (%)")
     _legend(axes)
     return figure
 
@@ -89,7 +89,7 @@ def ablation_figure(table: pd.DataFrame, split: str) -> Figure:
         axes.set_title(stop, fontsize=10)
         _plain(axes)
         _unknown_axis(axes, table["percent_unknown"])
-    panels[0].set_ylabel(f"{NAMES[split]} accuracy (%)")
+    panels[0].set_ylabel(f"{SPLIT_NAMES[split]} accuracy (%)")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
@@ -127,7 +127,7 @@ def fitted_figure(table: pd.DataFrame) -> Figure:
                         )  # fmt: skip
     axes.set_yticks(range(len(percents)), [f"{percent} %" for percent in percents])
     axes.set_xlim(0, 100)
-    _name_axes(axes, "share of the training examples D (%)", "Unknown in D")
+    _name_axes(axes, "share of the training examples D at EARLY_STOP (%)", "Unknown in D")
     axes.grid(False)
     axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, fontsize=9)
     return figure
@@ -165,6 +165,8 @@ def _line(axes: Axes, points: pd.DataFrame, x: str, style: dict, label: str) -> 
     """The mean over seeds against column `x`, and the range of the seeds where there are several."""
     seeds = points.groupby(x)["accuracy"].agg(["mean", "min", "max"])
     look = {"markersize": 4.5, "linewidth": 1.8, **style}
+    if len(seeds) == 1:
+        look["marker"] = style["marker"] or "x"  # a single point is no line
     axes.plot(seeds.index, seeds["mean"], label=label, markevery=max(1, len(seeds) // 20), **look)
     if points["seed"].nunique() > 1:
         axes.fill_between(seeds.index, seeds["min"], seeds["max"], color=style["color"], alpha=0.15, linewidth=0)

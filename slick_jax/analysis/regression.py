@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import statsmodels.api as sm
 
-from slick_jax.analysis.runs import Study
+from slick_jax.analysis.runs import WHOLE, Study
+from slick_jax.knowledge.estimate import GROUPS
 
 TERMS = {"known": "b_kn", "unknown": "b_unk"}
 PUBLISHED = {  # paper table 1, PaLM 2-M on EntityQuestions: points, R2
@@ -24,12 +25,12 @@ def rows(study: Study, split: str) -> pd.DataFrame:
     """
     found = []
     for run in study.mixtures:
-        scored = run.accuracy[(run.accuracy["split"] == split) & (run.accuracy["category"] == "all")]
+        scored = run.accuracy[(run.accuracy["split"] == split) & (run.accuracy["category"] == WHOLE)]
         for epoch, em in zip(scored["epoch"], scored["em"], strict=True):
             fitted = run.fitted_at(epoch)["fitted"]
             if fitted.empty:
                 continue
-            shares = [fitted.get(group, 0) / run.size for group in ("Known", "Unknown")]
+            shares = [fitted.get(group, 0) / run.size for group in GROUPS]
             found.append((run.variant, run.seed, epoch, *shares, em * 100))
     return pd.DataFrame(found, columns=["variant", "seed", "epoch", "known", "unknown", "accuracy"])
 

@@ -35,25 +35,23 @@ def run(config: Config) -> epath.Path:
             " run `slick annotate`, `slick mix` and `slick study` first"
         )
     table_one, missing = regression.table_one(study)
-    drawn = gallery.draw(study)
+    drawn, undrawn = gallery.draw(study)
     counts = tables.all_categories(study.annotations) if study.annotations is not None else {}
-    overview = headline.table(study) if study.runs else pd.DataFrame()
+    overview = headline.table(study.runs) if study.runs else pd.DataFrame()
+    others = headline.table(run for run, _ in study.others) if study.others else pd.DataFrame()
+    others["differs in"] = [difference for _, difference in study.others]
     said = headline.sentences(study, table_one)
-    missing = [*study.missing, *missing, *gallery.undrawn(drawn)]
+    missing = [*study.missing, *missing, *undrawn]
 
-    for figure in drawn:
-        run_folder.write_bytes(folder / "figures" / f"{figure.file}.png", figure.image)
-        _write_csv(folder, figure.file, figure.numbers)
-    for name, table in counts.items():
-        _write_csv(folder, f"{name.lower()}_categories", table.reset_index())
-    for name, table in (("t1_regression", table_one), ("runs", overview)):
-        if not table.empty:
-            _write_csv(folder, name, table)
+    made = {"t1_regression": table_one, "runs": overview, "other_runs": others}
+    made |= {f"{name.lower()}_categories": table.reset_index() for name, table in counts.items()}
+    _write(folder, drawn, made)
     page = render(
         name=folder.name,
         sentences=said,
         missing=missing,
         overview=_cells(overview),
+        others=_cells(others),
         legend=headline.LEGEND,
         table_one=_cells(table_one.round(2)),
         figures=drawn,
@@ -90,6 +88,24 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _write(folder: epath.Path, drawn: list[gallery.Shown], made: dict[str, pd.DataFrame]) -> None:
+    """figures/*.png and tables/*.csv. What an earlier report made of runs that are no longer shown is removed."""
+    figures = dict.fromkeys(gallery.NEEDS) | {figure.file: figure for figure in drawn}
+    for name, figure in figures.items():
+        _write_or_remove(folder / "figures" / f"{name}.png", figure.image if figure else None)
+    numbers = {name: figure.numbers if figure else pd.DataFrame() for name, figure in figures.items()}
+    for name, table in (numbers | made).items():
+        text = None if table.empty else table.to_csv(index=False, lineterminator="\n").encode()
+        _write_or_remove(folder / "tables" / f"{name}.csv", text)
+
+
+def _write_or_remove(path: epath.Path, content: bytes | None) -> None:
+    if content is not None:
+        run_folder.write_bytes(path, content)
+    elif path.exists():
+        path.unlink()
+
+
 def _json(value) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False)
 
@@ -104,13 +120,10 @@ def _text(value) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _write_csv(folder: epath.Path, name: str, table: pd.DataFrame) -> None:
-    run_folder.write_text(folder / "tables" / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-
-
 def _print(said: list[str], overview: pd.DataFrame, missing: list[str], path: epath.Path) -> None:
     if not overview.empty:
-        print(overview.to_string(index=False, na_rep="-"), f"\n({headline.LEGEND})\n", sep="\n")
+        shown = overview.astype(object).where(overview.notna(), "-")
+        print(shown.to_string(index=False), f"\n({headline.LEGEND})\n", sep="\n")
     print("\n".join(said))
     if missing:
         print("\n".join(["", "not in the report:", *(f"  {line}" for line in missing)]))

@@ -12,12 +12,14 @@ import pandas as pd
 from etils import epath
 
 from slick_jax import run_folder
+from slick_jax.analysis import comparable
 from slick_jax.errors import InputError
-from slick_jax.knowledge.estimate import CATEGORIES
+from slick_jax.knowledge.estimate import CATEGORIES, GROUPS
 
 WHOLE = "all"  # stands in the category column for a whole split
 NOT_ANNOTATED = ""  # category of the rows of a user's own mixture
 STOPS = ("EARLY_STOP", "CONVERGENCE")
+TESTS = ("test", "ood_test")
 _D = re.compile(r"unknown_(\d+)")
 _D_KNOWN = re.compile(r"known_only_(\d+)")
 
@@ -66,8 +68,9 @@ class Study:
 
     manifest: dict[str, Any]  # of the mixtures; empty when there is none
     annotations: pd.DataFrame | None  # a row per annotated example, with `category`
-    runs: tuple[TrainingRun, ...]  # finished ones, by variant in the order of the manifest, then by seed
-    missing: tuple[str, ...]  # a sentence for everything expected and not there
+    runs: tuple[TrainingRun, ...]  # finished ones of equal settings, by variant in the manifest's order, then by seed
+    missing: tuple[str, ...]  # a sentence for everything expected and not there, or left out
+    others: tuple[tuple[TrainingRun, str], ...] = ()  # finished ones of other settings, and what these differ in
 
     @property
     def mixtures(self) -> list[TrainingRun]:
@@ -77,7 +80,7 @@ class Study:
 
 def known_or_unknown(category: pd.Series) -> pd.Series:
     """'Unknown' for that category, 'Known' for the three others; NaN for rows that were never annotated."""
-    return category.map({name: "Unknown" if name == "Unknown" else "Known" for name in CATEGORIES}).rename("group")
+    return category.map({name: group for group, names in GROUPS.items() for name in names}).rename("group")
 
 
 def variant_names(manifest: dict[str, Any]) -> list[str]:
@@ -90,15 +93,19 @@ def read_study(
 ) -> Study:
     """Read everything that is finished below `folder`.
 
+    Finished runs of different settings are not pooled: `runs` are those with the settings of most of the runs that the
+    study is to hold (then: of most runs, then: of the run finished last), `others` the rest.
+
     Args:
       folder: the run folder.
-      variants, seeds: what the study is to hold (no variants: all that were mixed); only decides what is missing.
+      variants, seeds: what the study is to hold (no variants: all that were mixed). Decides what is missing; others
+        that are finished are read, too.
       rule: '' for the categories of the run's match rule, 'strict_' for those of the strict one.
 
     Raises InputError where a file is damaged.
     """
     folder = epath.Path(folder)
-    manifest = run_folder.read_json(folder / "mixtures" / "manifest.json")
+    manifest = _read_object(folder / "mixtures" / "manifest.json")
     missing = [] if manifest else ["no mixtures (mixtures/manifest.json): run `slick mix`"]
     manifest = manifest or {}
     annotations = _read_annotations(folder / "annotations.parquet", rule)
@@ -107,16 +114,35 @@ def read_study(
 
     expected = [(variant, seed) for variant in variants or variant_names(manifest) for seed in seeds]
     found = _found(folder / "train")
-    runs = []
+    runs, settings = {}, {}
     for variant, seed in sorted({*expected, *found}, key=_order(manifest)):
         place = folder / "train" / variant / f"seed-{seed}"
-        result = run_folder.read_json(place / "result.json")
+        result = _read_object(place / "result.json")
         if result is not None:
-            runs.append(_read_run(place, variant, seed, result))
-            missing += _gaps(runs[-1])
+            runs[variant, seed] = _read_run(place, variant, seed, result)
+            settings[variant, seed] = _read_object(place / "train.json") or {}
         elif (variant, seed) in expected:
             missing.append(f"{variant}, seed {seed}: {_state(place)}; run `slick study`")
-    return Study(manifest, annotations, tuple(runs), tuple(missing))
+
+    def rank(names: list[comparable.Name]) -> tuple[int, int, float]:
+        ended = ((folder / "train" / variant / f"seed-{seed}" / "result.json").stat().mtime for variant, seed in names)
+        return sum(name in expected for name in names), len(names), max(ended)
+
+    apart = comparable.set_apart(settings, rank)
+    pooled = tuple(run for name, run in runs.items() if name not in apart)
+    evaluated = {"test"}.union(*(run.accuracy["split"] for run in pooled))
+    for run in pooled:
+        missing += _gaps(run, [split for split in TESTS if split in evaluated])
+    missing += _left_out(apart)
+    others = tuple((runs[name], difference) for name, difference in apart.items())
+    return Study(manifest, annotations, pooled, tuple(missing), others)
+
+
+def _read_object(path: epath.Path) -> dict[str, Any] | None:
+    found = run_folder.read_json(path)
+    if not isinstance(found, dict | None):
+        raise InputError(f"{path}: expected a JSON object, found {str(found)[:40]}; remove it and run again")
+    return found
 
 
 def _read_annotations(path: epath.Path, rule: str) -> pd.DataFrame | None:
@@ -189,23 +215,35 @@ def _read_fitted(path: epath.Path, accuracy: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _gaps(run: TrainingRun) -> list[str]:
-    """What a finished run cannot tell, because a stopping point was not evaluated."""
+def _left_out(apart: dict[comparable.Name, str]) -> list[str]:
+    """A sentence for every kind of settings whose runs are not pooled with the others."""
+    named: dict[str, list[str]] = {}
+    for (variant, seed), difference in apart.items():
+        named.setdefault(difference, []).append(f"{variant}, seed {seed}")
+    return [
+        f"{'; '.join(names)}: finished, and left out as not comparable with the other runs: {difference}; give runs of"
+        " other settings another run_dir, or choose which to show by config.study.variants and config.study.seeds"
+        for difference, names in named.items()
+    ]
+
+
+def _gaps(run: TrainingRun, splits: Sequence[str]) -> list[str]:
+    """What a finished run cannot tell of these splits or of the training examples, because they were not evaluated."""
     name = f"{run.variant}, seed {run.seed}"
-    gaps = []
+    gaps = [
+        f"{name}: {split} was never evaluated" for split in splits if not (run.accuracy["split"] == split).any()
+    ]
     for stop in STOPS:
         epoch = run.epoch_of(stop)
         if epoch is None:
             gaps.append(f"{name}: the development set was never evaluated, so there is no {stop}")
             continue
-        for split in ("test", "ood_test"):
+        for split in splits:
             evaluated = run.accuracy["split"] == split
             if evaluated.any() and not (evaluated & (run.accuracy["epoch"] == epoch)).any():
                 gaps.append(f"{name}: {split} was not evaluated at {stop}, epoch {epoch}")
         if run.fitted_at(epoch).empty:
             gaps.append(f"{name}: the training examples were not evaluated at {stop}, epoch {epoch}")
-    if not (run.accuracy["split"] == "test").any():
-        gaps.append(f"{name}: the test split was never evaluated")
     return gaps
 
 

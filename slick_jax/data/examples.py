@@ -12,6 +12,7 @@ from slick_jax.errors import InputError
 
 POOL_SPLITS = ("dev", "ood_dev")  # exemplars are drawn from these
 SPLITS = ("train", "dev", "test", "ood_dev", "ood_test")
+ONE_RELATION = "all"  # relation of rows that name none
 MAX_PROBLEMS = 20  # bad lines listed before the rest is only counted
 
 
@@ -22,7 +23,7 @@ class Example:
     id: str  # unique over all splits; the sampling noise hangs on it
     question: str
     answers: tuple[str, ...]  # any of them is right
-    relation: str = "all"  # examples of one relation share exemplars
+    relation: str = ONE_RELATION  # examples of one relation share exemplars
     subject: str | None = None  # what the question asks about, if known
     split: str = "train"
 
@@ -176,7 +177,7 @@ def example_of(row: dict, default_id: str, split: str) -> Example | str:
         id=default_id if name is None else str(name),
         question=question.strip(),
         answers=tuple(one.strip() for one in answers),
-        relation=relation.strip() if relation else "all",
+        relation=relation.strip() if relation else ONE_RELATION,
         subject=subject.strip() if subject else None,
         split=split,
     )

@@ -15,10 +15,8 @@ import numpy as np
 
 from slick_jax.config import MixConfig
 from slick_jax.errors import InputError
-from slick_jax.knowledge.estimate import CATEGORIES
+from slick_jax.knowledge.estimate import CATEGORIES, KNOWN, UNKNOWN
 
-UNKNOWN = "Unknown"
-KNOWN = tuple(category for category in CATEGORIES if category != UNKNOWN)
 MAX_RELATIONS = 20  # named in an error
 IDK_PERCENT = 50  # % Unknown of the variant that D_IDK relabels
 

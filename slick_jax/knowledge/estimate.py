@@ -6,6 +6,8 @@ import numpy as np
 from scipy import optimize, special
 
 CATEGORIES = ("HighlyKnown", "MaybeKnown", "WeaklyKnown", "Unknown")
+KNOWN, UNKNOWN = CATEGORIES[:3], CATEGORIES[3]
+GROUPS = {"Known": KNOWN, UNKNOWN: (UNKNOWN,)}  # what a mixture is made of
 
 
 def category(greedy: np.ndarray, sampled: np.ndarray) -> str:
@@ -14,7 +16,7 @@ def category(greedy: np.ndarray, sampled: np.ndarray) -> str:
         return "HighlyKnown"
     if greedy.any():
         return "MaybeKnown"
-    return "WeaklyKnown" if sampled.any() else "Unknown"
+    return "WeaklyKnown" if sampled.any() else UNKNOWN
 
 
 def unknown_given_sets(greedy: np.ndarray, p: np.ndarray, rest: np.ndarray, n_samples: int) -> tuple[float, float]:
@@ -34,7 +36,7 @@ def exact_category(greedy: np.ndarray, p_unknown: float) -> str:
     """The category without sampling (mode `exact`): Unknown where samples would more likely than not all miss."""
     if greedy.any():
         return category(greedy, greedy)
-    return "Unknown" if p_unknown >= 0.5 else "WeaklyKnown"
+    return UNKNOWN if p_unknown >= 0.5 else "WeaklyKnown"
 
 
 def fit_beta_binomial(hits: np.ndarray, n: int) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from slick_jax.config import AnnotateConfig
-from slick_jax.data.examples import raise_problems
+from slick_jax.data.examples import ONE_RELATION, raise_problems
 from slick_jax.data.prompts import PrefixTable
 from slick_jax.data.target_tokens import end_of_text, target_tokens
 from slick_jax.data.tokenizer import Tokenizer
@@ -33,7 +33,7 @@ class Asked:
     id: str
     prompt: str
     answers: tuple[str, ...]
-    relation: str = "all"
+    relation: str = ONE_RELATION
     category: str = ""  # empty: not annotated
 
 

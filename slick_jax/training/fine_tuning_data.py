@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 
 from slick_jax import run_folder
-from slick_jax.data.examples import raise_problems
+from slick_jax.data.examples import ONE_RELATION, raise_problems
 from slick_jax.data.prompts import fine_tuning_prompt
 from slick_jax.data.target_tokens import end_of_text, target_tokens
 from slick_jax.data.tfds_rows import ExampleSource
@@ -35,7 +35,7 @@ class MixtureRow:
     prompt: str
     completion: str
     answer: str
-    relation: str = "all"
+    relation: str = ONE_RELATION
     category: str = ""
 
 
@@ -123,7 +123,7 @@ def _row(found: object, default_id: str) -> MixtureRow | str:
         prompt=fields["prompt"],
         completion=fields["completion"],
         answer=(fields["answer"] or fields["completion"]).strip(),
-        relation=fields["relation"] or "all",
+        relation=fields["relation"] or ONE_RELATION,
         category=fields["category"] or "",
     )
 

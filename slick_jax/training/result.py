@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from slick_jax.config import TrainConfig
-from slick_jax.knowledge.estimate import CATEGORIES
+from slick_jax.epochs import FIT_PERCENTS, fit_epoch
+from slick_jax.knowledge.estimate import CATEGORIES, GROUPS, UNKNOWN
 from slick_jax.training.fine_tuning_data import MixtureRow
 from slick_jax.training.record import TRAIN, early_stop
-
-UNKNOWN = "Unknown"
-FITTED_SHARE = 0.9  # a category counts as fitted from the first epoch with this share of its examples right
 
 
 def summarise(
@@ -20,14 +18,15 @@ def summarise(
     """The content of result.json.
 
     early_stop_epoch: best dev exact match, the first of equal ones (None: dev was never asked); convergence_epoch: the
-    last one; early_stop and convergence: {split: {em, n, by_category}} at these epochs; fit_epochs: per category, and
-    for Known as a whole, the first asked epoch with 90 % of its training examples right (None: never).
+    last one; early_stop and convergence: {split: {em, n, by_category}} at these epochs; fit_epochs: {'50' and '90':
+    {category, and Known as a whole: the first asked epoch with that percent of its training examples right, or None}}.
     """
     best, last = early_stop(lines), settings.epochs
     categories = [row.category for row in mixture]
     unknown = sum(category == UNKNOWN for category in categories)
-    groups = {"Known": [c for c in CATEGORIES if c != UNKNOWN]} | {c: [c] for c in CATEGORIES}
-    known = sum(category in CATEGORIES for category in categories) - unknown
+    known = sum(category in GROUPS["Known"] for category in categories)
+    groups = GROUPS | {category: (category,) for category in CATEGORIES}
+    there = {name: chosen for name, chosen in groups.items() if not set(chosen).isdisjoint(categories)}
     return {
         "variant": variant,
         "seed": settings.seed,
@@ -41,9 +40,8 @@ def summarise(
         "early_stop": _headline(lines, best),
         "convergence": _headline(lines, last),
         "fit_epochs": {
-            name: _fit_epoch(lines, chosen)
-            for name, chosen in groups.items()
-            if any(category in chosen for category in categories)
+            str(percent): {name: fit_epoch(_right(lines, chosen), percent) for name, chosen in there.items()}
+            for percent in FIT_PERCENTS
         },
     }
 
@@ -61,22 +59,21 @@ def _short(rates: Mapping[str, Any]) -> dict:
     return {name: rates[name] for name in ("em", "n", "abstained", "by_category")}
 
 
-def _fit_epoch(lines: Sequence[Mapping[str, Any]], chosen: Sequence[str]) -> int | None:
+def _right(lines: Sequence[Mapping[str, Any]], chosen: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+    """(epoch, training examples of these categories that are right, their number) of every line that asked them."""
     for line in lines:
         rates = [rate for name, rate in line.get(TRAIN, {}).get("by_category", {}).items() if name in chosen]
-        right, n = sum(rate["em"] * rate["n"] for rate in rates), sum(rate["n"] for rate in rates)
-        if n and right >= FITTED_SHARE * n - 1e-6:
-            return line["epoch"]
-    return None
+        yield line["epoch"], sum(round(rate["em"] * rate["n"]) for rate in rates), sum(rate["n"] for rate in rates)
 
 
 def text(result: Mapping[str, Any]) -> str:
     """The headline of a run in a few lines."""
     n, unknown = result["n"], result["n_unknown"]
     lines = [f"{result['variant']}, seed {result['seed']}: {n} examples, {unknown} of them Unknown"]
-    fitted = (f"{name} {epoch or 'never'}" for name, epoch in result["fit_epochs"].items())
-    if result["fit_epochs"]:
-        lines.append(f"  90 % fitted at epoch: {', '.join(fitted)}")
+    for percent, epochs in result["fit_epochs"].items():
+        if epochs:
+            fitted = (f"{name} {epoch or 'never'}" for name, epoch in epochs.items())
+            lines.append(f"  {percent} % fitted at epoch: {', '.join(fitted)}")
     for name, epoch in (("EARLY_STOP", "early_stop"), ("CONVERGENCE", "convergence")):
         rates = (f"{split} {100 * rate['em']:.1f} %" for split, rate in result[epoch].items())
         lines.append(f"  {name} (epoch {result[f'{epoch}_epoch']}): {', '.join(rates)}")

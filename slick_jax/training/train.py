@@ -55,7 +55,7 @@ def run(config: Config) -> epath.Path:
     groups = {TRAIN: trained, **asked}
     limit, positions = settings.max_target_tokens, network.spec.max_position_embeddings
     rows = render(tokenizer, mixture, max_target=limit, max_positions=positions, where=model)
-    fields = _fields(config, mixture, groups, fingerprint)
+    fields = _fields(config, mixture, asked, fingerprint)
     with claimed(folder, fields):
         if (folder / "result.json").exists():
             print(f"train: {folder} is finished and of the same settings; using it")
@@ -108,16 +108,16 @@ def _check_origin(
         )
 
 
-def _fields(config: Config, mixture: list[MixtureRow], groups: dict[str, list[Asked]], fingerprint: str) -> dict:
+def _fields(config: Config, mixture: list[MixtureRow], asked: dict[str, list[Asked]], fingerprint: str) -> dict:
     """All that the results of a run depend on, the devices left out."""
     settings = dataclasses.asdict(config.train)
     for name in UNCOUNTED:
         del settings[name]
-    asked = [[name, row.id, row.prompt, row.answers, row.category] for name, rows in groups.items() for row in rows]
+    questions = [[name, row.id, row.prompt, row.answers, row.category] for name, rows in asked.items() for row in rows]
     return {
         "train": settings,
         "mixture_sha256": _digest([dataclasses.astuple(row) for row in mixture]),
-        "questions_sha256": _digest(asked),
+        "questions_sha256": _digest(questions),
         "model": fingerprint,
         "dtype": config.model.dtype,
         "precision": config.model.precision,

@@ -25,11 +25,14 @@ def mixture(size, percent):
     return {**counts, "Unknown": unknown}
 
 
-def write_run(folder, variant, counts, seed=0, *, epochs=20, train=None, dev=None, test=None, scores=None):
+def write_run(
+    folder, variant, counts, seed=0, *, epochs=20, train=None, dev=None, test=None, scores=None, mixture="m", **settings
+):
     """One finished run.
 
     counts: training examples per category. train, dev, test: evaluated epochs (default: all). scores: function of
     (epoch, fitted per category, |D|) -> {split: accuracy as a share}; dev is given one that peaks at epoch 6.
+    mixture: stands for its hash. settings: of training, besides the defaults.
     """
     place = Path(folder) / "train" / variant / f"seed-{seed}"
     place.mkdir(parents=True)
@@ -62,6 +65,9 @@ def write_run(folder, variant, counts, seed=0, *, epochs=20, train=None, dev=Non
         "n_known": sum(counts.values()) - n_unknown, "early_stop_epoch": best, "convergence_epoch": epochs,
     }  # fmt: skip
     (place / "result.json").write_text(json.dumps(result))
+    settings = {"seed": seed, "epochs": epochs, "peak_lr": 1e-5, **settings}
+    hashes = {"mixture_sha256": f"{variant} {mixture}", "questions_sha256": "the tests"}
+    (place / "train.json").write_text(json.dumps({"train": settings, "match": ["squad", ""], **hashes}))
     return frame
 
 

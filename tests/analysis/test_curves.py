@@ -64,10 +64,11 @@ def test_shares_fitted_at_early_stop_add_up_to_all_of_d(study):
     assert (row["epoch"], row["fitted"]) == (6, pytest.approx(fitted / 400 * 100))
 
 
-def test_epochs_to_fit_is_the_first_evaluated_epoch(tmp_path):
+def test_epoch_to_fit_is_the_first_evaluated_epoch(tmp_path):
     planted.write_run(tmp_path, "unknown_50", planted.mixture(400, 50), epochs=30, train=(1, 5, 10, 25, 30))
     run = runs.read_study(tmp_path).runs[0]
     # 1 - exp(-0.12 e) reaches 0.9 at e = 19.2; the next evaluated epoch is 25.
-    assert curves.epochs_to_fit(run, "Unknown", 0.9) == 25
-    assert curves.epochs_to_fit(run, "Known", 0.9) == 5
-    assert curves.epochs_to_fit(run, "Unknown", 0.999) is None
+    assert curves.epoch_to_fit(run, "Unknown", 90) == 25
+    assert curves.epoch_to_fit(run, "Unknown", 50) == 10  # e = 5.8
+    assert curves.epoch_to_fit(run, "Known", 90) == 5
+    assert curves.epoch_to_fit(run, "Unknown", 99) is None

@@ -118,6 +118,13 @@ def test_nothing_written_on_a_figure_overlaps_or_leaves_it(drawn):
                 assert not any(box.overlaps(other) for other in boxes[:index]), (name, index)
 
 
+def test_a_curve_of_a_single_epoch_can_be_seen(tmp_path):
+    planted.write_run(tmp_path, "unknown_50", planted.mixture(40, 50), epochs=8, train=(4,), dev=(4,))
+    table = curves.by_epoch(runs.read_study(tmp_path).runs)
+    drawn = lines(figures.curves_figure(table, [4]).axes[0])
+    assert len(drawn) == 5 and all(line.get_marker() not in ("", "None") for line in drawn.values())
+
+
 def test_equal_figures_are_equal_bytes(study):
     table = curves.fitted_at_early_stop(study)
     first, second = (figures.png(figures.fitted_figure(table)) for _ in range(2))

@@ -99,10 +99,31 @@ def test_it_is_made_from_what_is_finished_and_names_the_rest(folder, tmp_path):
     page = open_report(part, seeds=(0, 7))
     for line in (
         "unknown_100, seed 0: unfinished, 30 epochs done", "known_only_50, seed 0: unfinished",
-        "unknown_0, seed 7: not started", "F3b: no finished known_only_<X> run",
+        "unknown_0, seed 7: not started", "F3b: no finished known_only_<X> run", "F7b: no finished known_only_<X> run",
     ):  # fmt: skip
         assert line in page.text
     assert {attributes["id"] for tag, attributes in page.tags if tag == "figure"} >= {"f1_curves", "f4_fitted"}
+    # What the report of the whole study had made of them is gone.
+    assert not list(part.glob("*/f?b_ablation.*")) and (part / "tables" / "f7a_budgets.csv").exists()
+
+
+def test_runs_of_other_settings_are_listed_and_not_pooled(folder, tmp_path):
+    part = shutil.copytree(folder, tmp_path / "part")
+    before = report.run(Config(run_dir=str(part))).read_text()
+    tables = {path.name: path.read_bytes() for path in (part / "tables").iterdir()}
+    planted.write_run(part, "unknown_50", planted.mixture(400, 50), 5, epochs=30, peak_lr=0.01)
+    page = open_report(part)
+    assert "unknown_50, seed 5: finished, and left out as not comparable" in page.text
+    assert page.text.count("train.peak_lr 0.01 in place of 1e-05") == 2  # among the gaps, and in a table of their own
+    assert "Finished runs of other settings" in page.text and "Finished runs of other settings" not in before
+    after = {path.name: path.read_bytes() for path in (part / "tables").iterdir()}
+    assert pd.read_csv(part / "tables/other_runs.csv")["seed"].tolist() == [5]
+    assert {name: after[name] for name in tables} == tables
+    # Asked for by their seed, these are shown, and the others listed.
+    page = open_report(part, variants=("unknown_50",), seeds=(5,))
+    assert pd.read_csv(part / "tables/runs.csv")["seed"].tolist() == [5]
+    assert len(pd.read_csv(part / "tables/other_runs.csv")) == 4
+    assert "train.peak_lr 1e-05 in place of 0.01" in page.text and "F3b: no finished known_only_<X>" in page.text
 
 
 def test_annotations_alone_give_the_category_tables(tmp_path):
@@ -119,6 +140,7 @@ def test_runs_without_dev_are_reported_without_early_stop(folder, tmp_path):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"early_stop_epoch": None}))
     page = open_report(part)
     assert "there is no EARLY_STOP" in page.text and "F4: no finished" in page.text
+    assert "F7a: no" not in page.text
     figures = {attributes["id"] for tag, attributes in page.tags if tag == "figure"}
     assert {"f1_curves", "f3a_budgets", "f3b_ablation"} <= figures and "f4_fitted" not in figures
 
@@ -157,3 +179,13 @@ def test_nothing_to_report_is_one_clear_error(tmp_path, monkeypatch, run_dir):
 def test_a_name_the_template_is_not_given_is_an_error():
     with pytest.raises(Exception, match="undefined"):
         report.render(name="x")
+
+
+def test_studies_without_an_out_of_distribution_test_are_told_what_is_not_there(folder, tmp_path):
+    part = shutil.copytree(folder, tmp_path / "part")
+    for path in part.glob("train/*/seed-0/metrics.jsonl"):
+        path.write_text(path.read_text().replace('"ood_test"', '"elsewhere"'))
+    page = open_report(part)
+    for line in ("F7a: no finished unknown_<X> run", "F7b: no finished known_only_<X> run", "T1 for ood_test"):
+        assert line in page.text
+    assert "ood_test was never evaluated" not in page.text  # not a gap of single runs

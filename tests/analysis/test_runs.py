@@ -1,6 +1,7 @@
 """What is read from a run folder, and what is said to be missing."""
 
 import json
+import os
 
 import pandas as pd
 import pytest
@@ -67,6 +68,37 @@ def test_a_stopping_point_that_was_not_evaluated_is_named(tmp_path):
     assert "CONVERGENCE" not in missing
 
 
+def test_a_split_that_other_runs_evaluated_is_missed(tmp_path):
+    planted.write_study(tmp_path, percents=(0, 50), known_only=(), epochs=3)
+    path = tmp_path / "train/unknown_50/seed-0/metrics.jsonl"
+    path.write_text(path.read_text().replace('"ood_test"', '"elsewhere"'))
+    assert "unknown_50, seed 0: ood_test was never evaluated" in runs.read_study(tmp_path).missing
+
+
+def test_runs_of_most_of_the_study_are_pooled_and_the_others_named(tmp_path):
+    planted.write_study(tmp_path, percents=(0, 50), known_only=(), epochs=3)
+    for seed in (1, 2, 3):
+        planted.write_run(tmp_path, "unknown_50", planted.mixture(400, 50), seed, epochs=3, peak_lr=0.1)
+    study = runs.read_study(tmp_path)  # 3 runs of these settings, but of no seed that the study is to hold
+    assert [(run.variant, run.seed) for run in study.runs] == [("unknown_0", 0), ("unknown_50", 0)]
+    assert [(run.seed, difference) for run, difference in study.others] == [
+        (seed, "train.peak_lr 0.1 in place of 1e-05") for seed in (1, 2, 3)
+    ]
+    (line,) = study.missing
+    assert line.startswith("unknown_50, seed 1; unknown_50, seed 2; unknown_50, seed 3: finished, and left out")
+    assert [run.seed for run in runs.read_study(tmp_path, seeds=(1, 2)).runs] == [1, 2, 3]
+
+
+def test_of_equally_many_runs_the_later_ones_are_pooled(tmp_path):
+    planted.write_study(tmp_path, percents=(0, 50), known_only=(), epochs=3)
+    path = tmp_path / "train/unknown_50/seed-0/train.json"
+    path.write_text(path.read_text().replace("1e-05", "1e-04"))
+    for older, newer in (("unknown_0", "unknown_50"), ("unknown_50", "unknown_0")):
+        for variant, time in ((older, 1_000_000), (newer, 2_000_000)):
+            os.utime(tmp_path / "train" / variant / "seed-0/result.json", (time, time))
+        assert [run.variant for run in runs.read_study(tmp_path).runs] == [newer]
+
+
 def test_an_empty_folder_misses_everything(tmp_path):
     study = runs.read_study(tmp_path)
     assert study.runs == () and study.annotations is None
@@ -99,6 +131,8 @@ def test_what_was_asked_later_at_early_stop_is_taken_from_the_result(tmp_path):
         ("metrics.jsonl", '{"loss": 1}\n', "metrics.jsonl:1"),
         ("result.json", '{"n": 3}', "early_stop_epoch"),
         ("result.json", "{", "not valid JSON"),
+        ("result.json", "[]", "expected a JSON object"),
+        ("train.json", "3", "expected a JSON object"),
         ("fit.parquet", "nonsense", "not a readable Parquet"),
         ("fit.parquet", None, "missing beside a result.json"),
     ],
