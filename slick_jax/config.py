@@ -161,7 +161,7 @@ class EvaluateConfig:
     """Greedy exact match of a model, asked without exemplars."""
 
     checkpoint: str = ""  # Hugging Face folder, or checkpoints/ of a training run, or a step in it; '': model.path
-    splits: tuple[str, ...] = ("dev", "test", "ood_test")  # splits to ask
+    splits: tuple[str, ...] = ()  # splits to ask; empty: dev, test and ood_test, as far as they are there
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from slick_jax.config import (
     WorldConfig,
 )
 from slick_jax.epochs import parse_epochs
+from slick_jax.knowledge.exemplars import MAX_SETS
+from slick_jax.knowledge.match import RULES
 
 KINDS = ("rows", "tfds", "entity_questions", "world")
 SPLITS_OF_KIND = {
@@ -55,7 +57,7 @@ def problems(config: Config, command: str = "") -> list[str]:
         *_pretrain(config.pretrain),
         *_mix(config.mix),
         *_train(config.train),
-        *_evaluate(config.evaluate),
+        *_evaluate(config.evaluate, config.data.kind),
         *_study(config.study),
         *_needs(config, command),
     ]
@@ -73,8 +75,12 @@ def _needs(config: Config, command: str) -> Iterator[str]:
         yield f"data.kind: {config.data.kind!r}, and `slick {command}` makes the built-in world; set it to 'world'"
     if command == "train" and not (config.train.variant or config.train.mixture):
         yield "train.variant: empty; name one of the mixtures that `slick mix` wrote, or give a file as train.mixture"
+    if command == "study" and (config.train.variant or config.train.mixture or config.train.seed):
+        yield "train.variant, mixture, seed: `slick study` takes study.variants and study.seeds; leave the three unset"
     if command == "evaluate" and not (config.evaluate.checkpoint or config.model.path):
         yield "evaluate.checkpoint: empty, and so is model.path; give a Hugging Face folder or a training checkpoint"
+    if "://" in config.run_dir:
+        yield f"run_dir: {config.run_dir!r} is no local folder; object stores are not supported yet"
     if command in READS_DATA and config.data.kind != "world":
         yield from _paths(config.data)
 
@@ -110,7 +116,7 @@ def _data(data: DataConfig) -> Iterator[str]:
 
 
 def _world(world: WorldConfig) -> Iterator[str]:
-    yield from _at_least("data.world.seed", world.seed, 0)
+    yield from _seed("data.world.seed", world.seed)
     yield from _at_least("data.world.facts_per_relation", world.facts_per_relation, 1)
     yield from _at_least("data.world.ood_facts_per_relation", world.ood_facts_per_relation, 1)
     yield from _between("data.world.relations", world.relations, 1, 12)
@@ -154,6 +160,11 @@ def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
     yield from _at_least("annotate.n_reserve_sets", annotate.n_reserve_sets, 0)
     for name in ("seed", "exemplar_seed"):
         yield from _seed(f"annotate.{name}", getattr(annotate, name))
+    if annotate.n_exemplar_sets + annotate.n_reserve_sets > MAX_SETS:
+        yield (
+            f"annotate.n_exemplar_sets: {annotate.n_exemplar_sets} and n_reserve_sets={annotate.n_reserve_sets} make"
+            f" more than {MAX_SETS} sets; lower one of them"
+        )
     if annotate.n_samples < 1:
         yield (
             f"annotate.n_samples: {annotate.n_samples} is too small: WeaklyKnown is defined by samples, which mode"
@@ -162,10 +173,15 @@ def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
     yield from _at_least("annotate.max_answer_tokens", annotate.max_answer_tokens, 2)
     yield from _above_zero("annotate.temperature", annotate.temperature)
     yield from _choice("annotate.mode", annotate.mode, ("full", "labels", "exact"))
-    if annotate.match not in ("squad", "strict") and not all(annotate.match.partition(":")):
-        yield f"annotate.match: {annotate.match!r} is unknown; allowed: squad, strict, or your own as module:function"
+    if annotate.match not in RULES and not all(annotate.match.partition(":")):
+        yield (
+            f"annotate.match: {annotate.match!r} is unknown; allowed: {', '.join(RULES)}, or your own as"
+            " module:function"
+        )
     if not 0 < annotate.exact_tolerance < 1:
         yield f"annotate.exact_tolerance: {annotate.exact_tolerance} is not a probability between 0 and 1; try 1e-3"
+    if annotate.exact_pairs and annotate.mode == "labels":
+        yield "annotate.exact_pairs: mode 'labels' computes no exact P_Correct; leave them empty, or set mode to 'full'"
     for temperature, top_k in annotate.exact_pairs:
         if not temperature > 0 or top_k < 1:
             yield f"annotate.exact_pairs: ({temperature}, {top_k}) needs a temperature above 0 and a top_k of 1 or more"
@@ -181,7 +197,8 @@ def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
 def _pretrain(pretrain: PretrainConfig) -> Iterator[str]:
     for name in ("rows_per_step", "checkpoint_every"):
         yield from _at_least(f"pretrain.{name}", getattr(pretrain, name), 1)
-    for name in ("seed", "warmup_steps", "weight_decay"):
+    yield from _seed("pretrain.seed", pretrain.seed)
+    for name in ("warmup_steps", "weight_decay"):
         yield from _at_least(f"pretrain.{name}", getattr(pretrain, name), 0)
     yield from _above_zero("pretrain.peak_lr", pretrain.peak_lr)
     yield from _above_zero("pretrain.clip_norm", pretrain.clip_norm)
@@ -203,14 +220,15 @@ def _mix(mix: MixConfig) -> Iterator[str]:
         yield f"mix.idk_text: {mix.idk_text!r} is empty or holds a line break; give a phrase, or set mix.idk=False"
     if not mix.split:
         yield "mix.split: empty; give the split to draw from, such as train"
-    yield from _at_least("mix.seed", mix.seed, 0)
+    yield from _seed("mix.seed", mix.seed)
     yield from _choice("mix.rule", mix.rule, ("", "strict_"))
 
 
 def _train(train: TrainConfig) -> Iterator[str]:
     for name in ("epochs", "batch_size", "accumulate"):
         yield from _at_least(f"train.{name}", getattr(train, name), 1)
-    for name in ("warmup_steps", "weight_decay", "clip_norm", "seed", "keep_every"):
+    yield from _seed("train.seed", train.seed)
+    for name in ("warmup_steps", "weight_decay", "clip_norm", "keep_every"):
         yield from _at_least(f"train.{name}", getattr(train, name), 0)
     yield from _at_least("train.max_target_tokens", train.max_target_tokens, 2)
     yield from _choice("train.optimizer", train.optimizer, ("adamw", "adafactor"))
@@ -230,22 +248,25 @@ def _train(train: TrainConfig) -> Iterator[str]:
             parse_epochs(getattr(train, name), max(train.epochs, 1))
         except ValueError as error:
             yield f"train.{name}: {error}"
+    if not train.keep and not train.keep_every:
+        yield "train.keep: empty, and so is train.keep_every; name 'best' or 'last', some checkpoint has to stay"
     for name in train.keep:
         yield from _choice("train.keep", name, ("best", "last"))
     for name in train.writers:
         yield from _choice("train.writers", name, ("tensorboard", "wandb"))
 
 
-def _evaluate(evaluate: EvaluateConfig) -> Iterator[str]:
-    if not evaluate.splits:
-        yield "evaluate.splits: empty; name one split or more"
+def _evaluate(evaluate: EvaluateConfig, kind: str) -> Iterator[str]:
     for split in evaluate.splits:
-        yield from _choice("evaluate.splits", split, SPLITS_OF_KIND["world"])
+        if kind in KINDS:
+            yield from _choice("evaluate.splits", split, SPLITS_OF_KIND[kind])
 
 
 def _study(study: StudyConfig) -> Iterator[str]:
-    if not study.seeds or len(set(study.seeds)) < len(study.seeds) or min(study.seeds) < 0:
-        yield f"study.seeds: {study.seeds} must name one seed or more, each once, none below 0"
+    if not study.seeds or len(set(study.seeds)) < len(study.seeds):
+        yield f"study.seeds: {study.seeds} must name one seed or more, each once"
+    for seed in study.seeds:
+        yield from _seed("study.seeds", seed)
 
 
 def _at_least(name: str, value: float, low: float) -> Iterator[str]:

@@ -8,10 +8,11 @@ import pandas as pd
 from etils import epath
 
 from slick_jax import run_folder, study
+from slick_jax.categories import CATEGORIES
 from slick_jax.config import Config
 from slick_jax.data import mix
 from slick_jax.errors import InputError
-from slick_jax.knowledge import annotate, estimate
+from slick_jax.knowledge import annotate
 from slick_jax.training import pretrain
 
 LEAST_SHARE = 0.05  # of the train rows, for every category: less would not show what the categories mean
@@ -28,7 +29,7 @@ def run(config: Config) -> None:
     print("\nshare of each category (%) by how often the corpus tells the fact:")
     print(by_exposures(table, told).to_string())
     train = table.loc[table["split"] == "train", "category"].value_counts(normalize=True)
-    thin = [name for name in estimate.CATEGORIES if train.get(name, 0.0) < LEAST_SHARE]
+    thin = [name for name in CATEGORIES if train.get(name, 0.0) < LEAST_SHARE]
     if thin:
         raise InputError(
             f"demo: {', '.join(thin)} hold less than {LEAST_SHARE:.0%} of the train rows; this world or this training"
@@ -47,7 +48,7 @@ def by_exposures(table: pd.DataFrame, told: dict[str, int]) -> pd.DataFrame:
     }
     counts = table["id"].map(told)
     bins = counts.map(lambda n: EXPOSURE_BINS[edges.searchsorted(n, side="right") - 1])
-    shares = pd.crosstab(bins, table["category"], normalize="index").reindex(columns=list(estimate.CATEGORIES)) * 100
+    shares = pd.crosstab(bins, table["category"], normalize="index").reindex(columns=list(CATEGORIES)) * 100
     shares.insert(0, "facts", bins.value_counts().sort_index())
     shares.index = pd.Index([label[low] for low in shares.index], name="told")
     return shares.round(1)

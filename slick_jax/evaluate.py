@@ -10,10 +10,10 @@ import pyarrow as pa
 from etils import epath
 
 from slick_jax import run_folder
+from slick_jax.categories import CATEGORIES
 from slick_jax.config import Config
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
-from slick_jax.knowledge.estimate import CATEGORIES
 from slick_jax.knowledge.greedy import Answered, Asked, GreedyEvaluator
 from slick_jax.knowledge.match_rates import MatchRates
 from slick_jax.knowledge.questions import questions
@@ -34,11 +34,8 @@ def run(config: Config) -> dict[str, dict]:
     network = Network(weights.read_spec(folder), config.model.dtype, config.model.precision, config.model.scan_layers)
     tokenizer = Tokenizer.from_folder(folder, network.spec.vocab_size)
     groups, _ = questions(config, config.evaluate.splits)  # categories may be of the model it was tuned from
-    absent = [name for name in config.evaluate.splits if name not in groups]
-    if absent:
-        raise InputError(
-            f"config.evaluate.splits: the data has no {', '.join(absent)}; choose from {', '.join(groups) or 'none'}"
-        )
+    if not groups:
+        raise InputError("config.evaluate.splits: the data has no dev, test or ood_test; name the splits to ask")
     mesh = make_mesh(config.mesh)
     limit = config.train.max_target_tokens
     with jax.set_mesh(mesh):
@@ -58,15 +55,20 @@ def run(config: Config) -> dict[str, dict]:
 
 def table(found: dict[str, dict]) -> str:
     """Exact match in %, a line per split, with its categories and relations."""
-    columns = {}
-    for name, rates in found.items():
-        columns[name] = {"questions": rates["n"], "all": 100 * rates["em"]}
-        for kind in ("by_category", "by_relation"):
-            columns[name] |= {key: 100 * rate["em"] for key, rate in rates[kind].items()}
-    relations = sorted({relation for rates in found.values() for relation in rates["by_relation"]})
-    frame = pd.DataFrame(columns)
-    order = [row for row in ("questions", "all", *CATEGORIES, *relations) if row in frame.index]
-    return frame.loc[order].round(1).to_string(na_rep="")
+    lines: dict[tuple[str, str], dict[str, float]] = {("", "questions"): {}, ("", "exact match"): {}}
+    for split, rates in found.items():
+        lines["", "questions"][split] = rates["n"]
+        lines["", "exact match"][split] = 100 * rates["em"]
+        for kind, order in (("category", CATEGORIES), ("relation", sorted(rates["by_relation"]))):
+            for name in order:
+                rate = rates[f"by_{kind}"].get(name)
+                lines.setdefault((kind, name), {})
+                if rate is not None:
+                    lines[kind, name][split] = 100 * rate["em"]
+    lines = {name: line for name, line in lines.items() if line}
+    frame = pd.DataFrame(lines).T.reindex(sorted(lines, key=lambda line: ("", "category", "relation").index(line[0])))
+    frame.index = [name for _, name in frame.index]
+    return frame.reindex(columns=list(found)).round(1).to_string(na_rep="")
 
 
 def _is_training(folder: Path) -> bool:

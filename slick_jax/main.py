@@ -10,6 +10,8 @@ from slick_jax.errors import InputError, Stopped
 
 STOPPED_STATUS = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run it again
 
+MEMORY_HINT = "cut the model over more devices (mesh.fsdp), or lower annotate.batch_rows or raise train.accumulate"
+
 # command: (module with run(config), what it does)
 COMMANDS = {
     "demo": ("slick_jax.demo", "the whole way on the built-in world, from pretraining to the report"),
@@ -52,6 +54,11 @@ def main(argv: list[str] | None = None) -> int:
     except Stopped as stopped:
         print(f"{command}: {stopped}", file=sys.stderr)
         return STOPPED_STATUS
+    except RuntimeError as error:  # jax.errors.JaxRuntimeError is one
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        print(f"error: the device's memory is full ({str(error).splitlines()[0]}); {MEMORY_HINT}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130

@@ -40,6 +40,8 @@ def make_mesh(sizes: MeshSizes, devices: Sequence[jax.Device] | None = None) -> 
     Axis types are Auto: the compiler places intermediate values. Raises InputError when the sizes do not multiply to
     the number of devices.
     """
+    if jax.process_count() > 1:
+        raise InputError("several processes are not supported yet; start one process, over all devices of its host")
     devices = jax.devices() if devices is None else devices
     asked = {name: getattr(sizes, name) for name in AXES}
     text = ", ".join(f"mesh.{name}={value}" for name, value in asked.items())

@@ -7,6 +7,8 @@ import time
 
 import jax
 
+REWRITE_SECONDS = 0.1  # between two lines on a terminal
+
 
 class Progress:
     """Reports what is counted, its rate and the time left, to stderr.
@@ -18,15 +20,16 @@ class Progress:
         self._name, self._total, self._unit = name, max(total, 1), unit
         self._first, self._began = done, time.perf_counter()
         self._quiet, self._terminal = jax.process_index() > 0, sys.stderr.isatty()
-        self._tenth = done * 10 // self._total
+        self._tenth, self._next = done * 10 // self._total, 0.0
 
     def show(self, done: int, note: str = "") -> None:
         """`done` units are finished by now; `note` is put before the rate."""
-        tenth = done * 10 // self._total
-        if self._quiet or (not self._terminal and tenth == self._tenth):
+        tenth, now = done * 10 // self._total, time.perf_counter()
+        due = now >= self._next or done == self._total if self._terminal else tenth > self._tenth
+        if self._quiet or not due:
             return
-        self._tenth = tenth
-        seconds = max(time.perf_counter() - self._began, 1e-9)
+        self._tenth, self._next = tenth, now + REWRITE_SECONDS
+        seconds = max(now - self._began, 1e-9)
         rate = (done - self._first) / seconds
         left = _clock((self._total - done) / rate) if rate else "?"
         line = f"{self._name}: {done:,} of {self._total:,} {self._unit}, {note}{rate:,.0f} {self._unit}/s, {left} left"

@@ -8,8 +8,8 @@ import pandas as pd
 
 from slick_jax.analysis import curves
 from slick_jax.analysis.runs import STOPS, Study, TrainingRun
+from slick_jax.categories import GROUPS
 from slick_jax.epochs import FIT_PERCENTS
-from slick_jax.knowledge.estimate import GROUPS
 
 TESTS = {"test": "test", "ood_test": "OOD"}
 LEGEND = (

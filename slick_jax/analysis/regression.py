@@ -7,7 +7,7 @@ import pandas as pd
 import statsmodels.api as sm
 
 from slick_jax.analysis.runs import WHOLE, Study
-from slick_jax.knowledge.estimate import GROUPS
+from slick_jax.categories import GROUPS
 
 TERMS = {"known": "b_kn", "unknown": "b_unk"}
 PUBLISHED = {  # paper table 1, PaLM 2-M on EntityQuestions: points, R2

@@ -13,8 +13,8 @@ from etils import epath
 
 from slick_jax import run_folder
 from slick_jax.analysis import comparable
+from slick_jax.categories import CATEGORIES, GROUPS
 from slick_jax.errors import InputError
-from slick_jax.knowledge.estimate import CATEGORIES, GROUPS
 
 WHOLE = "all"  # stands in the category column for a whole split
 NOT_ANNOTATED = ""  # category of the rows of a user's own mixture

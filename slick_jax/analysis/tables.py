@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from slick_jax.knowledge.estimate import CATEGORIES
+from slick_jax.categories import CATEGORIES
 
 SPLITS = {"train": "T3", "test": "T4", "ood_test": "T5"}
 TOTAL = "TOTAL"

@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 from etils import epath
 
 from slick_jax import run_folder
+from slick_jax.categories import CATEGORIES
 from slick_jax.config import Config
 from slick_jax.data.examples import Example, raise_problems
 from slick_jax.data.mixtures import Annotated
 from slick_jax.errors import InputError
-from slick_jax.knowledge.estimate import CATEGORIES
 
 # Settings of config.annotate that no label depends on.
 SHAPES = ("part_size", "batch_rows", "group_rows")

@@ -53,6 +53,16 @@ def load_splits(data: DataConfig) -> dict[str, list[Example]]:
     return {name: splits[name] for name in SPLITS if name in splits}
 
 
+def limited(splits: dict[str, list[Example]], data: DataConfig) -> dict[str, list[Example]]:
+    """The first `data.limit` rows of every split; exemplar pools, dev among them, stay whole."""
+    return {name: rows if name in POOL_SPLITS else rows[: data.limit] for name, rows in splits.items()}
+
+
+def same_text(text: str) -> str:
+    """What two spellings of one question or subject have in common: no case, single spaces."""
+    return " ".join(text.casefold().split())
+
+
 def to_jsonl(examples: Iterable[Example]) -> str:
     """The examples as JSON lines that `read_rows` reads back."""
     lines = []

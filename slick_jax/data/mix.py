@@ -14,13 +14,13 @@ import pyarrow as pa
 from etils import epath
 
 from slick_jax import run_folder
+from slick_jax.categories import CATEGORIES, UNKNOWN
 from slick_jax.config import Config
 from slick_jax.data import annotations
-from slick_jax.data.examples import Example, load_splits
+from slick_jax.data.examples import Example, load_splits, same_text
 from slick_jax.data.mixtures import Annotated, make_mixtures, variant_order
 from slick_jax.data.prompts import fine_tuning_prompt
 from slick_jax.errors import InputError
-from slick_jax.knowledge.estimate import CATEGORIES, UNKNOWN
 
 SCHEMA = pa.schema(
     {name: pa.string() for name in ("id", "relation", "category", "question", "answer", "prompt", "completion")}
@@ -87,7 +87,7 @@ def without_held_out(
     """The rows that are in none of `held` by id or by question, and why how many others are not kept."""
     kept, excluded = [], Counter()
     for row in rows:
-        question = _plain(row.question)
+        question = same_text(row.question)
         why = next((name for name, (ids, questions) in held.items() if row.id in ids or question in questions), None)
         if why is None:
             kept.append(row)
@@ -98,11 +98,7 @@ def without_held_out(
 
 def _keys(examples: Iterable[tuple[str, str]]) -> tuple[set[str], set[str]]:
     pairs = list(examples)
-    return {name for name, _ in pairs}, {_plain(question) for _, question in pairs}
-
-
-def _plain(question: str) -> str:
-    return " ".join(question.casefold().split())
+    return {name for name, _ in pairs}, {same_text(question) for _, question in pairs}
 
 
 def training_row(row: Annotated) -> dict[str, str]:

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from slick_jax.categories import CATEGORIES, KNOWN, UNKNOWN
 from slick_jax.config import MixConfig
 from slick_jax.errors import InputError
-from slick_jax.knowledge.estimate import CATEGORIES, KNOWN, UNKNOWN
 
 MAX_RELATIONS = 20  # named in an error
 IDK_PERCENT = 50  # % Unknown of the variant that D_IDK relabels

@@ -9,7 +9,7 @@ from etils import epath
 
 from slick_jax import run_folder
 from slick_jax.config import Config
-from slick_jax.data.examples import POOL_SPLITS, SPLITS, Example, load_splits, to_jsonl
+from slick_jax.data.examples import SPLITS, Example, limited, load_splits, to_jsonl
 
 
 def run(config: Config) -> None:
@@ -17,8 +17,7 @@ def run(config: Config) -> None:
 
     With `data.write_tfds` also a TFDS data set in <run_dir>/data/tfds.
     """
-    splits = load_splits(config.data)
-    splits = {name: rows if name in POOL_SPLITS else rows[: config.data.limit] for name, rows in splits.items()}
+    splits = limited(load_splits(config.data), config.data)
     folder = epath.Path(config.run_dir) / "data"
     for name, examples in splits.items():
         run_folder.write_text(folder / f"{name}.jsonl", to_jsonl(examples))

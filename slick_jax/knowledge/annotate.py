@@ -14,7 +14,6 @@ from etils import epath
 from slick_jax import __version__, run_folder
 from slick_jax.config import Config
 from slick_jax.data.tokenizer import Tokenizer
-from slick_jax.errors import InputError
 from slick_jax.knowledge import preparation, records, store
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.preparation import Prepared
@@ -53,8 +52,6 @@ def annotate(config: Config) -> tuple[pd.DataFrame, dict]:
 
     Raises InputError for bad input, all of it before the model runs, except NaN logits.
     """
-    if jax.process_count() > 1:
-        raise InputError("annotate runs in one process so far; start it on one host, over all of its devices")
     settings, folder = config.annotate, epath.Path(config.run_dir)
     spec = weights.read_spec(config.model.path)
     weights.check_tensors(config.model.path, spec)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import optimize, special
 
-CATEGORIES = ("HighlyKnown", "MaybeKnown", "WeaklyKnown", "Unknown")
-KNOWN, UNKNOWN = CATEGORIES[:3], CATEGORIES[3]
-GROUPS = {"Known": KNOWN, UNKNOWN: (UNKNOWN,)}  # what a mixture is made of
+from slick_jax.categories import UNKNOWN
 
 
 def category(greedy: np.ndarray, sampled: np.ndarray) -> str:

@@ -10,16 +10,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from slick_jax.data.examples import Example
+from slick_jax.data.examples import Example, same_text
 from slick_jax.errors import InputError
 from slick_jax.sampling.logits import id_words
 
 MAX_SETS = 128  # of a relation: each is a prefix to keep on the device
 POOL_SIZE = 64  # rows an exemplar pool is drawn from where the data has no development split
-
-
-def _normalised(text: str) -> str:
-    return " ".join(text.casefold().split())
 
 
 class ExemplarSets:
@@ -81,8 +77,8 @@ class ExemplarSets:
 
 def _identity(row: Example) -> list[tuple[str, str]]:
     """What makes two rows the same for the leak guard: id, normalised question, and normalised subject if any."""
-    keys = [("id", row.id), ("question", _normalised(row.question))]
-    return [*keys, ("subject", _normalised(row.subject))] if row.subject else keys
+    keys = [("id", row.id), ("question", same_text(row.question))]
+    return [*keys, ("subject", same_text(row.subject))] if row.subject else keys
 
 
 def pools(

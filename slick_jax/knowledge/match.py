@@ -30,15 +30,19 @@ def normalise(text: str) -> str:
     return " ".join(_ARTICLE.sub(" ", _PUNCTUATION.sub("", text.lower())).split())
 
 
-def strict(text: str, gold: str) -> bool:
-    """Whether the two are equal after stripping outer white space."""
-    return text.strip() == gold.strip()
+def strict_key(text: str) -> str:
+    """`text` without outer white space."""
+    return text.strip()
 
 
-def squad(text: str, gold: str) -> bool:
-    """Whether the two are equal after `normalise`; a gold that it empties ("The The", "!!!") asks for `strict`."""
-    wanted = normalise(gold)
-    return normalise(text) == wanted if wanted else strict(text, gold)
+def squad_key(text: str) -> str:
+    """`normalise`; of a text that it empties ("The The", "!!!") the strict key, which no other text can have."""
+    return normalise(text) or strict_key(text)
+
+
+# The built-in rules: an answer is right when its key is that of a gold. A strict hit is a squad hit, too, which is what
+# lets one test of viability serve both.
+RULES = {"squad": squad_key, "strict": strict_key}
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Matcher:
     name: str  # as in the config: 'squad', 'strict' or 'module:function'
     hit: Callable[[str, tuple[str, ...]], bool]  # (answer, golds) -> does any gold match?
     viable: Callable[[str, tuple[str, ...]], bool] | None = None  # a user's own; None: built in, or always viable
-    built_in: bool = False
+    key: Callable[[str], str] | None = None  # of a built-in rule
     source: str = ""  # SHA-256 of a user's module: another rule is another protocol
 
 
@@ -59,10 +63,9 @@ def matcher(name: str) -> Matcher:
     same signature: False only if no continuation of the text without a newline can match. Without it every unfinished
     text counts as viable, which is right and slower. Raises InputError when there is no such rule.
     """
-    if name == "squad":
-        return Matcher(name, lambda text, golds: any(squad(text, gold) for gold in golds), built_in=True)
-    if name == "strict":
-        return Matcher(name, lambda text, golds: any(strict(text, gold) for gold in golds), built_in=True)
+    if name in RULES:
+        key = RULES[name]
+        return Matcher(name, lambda text, golds: key(text) in map(key, golds), key=key)
     module, function = _load(name)
     viable = getattr(function, "viable", None)
     if viable is not None and not callable(viable):
@@ -76,7 +79,8 @@ def _load(name: str) -> tuple[ModuleType, Callable[[str, tuple[str, ...]], bool]
     """The module and the function that a user's rule 'module:function' names."""
     module_name, colon, function_name = name.partition(":")
     if not (module_name and colon and function_name):
-        raise InputError(f"annotate.match={name!r}: no such rule; use 'squad', 'strict' or 'module:function'")
+        known = ", ".join(map(repr, RULES))
+        raise InputError(f"annotate.match={name!r}: no such rule; use {known} or 'module:function'")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # an installed command does not look there by itself
     try:
@@ -99,30 +103,26 @@ class Golds:
         self.golds = tuple(gold.strip() for gold in golds)
         self.rule = rule
         self._normalised = tuple(normalise(gold) for gold in self.golds)
-        self._strict = frozenset(self.golds)
-        self._squad = frozenset(filter(None, self._normalised))
+        self._strict = frozenset(map(strict_key, golds))
+        self._right = frozenset(map(rule.key, golds)) if rule.key else None
         self._bare = tuple(gold for gold, rest in zip(self.golds, self._normalised, strict=True) if not rest)
         # '\n' + x is inside exactly if x begins a gold, '\n' + x + ' ' if it also ends at white space or with the gold.
         self._index = "".join(f"\n{_fold_sigma(gold)} " for gold in self._normalised if gold)
-        starts = {gold[:1] for gold in (*self._squad, *map(str.lower, self._bare))}
+        starts = {gold[:1] for gold in (*filter(None, self._normalised), *map(str.lower, self._bare))}
         # Every letter that the first word of a matching text can start with.
         self._first = frozenset({"a", "t"} | starts | ({"ς", "σ"} if starts & {"ς", "σ"} else set()))
 
     def match(self, text: str) -> tuple[bool, bool]:
         """(strict hit, hit under the rule) of a finished answer; a hit is a match with any gold."""
-        is_strict = text.strip() in self._strict
-        if self.rule.name == "squad":
-            return is_strict, is_strict or normalise(text) in self._squad
-        if self.rule.name == "strict":
-            return is_strict, is_strict
-        return is_strict, self._ask(self.rule.hit, text)
+        hit = self.rule.key(text) in self._right if self.rule.key else self._ask(self.rule.hit, text)
+        return strict_key(text) in self._strict, hit
 
     def viable(self, text: str) -> bool:
         """False only if no continuation of `text` without a newline can be a hit under `strict`, `squad` or the rule.
 
         For the rule 'strict' too it answers for both built-in rules, so that one pass can store both.
         """
-        if self.rule.built_in:
+        if self.rule.key:
             return self._can_be_squad(text)
         if self.rule.viable is None:
             return True
@@ -138,10 +138,9 @@ class Golds:
             return None
         word = _begun_article(_PUNCTUATION.sub("", text.lower()))
         leads = ("", " ", *(f"{rest} " for rest in _ARTICLE_RESTS.get(word, ())))
-        for gold, wanted in zip(self.golds, self._normalised, strict=True):
+        for gold in self.golds:
             for completion in _candidates(text, gold, leads):
-                whole = text + completion
-                if normalise(whole) == wanted if wanted else strict(whole, gold):
+                if squad_key(text + completion) == squad_key(gold):
                     return completion
         return None
 

@@ -6,21 +6,29 @@ from collections.abc import Sequence
 
 from slick_jax.config import Config
 from slick_jax.data import annotations
-from slick_jax.data.examples import load_splits
+from slick_jax.data.examples import limited, load_splits
 from slick_jax.data.prompts import fine_tuning_prompt
 from slick_jax.errors import InputError
 from slick_jax.knowledge.greedy import Asked
 
+HELD_OUT = ("dev", "test", "ood_test")  # splits that training is followed on
 
-def questions(config: Config, names: Sequence[str]) -> tuple[dict[str, list[Asked]], str | None]:
-    """The questions of those splits of `config.data` that are there and not empty, in the prompt of fine-tuning.
 
-    Categories come from annotations.parquet of the run folder, where it has them; the second value is the fingerprint
-    of the model they were measured on (None: there are none, or nothing tells). Raises InputError where the annotations
-    are damaged, of another protocol than the config's, or belong to other questions.
+def questions(config: Config, names: Sequence[str] = ()) -> tuple[dict[str, list[Asked]], str | None]:
+    """The questions of these splits of `config.data`, in the prompt of fine-tuning.
+
+    No names: of the held-out splits that are there and not empty. Categories come from annotations.parquet of the run
+    folder, where it has them; the second value is the fingerprint of the model they were measured on (None: there are
+    none, or nothing tells). Raises InputError where the annotations are damaged, of another protocol than the config's,
+    or belong to other questions, and for a split that is not there.
     """
-    splits = load_splits(config.data)
-    chosen = {name: splits[name][: config.data.limit] for name in names if splits.get(name)}
+    splits = {name: rows for name, rows in limited(load_splits(config.data), config.data).items() if rows}
+    absent = [name for name in names if name not in splits]
+    if absent:
+        raise InputError(
+            f"config.evaluate.splits: the data has no {', '.join(absent)}; choose from {', '.join(splits)}"
+        )
+    chosen = {name: splits[name] for name in names or HELD_OUT if name in splits}
     known, model = annotations.categories(config)
     rows = [row for name in chosen for row in chosen[name]]
     wrong = [row.id for row in rows if row.id in known and known[row.id][0] != row.question]

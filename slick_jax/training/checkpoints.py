@@ -20,7 +20,7 @@ from slick_jax.models.hf_folder import TOKENIZER_FILES
 from slick_jax.models.transformer import Network, Params
 from slick_jax.training.step import TrainState, on_one_device
 
-_WRITE_ERRORS = (OSError, ValueError, RuntimeError)  # TensorStore tells of a full disk by ValueError
+_ERRORS = (OSError, ValueError, RuntimeError)  # TensorStore tells of a full disk by ValueError
 
 
 class _Kept:
@@ -53,7 +53,7 @@ class Checkpoints:
 
     def __exit__(self, kind: type | None, *error: object) -> None:
         # Orbax raises a failed save once more when it is closed; the first error says it all.
-        with contextlib.suppress(*_WRITE_ERRORS) if kind else contextlib.nullcontext():
+        with contextlib.suppress(*_ERRORS) if kind else contextlib.nullcontext():
             self._checkpointer.close()
 
     @property
@@ -92,16 +92,19 @@ class Checkpoints:
     def load(self, abstract: TrainState, step: int | None = None) -> TrainState:
         """The state at `step` (default: the newest), laid out as `abstract` (see `step.abstract_state`)."""
         wanted = {"params": abstract.params, "progress": {"step": abstract.step, "opt_state": abstract.opt_state}}
-        found = self._checkpointer.load_checkpointables(step, wanted)
+        found = self._read(step, wanted)
         return TrainState(found["progress"]["step"], found["params"], found["progress"]["opt_state"])
 
     def load_params(self, abstract: Params, step: int) -> Params:
         """Only the parameters at `step`, laid out as `abstract`."""
-        return self._checkpointer.load_checkpointables(step, {"params": abstract})["params"]
+        return self._read(step, {"params": abstract})["params"]
 
     def load_loop(self, step: int | None = None) -> dict:
         """What `save` got as `loop` at `step` (default: the newest)."""
-        return self._checkpointer.load_checkpointables(step, {"loop": None})["loop"]
+        return self._read(step, {"loop": None})["loop"]
+
+    def _read(self, step: int | None, wanted: dict) -> dict:
+        return _read(self._checkpointer, Path(self._folder) / str(self.latest if step is None else step), step, wanted)
 
     def delete(self, step: int) -> None:
         """Removes the checkpoint of `step`."""
@@ -124,7 +127,7 @@ def _writing(what: str) -> Iterator[None]:
     logging.set_verbosity(logging.FATAL)  # Orbax logs the traceback of what it raises
     try:
         yield
-    except _WRITE_ERRORS as error:
+    except _ERRORS as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise InputError(f"{what} cannot be written ({reason}); free space and run it again") from error
     finally:
@@ -151,4 +154,18 @@ def load_params(folder: str | Path, network: Network, mesh: Mesh | None = None, 
             there = f"there are {', '.join(map(str, steps))}" if steps else "it holds none; give a run's checkpoints"
             raise InputError(f"{folder}: no checkpoint {'' if step is None else f'of step {step} '}there; {there}")
         wanted = network.abstract(mesh) if mesh is not None else on_one_device(network.abstract())
-        return checkpointer.load_checkpointables(step, {"params": wanted})["params"]
+        return _read(checkpointer, Path(folder) / str(steps[-1] if step is None else step), step, {"params": wanted})[
+            "params"
+        ]
+
+
+def _read(checkpointer: Any, place: Path, step: int | None, wanted: dict) -> dict:
+    """Parts of a checkpoint. Raises InputError for one that is damaged, or of a model of another shape."""
+    try:
+        return checkpointer.load_checkpointables(step, wanted)
+    except (*_ERRORS, KeyError) as error:  # whatever Orbax and TensorStore make of missing or cut files
+        reason = (str(error).splitlines() or [repr(error)])[0]
+        raise InputError(
+            f"{place}: this checkpoint cannot be read ({reason[:300]}); remove that folder: the run goes on from the"
+            " checkpoint before it, or from its start"
+        ) from error

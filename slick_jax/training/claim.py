@@ -7,41 +7,37 @@ import fcntl
 import os
 from collections.abc import Iterator
 
-import jax
 from etils import epath
 
 from slick_jax import run_folder
 from slick_jax.errors import InputError
 
-RECORD = "train.json"  # the settings of the run
-
 
 @contextlib.contextmanager
-def claimed(folder: epath.Path, fields: dict) -> Iterator[None]:
-    """Holds the run folder for this process, and marks it as a run of `fields`.
+def claimed(folder: epath.Path, record: str, settings: dict, result: str) -> Iterator[None]:
+    """Holds the run folder for this process, and writes into file `record` that it is a run of `settings`.
 
-    A run that has saved nothing yet binds the folder to nothing: its record is replaced. Raises InputError when another
-    process is at work in it, or when its checkpoints or results are of other settings. The lock ends with the process,
-    however that ends; folders that are not local have none.
+    A run that has saved neither a checkpoint nor file `result` binds the folder to nothing: its record is replaced.
+    Raises InputError when another process is at work in the folder, or when what is saved is of other settings. The
+    lock ends with the process, however that ends.
     """
-    path = folder / RECORD
+    path = folder / record
     with contextlib.ExitStack() as stack:
-        if "://" not in str(folder) and jax.process_index() == 0:
-            _lock(folder, stack)
-        found = run_folder.read_json(path) if _begun(folder) else None
-        if found is not None and found != fields:
+        _lock(folder, stack)
+        found = run_folder.read_json(path) if _begun(folder, result) else None
+        if found is not None and found != settings:
             raise InputError(
-                f"{path}: this folder belongs to a run with other settings ({run_folder.differences(found, fields)});"
-                " choose another config.run_dir or train.seed, or remove the folder to start again"
+                f"{path}: this folder belongs to a run with other settings ({run_folder.differences(found, settings)});"
+                " choose another config.run_dir, or remove the folder to start again"
             )
-        if found is None and jax.process_index() == 0:
-            run_folder.write_json(path, fields)
+        if found is None:
+            run_folder.write_json(path, settings)
         yield
 
 
-def _begun(folder: epath.Path) -> bool:
-    """Whether a checkpoint or a result has been saved."""
-    return (folder / "result.json").exists() or any(
+def _begun(folder: epath.Path, result: str) -> bool:
+    """Whether a checkpoint or the result has been saved."""
+    return (folder / result).exists() or any(
         place.name.isdecimal() for place in (folder / "checkpoints").glob("*")
     )
 
@@ -54,7 +50,7 @@ def _lock(folder: epath.Path, stack: contextlib.ExitStack) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise InputError(
-            f"{folder}: another process is training there; wait for it, or choose another config.run_dir"
+            f"{folder}: another process is at work there; wait for it, or choose another config.run_dir"
         ) from error
     except OSError as error:
         reason = error.strerror or error

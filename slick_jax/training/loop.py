@@ -14,7 +14,7 @@ from etils import epath
 from jax.sharding import Mesh
 
 from slick_jax.config import TrainConfig
-from slick_jax.errors import InputError, Stopped
+from slick_jax.errors import InputError
 from slick_jax.knowledge.greedy import GreedyEvaluator
 from slick_jax.mesh import batch_sharding, replicated
 from slick_jax.models import weights
@@ -66,14 +66,16 @@ def train(job: Job) -> list[dict]:
     )
     per_epoch, n_steps = job.per_epoch, job.per_epoch * settings.epochs
     optimizer = make_optimizer(settings, n_steps, network.decay_mask())
-    with jax.set_mesh(mesh), Checkpoints(job.folder / "checkpoints") as checkpoints, signals.noticed() as asked:
+    with jax.set_mesh(mesh), Checkpoints(job.folder / "checkpoints") as checkpoints, signals.noticed() as sigterm:
         # Parameters: of the checkpoint the run starts from, or of its own newest one.
         state, tally = _start(job, optimizer, batches, checkpoints, n_steps)
         step = int(state.step)
         rate = make_schedule(settings, n_steps)
         record = Record(job.folder, settings, job.evaluator, job.writers, upto=step // per_epoch)
+        stopped = "stopped by a signal after step {} of {}, everything is saved; run it again".format
         if step and step % per_epoch == 0:  # a checkpoint is saved before its epoch is asked about
-            record.complete(step // per_epoch, state.params, tally, float(rate(step - 1)))
+            with sigterm.at_once(stopped(step, n_steps)):
+                record.complete(step // per_epoch, state.params, tally, float(rate(step - 1)))
             tally = Tally()
 
         # Steps: while one runs, what the one before measured is looked at.
@@ -81,7 +83,7 @@ def train(job: Job) -> list[dict]:
         key = jax.device_put(jax.random.key(settings.seed), replicated(mesh))
         total = settings.epochs * len(job.rows)
         progress = Progress(f"train {job.name}", total, "examples", _examples(job, step))
-        pending: tuple[int, Batch, Measured] | None = None
+        note, pending = "", None
         while step < n_steps:
             batch = next(batches)
             rows = jax.tree.map(lambda part: _place(part, mesh), batch.rows)
@@ -90,8 +92,8 @@ def train(job: Job) -> list[dict]:
             if pending is not None:
                 _take(job, tally, *pending)
             pending, step = (step, batch, measured), step + 1
-            rest, stop = step % per_epoch, asked(step)
-            if rest and not stop:
+            progress.show(_examples(job, step), note)
+            if step % per_epoch and not sigterm.came:
                 continue
             _take(job, tally, *pending)
             pending = None
@@ -99,12 +101,11 @@ def train(job: Job) -> list[dict]:
             # At the end of an epoch, or when asked to stop: save, so that asking, which may be long, loses nothing.
             checkpoints.choose(_chosen(job, record.lines))
             checkpoints.save(state, {"data": batches.state, "tally": dataclasses.asdict(tally)})
-            if stop:
-                raise Stopped(f"stopped by a signal after step {step} of {n_steps}, everything is saved; run it again")
-            record.complete(step // per_epoch, state.params, tally, float(rate(step - 1)))
-            progress.show(_examples(job, step), f"epoch {step // per_epoch}, loss {tally.mean_loss:.3f}, ")
-            tally = Tally()
-        return [*record.lines, *_fill(job, checkpoints, record)]
+            with sigterm.at_once(stopped(step, n_steps)):  # which raises if the signal has come
+                record.complete(step // per_epoch, state.params, tally, float(rate(step - 1)))
+            note, tally = f"epoch {step // per_epoch}, loss {tally.mean_loss:.3f}, ", Tally()
+        with sigterm.at_once(stopped(step, n_steps)):
+            return [*record.lines, *_fill(job, checkpoints, record)]
 
 
 def prune(job: Job, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -186,13 +187,12 @@ def _every(job: Job) -> set[int]:
 
 
 def _fill(job: Job, checkpoints: Checkpoints, record: Record) -> list[dict]:
-    """A line of EARLY_STOP with the splits that were not asked at that epoch."""
-    best = early_stop(record.lines)
-    if best is None or best * job.per_epoch not in checkpoints.steps:
-        return []
-    asked = next(line for line in record.lines if line["epoch"] == best)
-    missing = [name for name in job.evaluator.groups if name not in asked]
-    if not missing:
-        return []
-    params = checkpoints.load_params(job.network.abstract(job.mesh), best * job.per_epoch)
-    return [{"epoch": best} | record.ask(params, missing)[0]]
+    """Lines of EARLY_STOP and CONVERGENCE with the splits that were not asked at these epochs."""
+    lines = []
+    for epoch in sorted({early_stop(record.lines) or job.settings.epochs, job.settings.epochs}):
+        asked = next(line for line in record.lines if line["epoch"] == epoch)
+        missing = [name for name in job.evaluator.groups if name not in asked]
+        if missing and epoch * job.per_epoch in checkpoints.steps:
+            params = checkpoints.load_params(job.network.abstract(job.mesh), epoch * job.per_epoch)
+            lines.append({"epoch": epoch} | record.ask(params, missing)[0])
+    return lines

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from clu import parameter_overview
+from etils import epath
 
 from slick_jax import run_folder
 from slick_jax.config import Config, MeshConfig
@@ -24,6 +25,7 @@ from slick_jax.models.transformer import Network
 from slick_jax.models.weights import save_hf
 from slick_jax.progress import Progress
 from slick_jax.training.checkpoints import Checkpoints
+from slick_jax.training.claim import claimed
 from slick_jax.training.optimizer import make_optimizer
 from slick_jax.training.step import Rows, TrainState, abstract_state, init_state, train_step
 
@@ -41,9 +43,17 @@ def run(config: Config) -> Path:
     """
     run_dir = Path(config.run_dir)
     world = make_world(config.data.world)
-    if _claim(run_dir, config, world):
-        print(f"pretrain: {run_dir / 'model'} is finished and of the same settings; using it")
-        return run_dir / "model"
+    with claimed(epath.Path(run_dir), "pretrain.json", _settings(config, world), "model/config.json"):
+        if (run_dir / "model" / "config.json").is_file():
+            print(f"pretrain: {run_dir / 'model'} is finished and of the same settings; using it")
+        else:
+            _pretrain(config, world, run_dir)
+            print(f"pretrain: model in {run_dir / 'model'}")
+    return run_dir / "model"
+
+
+def _pretrain(config: Config, world: World, run_dir: Path) -> None:
+    """What is left of the run, from the corpus to the model's folder."""
     _write_world(run_dir, world)
     tokenizer = train_tokenizer(world, config.data.world.vocab_size)
     rows = pack(world, tokenizer, config.data.world.row_tokens)
@@ -62,8 +72,6 @@ def run(config: Config) -> Path:
             state = checkpoints.load(abstract_state(network, optimizer, mesh))
         state = _train(config, network, optimizer, state, rows, order, checkpoints)
         save_hf(run_dir / "model", network, state.params, tokenizer_folder=run_dir / "checkpoints")
-    print(f"pretrain: model in {run_dir / 'model'}")
-    return run_dir / "model"
 
 
 def make_network(config: Config, vocab_size: int) -> Network:
@@ -158,8 +166,8 @@ def _order(config: Config, n_rows: int) -> tuple[np.ndarray, int]:
     return np.concatenate(passes).reshape(-1, per_step)[:n_steps].astype(np.int32), n_steps
 
 
-def _claim(run_dir: Path, config: Config, world: World) -> bool:
-    """Marks `run_dir` as a run of these settings; True when their model is there already."""
+def _settings(config: Config, world: World) -> dict:
+    """All that the model depends on."""
     settings = {
         "world": dataclasses.asdict(config.data.world),
         "shape": dataclasses.asdict(config.model.shape),
@@ -168,17 +176,7 @@ def _claim(run_dir: Path, config: Config, world: World) -> bool:
         "corpus_sha256": hashlib.sha256("\0".join(world.documents).encode()).hexdigest(),
     }
     del settings["pretrain"]["checkpoint_every"]  # changes nothing in the result
-    path = run_dir / "pretrain.json"
-    found = run_folder.read_json(path)
-    if found is None:
-        run_folder.write_json(path, settings)
-    elif found != settings:
-        differs = run_folder.differences(found, settings)
-        raise InputError(
-            f"{path}: this run folder belongs to a pretraining with other settings ({differs}); choose "
-            "another config.run_dir, or remove the folder to start again"
-        )
-    return found is not None and (run_dir / "model" / "config.json").is_file()
+    return settings
 
 
 def _write_world(run_dir: Path, world: World) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from slick_jax.categories import CATEGORIES, GROUPS, UNKNOWN
 from slick_jax.config import TrainConfig
 from slick_jax.epochs import FIT_PERCENTS, fit_epoch
-from slick_jax.knowledge.estimate import CATEGORIES, GROUPS, UNKNOWN
 from slick_jax.training.fine_tuning_data import MixtureRow
 from slick_jax.training.record import TRAIN, early_stop
 

@@ -5,28 +5,46 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import jax
-from jax.experimental import multihost_utils
+from slick_jax.errors import Stopped
+
+
+class Sigterm:
+    """Whether SIGTERM has come."""
+
+    def __init__(self) -> None:
+        self.came = False
+        self._at_once: str | None = None
+
+    def __call__(self, *_: object) -> None:
+        """The signal handler."""
+        self.came = True
+        if self._at_once is not None:
+            raise Stopped(self._at_once)
+
+    @contextlib.contextmanager
+    def at_once(self, message: str) -> Iterator[None]:
+        """Within this block, where nothing can be lost, the signal raises Stopped with `message`."""
+        self._at_once = message
+        try:
+            if self.came:
+                raise Stopped(message)
+            yield
+        finally:
+            self._at_once = None
 
 
 @contextlib.contextmanager
-def noticed() -> Iterator[Callable[[int], bool]]:
-    """Within this block SIGTERM only leaves a note; the block gets `asked(step)`: has it come?
-
-    On several processes all of them answer alike at a step, by the cluster's preemption sync, which then handles the
-    signal itself. Outside the main thread, where Python sees no signals, nothing is noticed.
-    """
-    if jax.process_count() > 1:
-        yield multihost_utils.reached_preemption_sync_point
-        return
-    came = threading.Event()
+def noticed() -> Iterator[Sigterm]:
+    """Within this block SIGTERM only leaves a note. Outside the main thread, where Python sees no signals, nothing is
+    noticed."""
+    sigterm = Sigterm()
     if threading.current_thread() is not threading.main_thread():
-        yield lambda step: False
+        yield sigterm
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: came.set())
+    before = signal.signal(signal.SIGTERM, sigterm)
     try:
-        yield lambda step: came.is_set()
+        yield sigterm
     finally:
         signal.signal(signal.SIGTERM, before)

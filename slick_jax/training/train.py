@@ -28,7 +28,6 @@ from slick_jax.training.fine_tuning_data import MixtureRow, read_mixture, render
 from slick_jax.training.record import TRAIN
 from slick_jax.training.writers import make_writers
 
-SPLITS = ("dev", "test", "ood_test")  # asked besides the training examples, where the data has them
 UNCOUNTED = ("keep", "keep_every", "writers", "mixture", "variant")  # settings that change nothing in the results
 
 
@@ -46,7 +45,7 @@ def run(config: Config) -> epath.Path:
     variant = settings.variant or (path.parent.name if path.is_dir() else path.stem)  # of a TFDS folder: its name
     folder = epath.Path(config.run_dir) / "train" / variant / f"seed-{settings.seed}"
     mixture = read_mixture(path)
-    asked, annotated = questions(config, SPLITS)
+    asked, annotated = questions(config)
     fingerprint = weights.fingerprint(model)
     _check_origin(path, mixture, annotated, config, fingerprint)
     network = Network(weights.read_spec(model), config.model.dtype, config.model.precision, config.model.scan_layers)
@@ -56,7 +55,9 @@ def run(config: Config) -> epath.Path:
     limit, positions = settings.max_target_tokens, network.spec.max_position_embeddings
     rows = render(tokenizer, mixture, max_target=limit, max_positions=positions, where=model)
     fields = _fields(config, mixture, asked, fingerprint)
-    with claimed(folder, fields):
+    if "dev" not in groups:
+        print("train: the data has no dev split (data.dev_path), so there is no EARLY_STOP and no best checkpoint")
+    with claimed(folder, "train.json", fields, "result.json"):
         if (folder / "result.json").exists():
             print(f"train: {folder} is finished and of the same settings; using it")
             return folder
@@ -90,9 +91,15 @@ def run(config: Config) -> epath.Path:
 def _check_origin(
     path: epath.Path, mixture: list[MixtureRow], annotated: str | None, config: Config, fingerprint: str
 ) -> None:
-    """Raises InputError when categories were measured on another model than the one to train, and when the mixture is
-    no longer the one that the manifest beside it describes."""
+    """Raises InputError when categories were measured on another model than the one to train or by two rules, and when
+    the mixture is no longer the one that the manifest beside it describes."""
     manifest = run_folder.read_json(path.parent / "manifest.json") or {}
+    rule = config.mix.rule
+    if manifest.get("rule", rule) != rule:
+        raise InputError(
+            f"{path.parent / 'manifest.json'}: mixed by the categories of mix.rule={manifest['rule']!r}, and the config"
+            f" has {rule!r}; give both commands the same"
+        )
     origins = {path.parent / "manifest.json": manifest.get("model"), annotations.path(config): annotated}
     for place, model in origins.items():
         if model is not None and model != fingerprint:

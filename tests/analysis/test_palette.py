@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from slick_jax.analysis import palette
-from slick_jax.knowledge.estimate import CATEGORIES
+from slick_jax.categories import CATEGORIES
 
 # Linear RGB seen with a cone missing (Machado, Oliveira and Fernandes 2009, severity 1).
 SEEN = {

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from slick_jax.categories import CATEGORIES
 from slick_jax.config import Config
 from slick_jax.data.examples import Example, to_jsonl
-from slick_jax.knowledge.estimate import CATEGORIES
 
 PROTOCOL = "p" * 64
 COUNTS = {"born": (6, 4, 3, 9), "made": (5, 5, 5, 4), "none": (2, 0, 1, 0)}  # rows of each category, by relation

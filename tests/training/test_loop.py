@@ -355,7 +355,8 @@ def test_bad_input_is_refused(folder, finished, tmp_path):
     with pytest.raises(InputError, match="no such mixture; run `slick mix`"):
         train.run(dataclasses.replace(config, train=dataclasses.replace(config.train, variant="absent")))
     write_mixture(tmp_path)
-    with claimed(epath.Path(tmp_path / RUN), {}), pytest.raises(InputError, match="another process"):
+    held = claimed(epath.Path(tmp_path / RUN), "train.json", {}, "result.json")
+    with held, pytest.raises(InputError, match="another process"):
         train.run(config)
 
 
