@@ -7,12 +7,13 @@ import re
 import numpy as np
 import pytest
 import tokenizers
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import decoders, models, pre_tokenizers
 
 from slick_jax.config import WorldConfig
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.data.world import END_OF_TEXT, UNKNOWN, make_world, train_tokenizer
 from slick_jax.errors import InputError
+from tests.data.small_tokenizers import metaspace_backend
 
 
 @pytest.fixture(scope="module")
@@ -31,23 +32,6 @@ def smollm2(real_data, tmp_path_factory):
     packed = (real_data / "tokenizers" / "smollm2" / "tokenizer.json.gz").read_bytes()
     (folder / "tokenizer.json").write_bytes(gzip.decompress(packed))
     return folder
-
-
-def fallback_backend(vocab=("a", "b", "ab", "▁", "▁a", "c")):
-    """A Llama-2-like vocabulary: metaspace by normalizer, unknown characters as bytes, BOS and EOS added."""
-    tokens = ["<unk>", "<s>", "</s>", *[f"<0x{byte:02X}>" for byte in range(256)], *vocab]
-    merges = [("a", "b"), ("▁", "a")]
-    backend = tokenizers.Tokenizer(
-        models.BPE({token: i for i, token in enumerate(tokens)}, merges, unk_token="<unk>", byte_fallback=True)
-    )
-    backend.add_special_tokens(["<unk>", "<s>", "</s>"])
-    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    backend.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    frame = [("<s>", 1), ("</s>", 2)]
-    backend.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=frame)
-    return backend
 
 
 def write_folder(folder, backend, **files):
@@ -109,7 +93,7 @@ def test_smollm2_stops_are_newlines_and_specials(smollm2):
 
 
 def test_bytes_of_a_fallback_vocabulary(tmp_path):
-    tokenizer = Tokenizer.from_folder(write_folder(tmp_path, fallback_backend()))
+    tokenizer = Tokenizer.from_folder(write_folder(tmp_path, metaspace_backend()))
     ids = tokenizer.encode("ab é\n")
     assert ids[0] == 1 and ids[-1] != 2  # BOS stays, the end-of-text that the post-processor appends does not
     assert spelled(tokenizer, ids) == " ab é\n".encode()
@@ -119,7 +103,7 @@ def test_bytes_of_a_fallback_vocabulary(tmp_path):
 
 
 def test_longest_match_is_greedy_with_ties_to_the_lower_id(tmp_path):
-    tokenizer = Tokenizer.from_folder(write_folder(tmp_path, fallback_backend()))
+    tokenizer = Tokenizer.from_folder(write_folder(tmp_path, metaspace_backend()))
     usable = {i: text for i, text in enumerate(tokenizer.token_bytes) if text and not tokenizer.is_stop[i]}
     rng = np.random.default_rng(0)
     for _ in range(200):
@@ -135,7 +119,7 @@ def test_longest_match_is_greedy_with_ties_to_the_lower_id(tmp_path):
 
 
 def test_rows_beyond_the_vocabulary_are_stops_without_text(tmp_path):
-    tokenizer = Tokenizer.from_folder(write_folder(tmp_path, fallback_backend()), n_vocab=300)
+    tokenizer = Tokenizer.from_folder(write_folder(tmp_path, metaspace_backend()), n_vocab=300)
     assert tokenizer.size == len(tokenizer.token_bytes) == len(tokenizer.is_stop) == 300
     assert tokenizer.is_stop[265:].all() and set(tokenizer.token_bytes[265:]) == {b""}
 
@@ -143,7 +127,7 @@ def test_rows_beyond_the_vocabulary_are_stops_without_text(tmp_path):
 def test_end_of_text_ids_come_from_generation_config_first(tmp_path):
     folder = write_folder(
         tmp_path,
-        fallback_backend(),
+        metaspace_backend(),
         tokenizer_config={"eos_token": {"content": "</s>"}},
         config={"eos_token_id": 260},
         generation_config={"eos_token_id": [2, 261]},
@@ -157,15 +141,14 @@ def test_end_of_text_ids_come_from_generation_config_first(tmp_path):
     assert Tokenizer.from_folder(folder).eos_ids == (2,)
 
 
-@pytest.mark.parametrize(
-    ("settings", "bos"), [({}, []), ({"add_bos_token": True}, [1]), ({"add_bos_token": False}, [])]
-)
-def test_bos_of_tokenizer_config_where_the_post_processor_adds_none(tmp_path, settings, bos):
-    backend = fallback_backend()
-    backend.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
-    folder = write_folder(tmp_path, backend, tokenizer_config={"bos_token": "<s>", **settings})
-    tokenizer = Tokenizer.from_folder(folder)
-    assert tokenizer.encode("ab") == bos + backend.encode("ab", add_special_tokens=False).ids
+@pytest.mark.parametrize("add", [None, True, False])
+def test_where_there_is_a_tokenizer_json_its_post_processor_decides_about_bos(tmp_path, add):
+    backend = metaspace_backend(frames=False)
+    settings = {"bos_token": "<s>", **({} if add is None else {"add_bos_token": add})}
+    tokenizer = Tokenizer.from_folder(write_folder(tmp_path, backend, tokenizer_config=settings))
+    assert tokenizer.encode("ab") == backend.encode("ab", add_special_tokens=False).ids
+    framed = Tokenizer.from_folder(write_folder(tmp_path, metaspace_backend(), tokenizer_config=settings))
+    assert framed.encode("ab") == [1, *tokenizer.encode("ab")]
 
 
 def test_saved_files_give_the_same_tokenizer(tmp_path, world_tokenizer):
@@ -176,7 +159,7 @@ def test_saved_files_give_the_same_tokenizer(tmp_path, world_tokenizer):
 
 
 def test_missing_and_broken_files_are_named(tmp_path):
-    with pytest.raises(InputError, match="no tokenizer.json there"):
+    with pytest.raises(InputError, match="no tokenizer.json there, nor vocab.json with merges.txt"):
         Tokenizer.from_folder(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(InputError, match="tokenizer.json: not valid JSON"):
@@ -188,11 +171,11 @@ def test_missing_and_broken_files_are_named(tmp_path):
 
 def test_a_tokenizer_of_another_model_is_refused(tmp_path):
     with pytest.raises(InputError, match="has only 100 rows"):
-        Tokenizer.from_folder(write_folder(tmp_path, fallback_backend()), n_vocab=100)
+        Tokenizer.from_folder(write_folder(tmp_path, metaspace_backend()), n_vocab=100)
 
 
 def test_special_tokens_may_lie_beyond_the_embedding_but_not_be_used(tmp_path):
-    backend = fallback_backend()
+    backend = metaspace_backend()
     backend.add_special_tokens(["<pad>"])
     tokenizer = Tokenizer.from_folder(write_folder(tmp_path, backend), n_vocab=265)
     assert tokenizer.encode("ab")
