@@ -84,6 +84,8 @@ class AnnotateConfig:
     temperature: float = 0.5  # T of the sampled answers
     top_k: int = 40  # tokens kept at each step of a sampled answer
     max_answer_tokens: int = 32  # longest answer, its stop token included; a longer one is cut and wrong
+    prompt_style: str = "qa"  # 'qa' (plain Q: and A: lines) or 'chat' (the model's chat template); in training, too
+    chat_options: tuple[str, ...] = ()  # variables of the chat template, such as 'enable_thinking=false'
     match: str = "squad"  # when an answer is right: 'squad', 'strict' or 'module:function'
     mode: str = "full"  # 'full', 'labels' (samples only where no greedy draw hit) or 'exact' (no sampling)
     exact_tolerance: float = 1e-3  # probability left unexpanded by the exact P_Correct, summed over a question's sets

@@ -164,6 +164,12 @@ def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
     yield from _choice("annotate.mode", annotate.mode, ("full", "labels", "exact"))
     if annotate.match not in ("squad", "strict") and not all(annotate.match.partition(":")):
         yield f"annotate.match: {annotate.match!r} is unknown; allowed: squad, strict, or your own as module:function"
+    yield from _choice("annotate.prompt_style", annotate.prompt_style, ("qa", "chat"))
+    for option in annotate.chat_options:
+        if not option.partition("=")[0].isidentifier() or "=" not in option:
+            yield f"annotate.chat_options: {option!r} is no name=value, such as enable_thinking=false"
+    if annotate.chat_options and annotate.prompt_style != "chat":
+        yield "annotate.chat_options: only annotate.prompt_style='chat' reads them; leave them empty"
     if not 0 < annotate.exact_tolerance < 1:
         yield f"annotate.exact_tolerance: {annotate.exact_tolerance} is not a probability between 0 and 1; try 1e-3"
     for temperature, top_k in annotate.exact_pairs:

@@ -18,7 +18,7 @@ from slick_jax.config import Config
 from slick_jax.data import annotations
 from slick_jax.data.examples import Example, load_splits
 from slick_jax.data.mixtures import UNKNOWN, Annotated, make_mixtures, variant_order
-from slick_jax.data.prompts import fine_tuning_prompt
+from slick_jax.data.prompt_styles import fine_tuning_prompt
 from slick_jax.errors import InputError
 from slick_jax.knowledge.estimate import CATEGORIES
 

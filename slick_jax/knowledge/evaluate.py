@@ -13,7 +13,7 @@ from etils import epath
 from slick_jax import run_folder
 from slick_jax.config import Config
 from slick_jax.data.examples import load_splits
-from slick_jax.data.prompts import fine_tuning_prompt
+from slick_jax.data.prompt_styles import fine_tuning_prompt
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.knowledge.estimate import CATEGORIES

@@ -15,6 +15,7 @@ from etils import epath
 
 from slick_jax import run_folder
 from slick_jax.config import Config
+from slick_jax.data.prompt_styles import prompt_style
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.knowledge import evaluate
@@ -46,15 +47,16 @@ def run(config: Config) -> epath.Path:
     _check_model(path.parent / "manifest.json", model)
     network = Network(weights.read_spec(model), config.model.dtype, config.model.precision, config.model.scan_layers)
     tokenizer = Tokenizer.from_folder(model, network.spec.vocab_size)
+    style = prompt_style(config.annotate, tokenizer)
     trained = [Asked(row.id, row.prompt, (row.answer,), row.relation, row.category) for row in mixture]
     groups = {loop.TRAIN: trained, **evaluate.questions(config, SPLITS)}
-    with _claimed(folder, _fields(config, mixture, groups)):
+    with _claimed(folder, _fields(config, mixture, groups, style.name)):
         if (folder / "result.json").exists():
             print(f"train: {folder} is finished and of the same settings; using it")
             return folder
         mesh = make_mesh(config.mesh)
         limit, positions = settings.max_target_tokens, network.spec.max_position_embeddings
-        rows = render(tokenizer, mixture, max_target=limit, max_positions=positions, where=model)
+        rows = render(style, mixture, max_target=limit, max_positions=positions, where=model)
         with jax.set_mesh(mesh):
             evaluator = GreedyEvaluator(network, mesh, tokenizer, groups, config.annotate, limit, model)
         if jax.process_index() == 0:
@@ -85,7 +87,7 @@ def _check_model(manifest: epath.Path, model: str) -> None:
         )
 
 
-def _fields(config: Config, mixture: list[MixtureRow], groups: dict[str, list[Asked]]) -> dict:
+def _fields(config: Config, mixture: list[MixtureRow], groups: dict[str, list[Asked]], style: str) -> dict:
     """All that the results of a run depend on, the devices left out."""
     settings = dataclasses.asdict(config.train)
     for name in UNCOUNTED:
@@ -98,6 +100,7 @@ def _fields(config: Config, mixture: list[MixtureRow], groups: dict[str, list[As
         "model": weights.fingerprint(config.model.path),
         "dtype": config.model.dtype,
         "precision": config.model.precision,
+        "prompt_style": style,
         "match": [config.annotate.match, matcher(config.annotate.match).source],
         "abstain_phrases": list(config.annotate.abstain_phrases),
     }

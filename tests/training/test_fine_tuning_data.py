@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from slick_jax.data.prompt_styles import Qa
 from slick_jax.errors import InputError
 from slick_jax.training.fine_tuning_data import Batches, TokenRow, read_mixture, render
 from tests.training.fine_tuning import make_folder, mixture_rows, tokenizer_of, world, write_mixture
@@ -22,7 +23,7 @@ def rows(tmp_path_factory):
 
 
 def rendered(tokenizer, rows, max_target=12, max_positions=96):
-    return render(tokenizer, rows, max_target=max_target, max_positions=max_positions, where="the model")
+    return render(Qa(tokenizer), rows, max_target=max_target, max_positions=max_positions, where="the model")
 
 
 def test_jsonl_and_parquet_are_read_alike(tmp_path, rows):
