@@ -57,7 +57,8 @@ class ShapeConfig:
 class ModelConfig:
     """Which model, and in which arithmetic it runs."""
 
-    path: str = ""  # Hugging Face folder: config.json, *.safetensors, tokenizer.json
+    path: str = ""  # Hugging Face folder (config.json, *.safetensors, tokenizer), or hub id: org/name[@revision]
+    source: str = ""  # filled in for a hub id: org/name@commit
     dtype: str = "float32"  # compute type: 'float32' (hits are exact) or 'bfloat16'
     precision: str = "highest"  # matmul precision: 'highest', 'high' or 'default'
     scan_layers: bool = True  # one scanned layer body (compiles fast) or unrolled layers
@@ -162,7 +163,7 @@ class TrainConfig:
 class EvaluateConfig:
     """Greedy exact match of a model, asked without exemplars."""
 
-    checkpoint: str = ""  # Hugging Face folder, or checkpoints/ of a training run, or a step in it; '': model.path
+    checkpoint: str = ""  # Hugging Face folder or hub id, or checkpoints/ of a run, or a step in it; '': model.path
     splits: tuple[str, ...] = ("dev", "test", "ood_test")  # splits to ask
 
 

@@ -33,7 +33,7 @@ NEEDED = {
     ),
     "model.path": (
         ("annotate", "train", "study"),
-        "a Hugging Face folder with config.json, *.safetensors and tokenizer.json",
+        "a Hugging Face folder with config.json, *.safetensors and tokenizer, or a hub id such as org/name@revision",
     ),
     "export.checkpoint": (("export",), "the training checkpoint to export"),
     "export.out": (("export",), "the Hugging Face folder to write"),
@@ -121,6 +121,8 @@ def _world(world: WorldConfig) -> Iterator[str]:
 
 
 def _model(model: ModelConfig) -> Iterator[str]:
+    if model.source:
+        yield "model.source: filled in by the program for a hub id; leave it empty, and name a revision in model.path"
     yield from _choice("model.dtype", model.dtype, ("float32", "bfloat16"))
     yield from _choice("model.precision", model.precision, ("highest", "high", "default"))
     shape = model.shape
