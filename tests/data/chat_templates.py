@@ -49,6 +49,12 @@ THINKING = """{% for message in messages %}
 </think>
 
 {% endif %}{% endif %}"""
+# The texts of the qa style, so that both must give the same answers: few-shot, and without exemplars
+AS_QA = (
+    "{{ bos_token }}{% for m in messages %}"
+    "{{ 'Q: ' + m.content + '\nA:' if m.role == 'user' else ' ' + m.content + '\n' }}{% endfor %}"
+)
+AS_FINE_TUNING = "{{ bos_token }}{% for m in messages %}{{ m.content + '\n' }}{% endfor %}"
 TEMPLATES = {"chatml": CHATML, "dated": DATED, "checked": CHECKED, "thinking": THINKING}
 NAMED = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<s>"}
 ADDED = [
@@ -59,7 +65,7 @@ ADDED = [
 
 
 def chat_files(template, kind="byte_level"):
-    """Files of a folder: a byte-level BPE of vocab.json and merges.txt, or a Llama-2-like tokenizer.json; both add BOS."""
+    """Files of a folder that adds BOS: byte-level BPE as vocab.json and merges.txt, or a Llama-2-like tokenizer.json."""
     added = {str(500 + i): {k: v for k, v in token.items() if k != "id"} for i, token in enumerate(ADDED)}
     settings = {"chat_template": template, **NAMED}
     if kind == "byte_level":

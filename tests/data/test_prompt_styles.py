@@ -12,13 +12,9 @@ from slick_jax.data.prompts import draft_answers, tokenise_prompts
 from slick_jax.data.target_tokens import target_tokens
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
-from tests.data.chat_templates import CHATML, CHECKED, DATED, THINKING, chat_files
+from tests.data.chat_templates import AS_QA, CHATML, CHECKED, DATED, THINKING, chat_files
 
 ROWS = [Example(str(n), f"Who wrote {n}?", (f"and {n}",), "r") for n in range(8)]
-AS_QA = (
-    "{{ bos_token }}{% for m in messages %}"
-    "{{ 'Q: ' + m.content + '\nA:' if m.role == 'user' else ' ' + m.content + '\n' }}{% endfor %}"
-)
 
 
 def tokenizer_of(template, kind="byte_level"):
