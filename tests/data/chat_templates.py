@@ -65,7 +65,7 @@ ADDED = [
 
 
 def chat_files(template, kind="byte_level"):
-    """Files of a folder that adds BOS: byte-level BPE as vocab.json and merges.txt, or a Llama-2-like tokenizer.json."""
+    """Files of a folder that adds BOS: a byte-level BPE without tokenizer.json, or a Llama-2-like one with it."""
     added = {str(500 + i): {k: v for k, v in token.items() if k != "id"} for i, token in enumerate(ADDED)}
     settings = {"chat_template": template, **NAMED}
     if kind == "byte_level":

@@ -13,7 +13,7 @@ from slick_jax.config import WorldConfig
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.data.world import END_OF_TEXT, UNKNOWN, make_world, train_tokenizer
 from slick_jax.errors import InputError
-from tests.data.small_tokenizers import metaspace_backend
+from tests.data.small_tokenizers import MERGES, byte_level_files, metaspace_backend
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,11 @@ def write_folder(folder, backend, **files):
     for name, content in files.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
     return folder
+
+
+def settings_of(class_name, **settings):
+    named = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<s>"}
+    return json.dumps({"tokenizer_class": class_name, **named, **settings}).encode()
 
 
 def spelled(tokenizer, ids):
@@ -149,6 +154,62 @@ def test_where_there_is_a_tokenizer_json_its_post_processor_decides_about_bos(tm
     assert tokenizer.encode("ab") == backend.encode("ab", add_special_tokens=False).ids
     framed = Tokenizer.from_folder(write_folder(tmp_path, metaspace_backend(), tokenizer_config=settings))
     assert framed.encode("ab") == [1, *tokenizer.encode("ab")]
+
+
+def test_vocab_and_merges_make_a_byte_level_tokenizer():
+    files = byte_level_files()
+    vocab = json.loads(files["vocab.json"])
+    reference = tokenizers.ByteLevelBPETokenizer(vocab, MERGES)  # GPT-2's, as the library itself puts it together
+    tokenizer = Tokenizer(files | {"tokenizer_config.json": settings_of("GPT2Tokenizer")})
+    for text in ("Who wrote it in 1965? don't\n", " two  and\n\n", "café 東京", "##"):
+        assert tokenizer.encode(text) == reference.encode(text).ids
+        assert spelled(tokenizer, tokenizer.encode(text)) == text.encode()
+    assert tokenizer.encode("##") == [vocab["##"]]  # a merge may begin with #, only the version line is none
+    assert np.flatnonzero(tokenizer.is_stop).tolist() == [0, 1, vocab["Ċ"], vocab["ĊĊ"]]
+
+
+@pytest.mark.parametrize("add", [{}, {"add_bos_token": True}, {"add_bos_token": True, "add_eos_token": True}])
+def test_without_a_tokenizer_json_the_settings_decide_about_bos(add):
+    tokenizer = Tokenizer(byte_level_files() | {"tokenizer_config.json": settings_of("GPT2Tokenizer", **add)})
+    bare = tokenizer.encode_batch(["Who"], framed=False)[0]
+    assert tokenizer.encode("Who") == ([0, *bare] if add else bare)
+    assert tokenizer.backend.encode("Who").ids == [*tokenizer.encode("Who"), *([1] if len(add) == 2 else [])]
+
+
+def test_the_class_decides_how_text_is_cut():
+    made = {
+        name: Tokenizer(byte_level_files() | {"tokenizer_config.json": settings_of(name)})
+        for name in ("GPT2Tokenizer", "GPTNeoXTokenizerFast", "Qwen2Tokenizer")
+    }
+    assert len({tokenizer.fingerprint() for tokenizer in made.values()}) == 3
+    digits = {name: len(tokenizer.encode("1965")) for name, tokenizer in made.items()}
+    assert digits == {"GPT2Tokenizer": 1, "GPTNeoXTokenizerFast": 1, "Qwen2Tokenizer": 4}  # Qwen keeps digits apart
+    decomposed = "cafe\u0301"
+    assert made["GPTNeoXTokenizerFast"].encode(decomposed) == made["GPT2Tokenizer"].encode("café")  # NFC
+
+
+@pytest.mark.parametrize("name", ["LlamaTokenizer", "RobertaTokenizer", "TokenizersBackend", ""])
+def test_vocab_and_merges_of_a_class_that_is_not_known_are_refused(name):
+    with pytest.raises(InputError, match=f"tokenizer_class {name or 'none'!r} cuts text is not known; .*GPT2Tokenizer"):
+        Tokenizer(byte_level_files() | {"tokenizer_config.json": settings_of(name)}, where="the folder")
+
+
+@pytest.mark.parametrize("line", ["a b c", "ab", "Ġ unheard"])
+def test_a_merge_that_is_none_is_named_by_its_line(line):
+    files = byte_level_files()
+    files["merges.txt"] += line.encode() + b"\n"
+    with pytest.raises(InputError, match=f"merges.txt:{len(MERGES) + 2}: '{line}' is no merge"):
+        Tokenizer(files | {"tokenizer_config.json": settings_of("GPT2Tokenizer")})
+
+
+def test_added_tokens_of_the_settings_keep_id_text_and_flags():
+    added = {"300": {"content": "<mark>", "lstrip": True, "rstrip": False, "normalized": False, "special": True}}
+    files = {"tokenizer.json": metaspace_backend(frames=False).to_str().encode()}
+    plain = Tokenizer(files)
+    marked = Tokenizer(files | {"tokenizer_config.json": settings_of("", added_tokens_decoder=added)})
+    mark = marked.backend.token_to_id("<mark>")
+    assert marked.encode("ab   <mark>c")[:3] == [*plain.encode("ab"), mark]  # lstrip takes the blanks
+    assert marked.is_stop[mark] and marked.token_bytes[mark] == b"" and plain.fingerprint() != marked.fingerprint()
 
 
 def test_saved_files_give_the_same_tokenizer(tmp_path, world_tokenizer):
