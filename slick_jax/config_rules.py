@@ -69,6 +69,8 @@ def _needs(config: Config, command: str) -> Iterator[str]:
             yield f"{name}: empty, and `slick {command}` needs it; give {remedy}"
     if command == "demo" and (config.model.path or config.data.splits):
         yield "model.path, data.splits: `slick demo` makes its own model and annotates every split; leave both empty"
+    if command == "demo" and config.annotate.prompt_style == "chat":
+        yield "annotate.prompt_style: 'chat', but the model of `slick demo` has no chat template; set it to 'qa'"
     if command in ("demo", "pretrain") and config.data.kind != "world":
         yield f"data.kind: {config.data.kind!r}, and `slick {command}` makes the built-in world; set it to 'world'"
     if command == "train" and not (config.train.variant or config.train.mixture):

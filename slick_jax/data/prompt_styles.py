@@ -96,17 +96,14 @@ class Chat(Qa):
         turns = [{"role": "user", "content": _QUESTION}, {"role": "assistant", "content": _ANSWER}]
         whole = self._template.render(turns, add_generation_prompt=False)
         self.before, found, self.after = whole.removeprefix(prompt).partition(_ANSWER)
-        if not whole.startswith(prompt) or not found or "\n" in self.before:
+        stops = any(tokenizer.is_stop[token] for token in self.encode([self.before])[0])
+        if not whole.startswith(prompt) or not found or stops:
             raise InputError(
                 f"{tokenizer.where}: the chat template opens an answer with {prompt[-60:]!r} but writes one as"
                 f" {whole[-60:]!r}, so that a short answer does not follow; where it lets the model think first, switch"
                 " that off, such as config.annotate.chat_options=('enable_thinking=false',)"
             )
-        self.target_before = self.before
-        answered = self.encode([prompt + self.before + _ANSWER, whole])
-        behind = answered[1][len(answered[0]) :]
-        ends = (token for token in behind if tokenizer.is_stop[token])
-        self.stop = next(ends, tokenizer.eos_ids[0] if tokenizer.eos_ids else tokenizer.newline)
+        self.target_before, self.stop = self.before, self._end_of_turn(prompt, whole)
         digest = hashlib.sha256(tokenizer.chat_template.encode()).hexdigest()
         self.name = f"chat: template {digest}, {sorted(values.items())}, a prompt {prompt!r}, answered {whole!r}"
 
@@ -129,6 +126,18 @@ class Chat(Qa):
 
     def end_of_answer(self, where: str) -> int:
         return self.stop
+
+    def _end_of_turn(self, prompt: str, whole: str) -> int:
+        """The first stop behind the answer of a whole chat; end-of-text where the template writes none."""
+        tokenizer, seen = self.tokenizer, b""
+        opened, answered = self.encode([prompt, whole])
+        pairs = zip(opened, answered, strict=False)
+        for token in answered[next((i for i, (one, other) in enumerate(pairs) if one != other), len(opened)) :]:
+            seen += tokenizer.token_bytes[token]
+            if _ANSWER.encode() in seen and tokenizer.is_stop[token]:
+                # a newline may be one token with the end of the answer
+                return tokenizer.newline if tokenizer.token_bytes[token].strip() else token
+        return tokenizer.eos_ids[0] if tokenizer.eos_ids else tokenizer.newline
 
     def _open(self, turns: list[dict[str, str]], question: str) -> str:
         return self._template.render([*turns, {"role": "user", "content": question}], add_generation_prompt=True)

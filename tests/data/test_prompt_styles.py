@@ -119,6 +119,7 @@ def test_the_setting_chooses_the_style():
         ("{{ messages.append(1) }}", "SecurityError"),
         ("{% set n = namespace() %}{% set n._x = 1 %}", "SecurityError"),
         ("no messages", "does not follow"),
+        ("{% for m in messages %}{{ '<|im_end|>' if m.role == 'assistant' }}{{ m.content }}{% endfor %}", "not follow"),
         ([{"name": "tool_use", "template": CHATML}], "no template named default"),
     ],
 )

@@ -1,15 +1,17 @@
-"""Token ids against transformers' AutoTokenizer: real GPT-2 and SmolLM2, and small tokenizers of every class."""
+"""Token ids and chat prompts against transformers: real GPT-2 and SmolLM2, and small tokenizers of every class."""
 
 import gzip
 import itertools
 import json
-import os
 
 import pytest
 import transformers
 
+from slick_jax.data.examples import Example
+from slick_jax.data.prompt_styles import Chat
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.data.tokenizer_classes import BYTE_LEVEL
+from tests.data.chat_templates import TEMPLATES, chat_files
 from tests.data.small_tokenizers import byte_level_files, metaspace_backend
 
 TEXTS = [
@@ -21,12 +23,10 @@ DECODED = {  # flags as tokenizer_config.json writes them
     "1": {"content": "</s>", "special": True, "lstrip": False, "rstrip": True, "normalized": False},
 }
 NAMED = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<s>"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def offline():
-    """transformers must not ask the hub about folders."""
-    os.environ["HF_HUB_OFFLINE"] = "1"
+EXEMPLARS = [
+    Example("1", "Who wrote 'Dune' <b>?", ("Frank Herbert",), "r"),
+    Example("2", " Où est Zürich? \n", ("Suisse ",), "r"),
+]
 
 
 def write(folder, files):
@@ -149,3 +149,42 @@ def test_a_special_tokens_map_adds_to_settings_without_added_tokens(tmp_path):
     older = {"bos_token": mark, "pad_token": "</s>"}
     files = {"tokenizer.json": metaspace_backend().to_str().encode(), "special_tokens_map.json": older}
     assert_equal(write(tmp_path, files))
+
+
+def assert_equal_chats(folder, options, texts):
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)
+    style = Chat(Tokenizer.from_folder(folder), [f"{name}={value}" for name, value in options.items()])
+    turns = [
+        {"role": role, "content": text}
+        for row in EXEMPLARS
+        for role, text in (("user", row.question), ("assistant", row.answers[0]))
+    ]
+    prompts = [style.few_shot(EXEMPLARS, text) for text in texts]
+    for text, prompt, tokens in zip(texts, prompts, style.encode(prompts), strict=True):
+        chat = [*turns, {"role": "user", "content": text}]
+        assert prompt == theirs.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **options)
+        found = theirs.apply_chat_template(chat, add_generation_prompt=True, **options)
+        assert tokens == found["input_ids"]
+    single = [{"role": "user", "content": "A\nB"}]
+    found = theirs.apply_chat_template(single, tokenize=False, add_generation_prompt=True, **options)
+    assert style.zero_shot("A\nB\n") == found
+
+
+@pytest.mark.parametrize("kind", ["byte_level", "metaspace"])
+@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("as_file", [False, True])
+def test_prompts_are_those_of_apply_chat_template(tmp_path, name, kind, as_file):
+    options = {"enable_thinking": False} if name == "thinking" else {}
+    files = chat_files("unused" if as_file else TEMPLATES[name], kind)
+    if as_file:
+        files["chat_template.jinja"] = TEMPLATES[name].encode()
+    asked = ["Why <s> or <|im_end|> now?", "  In 1965,\n\nwhat?\n", "東京 🎲"]
+    assert_equal_chats(write(tmp_path, files), options, asked)
+
+
+def test_smollm2_chats_of_real_questions(real_data, questions, tmp_path):
+    packed = (real_data / "tokenizers" / "smollm2" / "tokenizer.json.gz").read_bytes()
+    settings = NAMED | {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "chat_template": TEMPLATES["chatml"]}
+    settings |= {"unk_token": "<|endoftext|>", "tokenizer_class": "GPT2Tokenizer"}
+    files = {"tokenizer.json": gzip.decompress(packed), "tokenizer_config.json": settings}
+    assert_equal_chats(write(tmp_path, files), {}, questions)
