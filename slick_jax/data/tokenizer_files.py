@@ -47,6 +47,19 @@ def read_pipeline(files: Mapping[str, bytes], where: str) -> Pipeline:
       InputError: neither tokenizer.json nor vocab.json and merges.txt, a file that does not parse, or a class whose
         pipeline is not known where there is no tokenizer.json.
     """
+    try:
+        return _read_pipeline(files, where)
+    except InputError:
+        raise
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise InputError(
+            f"{where}: vocabulary or special tokens are not written as transformers writes them"
+            f" ({type(error).__name__}: {error}); export them again with"
+            " `AutoTokenizer.from_pretrained(...).save_pretrained(folder)`"
+        ) from error
+
+
+def _read_pipeline(files: Mapping[str, bytes], where: str) -> Pipeline:
     settings = parse(files.get("tokenizer_config.json", b"{}"), f"{where}: tokenizer_config.json")
     config = parse(files.get("config.json", b"{}"), f"{where}: config.json")
     content = files.get("tokenizer.json")
@@ -144,7 +157,7 @@ def _special_tokens(
     """(special tokens by role, added tokens by id). tokenizer_config.json decides where it lists added tokens;
     without that the older files are asked, and tokenizer.json. Those also go into `settings`."""
     added: dict[int, AddedToken] = {}
-    if "added_tokens_decoder" in settings:
+    if settings.get("added_tokens_decoder") is not None:
         added = {int(i): _token(token) for i, token in settings["added_tokens_decoder"].items()}
     else:
         older = parse(files.get("special_tokens_map.json", b"{}"), f"{where}: special_tokens_map.json")

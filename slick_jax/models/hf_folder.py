@@ -63,7 +63,8 @@ def index_files(folder: Path) -> list[str]:
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{index}: no valid index of safetensors files ({error!r}); copy it again") from None
     if outside:
-        raise InputError(f"{index} names {', '.join(outside)}; it may only name safetensors files beside it")
+        named = ", ".join(outside)
+        raise InputError(f"{index} names {named}, not there: it may only name safetensors files beside it")
     return names
 
 

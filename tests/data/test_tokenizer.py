@@ -230,6 +230,20 @@ def test_missing_and_broken_files_are_named(tmp_path):
         Tokenizer.from_folder(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"tokenizer_config.json": settings_of("", added_tokens_decoder={"1": {"content": 3}})},
+        {"tokenizer_config.json": settings_of("", added_tokens_decoder={"one": {"content": "<s>"}})},
+        {"tokenizer_config.json": settings_of("", additional_special_tokens=[3])},
+        {"special_tokens_map.json": b'{"bos_token": {"content": "<new>", "lstrip": "yes"}}'},
+    ],
+)
+def test_special_tokens_that_are_none_are_refused(files):
+    with pytest.raises(InputError, match="the folder: vocabulary or special tokens are not written as"):
+        Tokenizer({"tokenizer.json": metaspace_backend().to_str().encode()} | files, where="the folder")
+
+
 def test_a_tokenizer_of_another_model_is_refused(tmp_path):
     with pytest.raises(InputError, match="has only 100 rows"):
         Tokenizer.from_folder(write_folder(tmp_path, metaspace_backend()), n_vocab=100)
