@@ -177,7 +177,7 @@ def _special_tokens(
 def _roles(settings: Mapping[str, Any]) -> Iterator[tuple[str, str | dict]]:
     """Roles and tokens that settings name: the usual roles, then others that end in `_token`, as transformers does."""
     for role in ROLES:
-        if settings.get(role):
+        if _text(settings.get(role)):
             yield role, settings[role]
     for role, token in settings.items():
         if role.endswith("_token") and role not in ROLES and _text(token) is not None:
