@@ -36,9 +36,10 @@ setup(
         "clu>=0.0.12",
         "etils[epath]>=1.9",
         "grain>=0.2.10",
+        "huggingface_hub>=0.34",
         "importlib_resources>=6.4",  # tensorflow-datasets imports it and does not ask for it
         "jaxtyping>=0.3",
-        "jinja2>=3.1",
+        "jinja2>=3.1.6",  # sandbox escapes before
         "matplotlib>=3.9",
         "ml_collections>=1.0",
         "numpy>=2.0",

@@ -50,6 +50,7 @@ from transformers import LlamaForCausalLM  # noqa: E402
 from transformers.utils import logging  # noqa: E402
 
 from slick_jax.config import AnnotateConfig, MeshConfig, TrainConfig  # noqa: E402
+from slick_jax.data.prompt_styles import Qa  # noqa: E402
 from slick_jax.data.target_tokens import target_tokens  # noqa: E402
 from slick_jax.data.tokenizer import Tokenizer  # noqa: E402
 from slick_jax.knowledge.greedy import Asked, GreedyEvaluator  # noqa: E402
@@ -87,7 +88,7 @@ class Subject:
 
     def cut(self, count: int | None) -> None:
         """Keep the first `count` rows whose answers end within NEW_TOKENS tokens."""
-        pairs = target_tokens(self.tokenizer, [r.prompt for r in self.rows], [r.completion for r in self.rows])
+        pairs = target_tokens(Qa(self.tokenizer), [r.prompt for r in self.rows], [r.completion for r in self.rows])
         fits = [row for row, (_, target) in zip(self.rows, pairs, strict=True) if len(target) < NEW_TOKENS]
         self.rows = fits[:count]
 
@@ -127,7 +128,8 @@ def train(subject: Subject, mesh) -> Line:
     """Tokens per second of training steps."""
     network, settings = subject.network, SETTINGS
     positions = network.spec.max_position_embeddings
-    rows = render(subject.tokenizer, subject.rows, max_target=32, max_positions=positions, where=str(subject.folder))
+    where = str(subject.folder)
+    rows = render(Qa(subject.tokenizer), subject.rows, max_target=32, max_positions=positions, where=where)
     dealt = Batches(rows, batch_size=BATCH, epochs=1, seed=0)
     batches = [next(dealt) for _ in range(min(subject.steps, dealt.per_epoch))]
     ours, theirs = our_training(subject, batches, mesh), their_training(subject, batches, settings)

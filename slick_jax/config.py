@@ -57,7 +57,8 @@ class ShapeConfig:
 class ModelConfig:
     """Which model, and in which arithmetic it runs."""
 
-    path: str = ""  # Hugging Face folder: config.json, *.safetensors, tokenizer.json
+    path: str = ""  # Hugging Face folder (config.json, *.safetensors, tokenizer), or hub id: org/name[@revision]
+    source: str = ""  # filled in for a hub id: org/name@commit
     dtype: str = "float32"  # compute type: 'float32' (hits are exact) or 'bfloat16'
     precision: str = "highest"  # matmul precision: 'highest', 'high' or 'default'
     scan_layers: bool = True  # one scanned layer body (compiles fast) or unrolled layers
@@ -84,6 +85,8 @@ class AnnotateConfig:
     temperature: float = 0.5  # T of the sampled answers
     top_k: int = 40  # tokens kept at each step of a sampled answer
     max_answer_tokens: int = 32  # longest answer, its stop token included; a longer one is cut and wrong
+    prompt_style: str = "qa"  # 'qa' (plain Q: and A: lines) or 'chat' (the model's chat template); in training, too
+    chat_options: tuple[str, ...] = ()  # variables of the chat template, such as 'enable_thinking=false'
     match: str = "squad"  # when an answer is right: 'squad', 'strict' or 'module:function'
     mode: str = "full"  # 'full', 'labels' (samples only where no greedy draw hit) or 'exact' (no sampling)
     exact_tolerance: float = 1e-3  # probability left unexpanded by the exact P_Correct, summed over a question's sets
@@ -160,7 +163,7 @@ class TrainConfig:
 class EvaluateConfig:
     """Greedy exact match of a model, asked without exemplars."""
 
-    checkpoint: str = ""  # Hugging Face folder, or checkpoints/ of a training run, or a step in it; '': model.path
+    checkpoint: str = ""  # Hugging Face folder or hub id, or checkpoints/ of a run, or a step in it; '': model.path
     splits: tuple[str, ...] = ()  # splits to ask; empty: dev, test and ood_test, as far as they are there
 
 

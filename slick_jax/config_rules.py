@@ -35,7 +35,7 @@ NEEDED = {
     ),
     "model.path": (
         ("annotate", "train", "study"),
-        "a Hugging Face folder with config.json, *.safetensors and tokenizer.json",
+        "a Hugging Face folder with config.json, *.safetensors and tokenizer, or a hub id such as org/name@revision",
     ),
     "export.checkpoint": (("export",), "the training checkpoint to export"),
     "export.out": (("export",), "the Hugging Face folder to write"),
@@ -71,6 +71,8 @@ def _needs(config: Config, command: str) -> Iterator[str]:
             yield f"{name}: empty, and `slick {command}` needs it; give {remedy}"
     if command == "demo" and (config.model.path or config.data.splits):
         yield "model.path, data.splits: `slick demo` makes its own model and annotates every split; leave both empty"
+    if command == "demo" and config.annotate.prompt_style == "chat":
+        yield "annotate.prompt_style: 'chat', but the model of `slick demo` has no chat template; set it to 'qa'"
     if command in ("demo", "pretrain") and config.data.kind != "world":
         yield f"data.kind: {config.data.kind!r}, and `slick {command}` makes the built-in world; set it to 'world'"
     if command == "train" and not (config.train.variant or config.train.mixture):
@@ -127,6 +129,8 @@ def _world(world: WorldConfig) -> Iterator[str]:
 
 
 def _model(model: ModelConfig) -> Iterator[str]:
+    if model.source:
+        yield "model.source: filled in by the program for a hub id; leave it empty, and name a revision in model.path"
     yield from _choice("model.dtype", model.dtype, ("float32", "bfloat16"))
     yield from _choice("model.precision", model.precision, ("highest", "high", "default"))
     shape = model.shape
@@ -178,6 +182,12 @@ def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
             f"annotate.match: {annotate.match!r} is unknown; allowed: {', '.join(RULES)}, or your own as"
             " module:function"
         )
+    yield from _choice("annotate.prompt_style", annotate.prompt_style, ("qa", "chat"))
+    for option in annotate.chat_options:
+        if not option.partition("=")[0].isidentifier() or "=" not in option:
+            yield f"annotate.chat_options: {option!r} is no name=value, such as enable_thinking=false"
+    if annotate.chat_options and annotate.prompt_style != "chat":
+        yield "annotate.chat_options: only annotate.prompt_style='chat' reads them; leave them empty"
     if not 0 < annotate.exact_tolerance < 1:
         yield f"annotate.exact_tolerance: {annotate.exact_tolerance} is not a probability between 0 and 1; try 1e-3"
     if annotate.exact_pairs and annotate.mode == "labels":

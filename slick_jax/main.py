@@ -7,6 +7,7 @@ import sys
 from slick_jax import __version__
 from slick_jax.config_file import load_config
 from slick_jax.errors import InputError, Stopped
+from slick_jax.models import hub
 
 STOPPED_STATUS = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run it again
 
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         if any(one in ("-h", "--help") for one in rest):
             print(_usage())
             return 0
-        config = load_config(rest, command)
+        config = hub.resolve_config(load_config(rest, command), command)
         importlib.import_module(COMMANDS[command][0]).run(config)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from slick_jax.config import Config
 from slick_jax.data.prepare import table_text
-from slick_jax.data.prompts import few_shot_prompt
+from slick_jax.data.prompt_styles import few_shot_prompt, prompt_style
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.knowledge import match, preparation
@@ -31,9 +31,8 @@ def run(config: Config) -> None:
     asked = _attempt(found, preparation.ask, config)
     if asked:
         print(f"\nrows read\n{table_text(asked.splits)}\n\n{_work(config, asked)}\n\n{_pools(asked)}")
-        row, numbers = asked.rows[0], asked.assigned[0]
-        exemplars = asked.sets[row.relation].get(numbers[0])
-        print(f"\nfirst prompt, of {row.id!r}\n{few_shot_prompt(exemplars, row.question)}")
+        if config.annotate.prompt_style == "qa":
+            _print_prompt(asked, few_shot_prompt)
     rule = _attempt(found, match.matcher, config.annotate.match)
     if rule and not rule.built_in and rule.viable is None:
         print(f"\nmatch rule {rule.name!r} has no `viable`: right, but every unfinished answer is followed to its end")
@@ -67,10 +66,20 @@ def _check_model(found: list[str], config: Config, asked: Asked | None) -> None:
     tokenizer = _attempt(found, Tokenizer.from_folder, config.model.path, spec and spec.vocab_size)
     if tokenizer:
         print(f"  tokenizer {tokenizer.n_ids:,} ids, end of text {', '.join(map(str, tokenizer.eos_ids)) or 'none'}")
+    if asked and tokenizer and config.annotate.prompt_style == "chat":
+        style = _attempt(found, prompt_style, config.annotate, tokenizer)
+        if style:
+            _print_prompt(asked, style.few_shot)
     if asked and len(found) == before:
         prepared = _attempt(found, preparation.prepare, config, asked, tokenizer, spec.max_position_embeddings)
         if prepared:
             print(f"  part files: {len(prepared.parts):,}; tokens in shared prefixes: {prepared.prefix_tokens:,}")
+
+
+def _print_prompt(asked: Asked, few_shot: Callable[..., str]) -> None:
+    row, numbers = asked.rows[0], asked.assigned[0]
+    exemplars = asked.sets[row.relation].get(numbers[0])
+    print(f"\nfirst prompt, of {row.id!r}\n{few_shot(exemplars, row.question)}")
 
 
 def _print_model(folder: str, spec: ModelSpec) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from slick_jax.config import EvaluateConfig
 from slick_jax.data.examples import read_rows
 from slick_jax.errors import InputError
 from slick_jax.training import train
+from tests.data.chat_templates import AS_FINE_TUNING
 from tests.training.fine_tuning import config_for, make_folder
 
 
@@ -39,6 +41,16 @@ def test_a_checkpoint_answers_as_it_did_in_training(trained, epoch, capsys):
     found = evaluated(trained, run_of(trained) / "checkpoints" / str(6 * epoch), ("dev",))
     assert found["dev"] == lines[epoch - 1]["dev"]
     assert "dev" in capsys.readouterr().out
+
+
+def test_a_chat_template_of_the_same_texts_gives_the_same_answers(trained, tmp_path):
+    shutil.copytree(trained.model.path, tmp_path / "model")
+    (tmp_path / "model" / "chat_template.jinja").write_text(AS_FINE_TUNING)
+    plain = evaluated(trained, tmp_path / "model")
+    chat = dataclasses.replace(trained, annotate=dataclasses.replace(trained.annotate, prompt_style="chat"))
+    assert evaluated(chat, tmp_path / "model") == plain
+    with pytest.raises(InputError, match="no chat template"):
+        evaluated(chat, trained.model.path)
 
 
 def test_without_a_step_it_is_the_newest_one(trained):

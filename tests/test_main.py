@@ -3,12 +3,15 @@
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
+from huggingface_hub import constants
 
 from slick_jax.main import COMMANDS, main
+from tests.data.chat_templates import AS_QA
 
 
 @pytest.fixture
@@ -140,6 +143,28 @@ def test_validate_describes_a_model(run, tmp_path, small_model):
     status, out, _ = run("validate", f"--config.data.path={path}", f"--config.model.path={small_model}")
     assert status == 0
     assert "d_model 128" in out and "tokenizer 1,000 ids" in out and "part files: 1;" in out
+
+
+def test_validate_shows_the_first_chat(run, tmp_path, small_model):
+    path = write_rows(tmp_path / "rows.jsonl")
+    shutil.copytree(small_model, tmp_path / "model")
+    given = [f"--config.data.path={path}", f"--config.model.path={tmp_path}/model"]
+    given.append("--config.annotate.prompt_style=chat")
+    status, _, err = run("validate", *given)
+    assert status == 2 and "no chat template" in err
+    (tmp_path / "model" / "chat_template.jinja").write_text(AS_QA)
+    status, out, err = run("validate", *given)
+    assert status == 0, err
+    assert "'rows.0'\n<|endoftext|>Q: What is " in out and "\nQ: What is 0?\nA:\n" in out
+
+
+def test_validate_takes_a_hub_id_and_says_when_there_is_none(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    path = write_rows(tmp_path / "rows.jsonl")
+    status, _, err = run("validate", f"--config.data.path={path}", "--config.model.path=org/absent")
+    assert status == 2 and err.count("error: ") == 1
+    assert "config.model.path: 'org/absent' is no folder here" in err and "HF_HUB_OFFLINE is set" in err
 
 
 def test_a_misspelt_setting_in_a_real_process_is_no_traceback(root):

@@ -19,7 +19,7 @@ from slick_jax.config import Config
 from slick_jax.data import annotations
 from slick_jax.data.examples import Example, load_splits, same_text
 from slick_jax.data.mixtures import Annotated, make_mixtures, variant_order
-from slick_jax.data.prompts import fine_tuning_prompt
+from slick_jax.data.prompt_styles import fine_tuning_prompt
 from slick_jax.errors import InputError
 
 SCHEMA = pa.schema(

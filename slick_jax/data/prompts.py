@@ -1,4 +1,4 @@
-"""Prompt texts, and few-shot prompts (paper section 3) as tokens: a shared prefix, and each question's own rest."""
+"""Few-shot prompts (paper section 3) as tokens: a shared prefix, and each question's own rest; answers as drafts."""
 
 from __future__ import annotations
 
@@ -8,26 +8,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from slick_jax.data.examples import Example
+from slick_jax.data.prompt_styles import Chat, Qa
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.progress import Progress
-
-TEMPLATE = "qa: 'Q: <question>\\nA: <answer>\\n' per exemplar, then 'Q: <question>\\nA:'"
-
-
-def question_part(question: str) -> str:
-    """The end of every prompt: the question and the opened answer line."""
-    return f"Q: {question}\nA:"
-
-
-def few_shot_prompt(exemplars: Sequence[Example], question: str) -> str:
-    """Exemplar blocks with their first answers, then the question; one newline between lines."""
-    blocks = [f"{question_part(row.question)} {row.answers[0]}\n" for row in exemplars]
-    return "".join([*blocks, question_part(question)])
-
-
-def fine_tuning_prompt(question: str) -> str:
-    """What stands before the answer in fine-tuning (paper appendix E); the answer and end-of-text follow directly."""
-    return f"Answer the following question.\n{question}\n"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,30 +22,35 @@ class Draft:
     text: str
 
 
-def draft_answers(tokenizer: Tokenizer, rows: Sequence[Example]) -> list[list[Draft]]:
-    """Per row and answer, the tokens with which the model would most likely write the answer and end the line.
+def draft_answers(style: Qa | Chat, rows: Sequence[Example]) -> list[list[Draft]]:
+    """Per row and answer, the tokens with which the model would most likely write the answer and end it.
 
     A draft decides how fast an answer is verified, never the result, so the exemplars are left out.
     """
-    opened = tokenizer.encode_batch([question_part(row.question) for row in rows])
-    texts = [f"{question_part(row.question)} {answer}\n" for row in rows for answer in row.answers]
-    whole = iter(tokenizer.encode_batch(texts))
+    prompts = [style.few_shot([], row.question) for row in rows]
+    texts = [
+        f"{prompt}{style.before}{answer}{style.after}"
+        for prompt, row in zip(prompts, rows, strict=True)
+        for answer in row.answers
+    ]
+    whole = iter(style.encode(texts))
     return [
-        [_draft(tokenizer, prompt, next(whole), answer) for answer in row.answers]
-        for prompt, row in zip(opened, rows, strict=True)
+        [_draft(style, prompt, next(whole), answer) for answer in row.answers]
+        for prompt, row in zip(style.encode(prompts), rows, strict=True)
     ]
 
 
-def _draft(tokenizer: Tokenizer, opened: list[int], whole: list[int], answer: str) -> Draft:
+def _draft(style: Qa | Chat, opened: list[int], whole: list[int], answer: str) -> Draft:
+    tokenizer = style.tokenizer
     if whole[: len(opened)] == opened:
         rest = whole[len(opened) :]
         end = next((i for i, token in enumerate(rest) if tokenizer.is_stop[token]), len(rest))
         text = _spell(tokenizer, rest[:end])
-        if end < len(rest) and b"\n" in tokenizer.token_bytes[rest[end]]:
+        if end < len(rest) and style.ends(rest[end]):
             return Draft(tuple(rest[:end]), rest[end], text)
     # the tokenizer merges across the end of the prompt, or has no token for a part of the answer: cut the bytes instead
-    tokens = tokenizer.longest_match(f" {answer}".encode())
-    return Draft(tuple(tokens), tokenizer.newline, _spell(tokenizer, tokens))
+    tokens = tokenizer.longest_match(f"{style.before}{answer}".encode())
+    return Draft(tuple(tokens), style.stop, _spell(tokenizer, tokens))
 
 
 def _spell(tokenizer: Tokenizer, tokens: Sequence[int]) -> str:
@@ -100,7 +88,7 @@ class PrefixTable:
 
 
 def tokenise_prompts(
-    tokenizer: Tokenizer,
+    style: Qa | Chat,
     questions: Iterable[tuple[Example, Sequence[tuple[object, Sequence[Example]]]]],
     progress: Progress | None = None,
     chunk: int = 4096,
@@ -117,7 +105,7 @@ def tokenise_prompts(
     table, rows, waiting = PrefixTable(), [], []
 
     def flush():
-        for (row, key, _), tokens in zip(waiting, tokenizer.encode_batch([text for *_, text in waiting]), strict=True):
+        for (row, key, _), tokens in zip(waiting, style.encode([text for *_, text in waiting]), strict=True):
             row.append(table.add(key, tokens))
         waiting.clear()
         if progress is not None:
@@ -125,7 +113,7 @@ def tokenise_prompts(
 
     for example, sets in questions:
         rows.append([])
-        waiting.extend((rows[-1], key, few_shot_prompt(exemplars, example.question)) for key, exemplars in sets)
+        waiting.extend((rows[-1], key, style.few_shot(exemplars, example.question)) for key, exemplars in sets)
         if len(waiting) >= chunk:
             flush()
     flush()

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slick_jax.data.tokenizer import Tokenizer
+from slick_jax.data.prompt_styles import Chat, Qa
 from slick_jax.errors import InputError
 
 
-def end_of_text(tokenizer: Tokenizer, where: str) -> int:
-    """The token that ends a trained answer. Raises InputError when the checkpoint `where` names none."""
-    if not tokenizer.eos_ids:
-        raise InputError(f"{where}: names no end-of-text token; set eos_token_id in its generation_config.json")
-    return tokenizer.eos_ids[0]
-
-
 def target_tokens(
-    tokenizer: Tokenizer, prompts: Sequence[str], targets: Sequence[str]
+    style: Qa | Chat, prompts: Sequence[str], targets: Sequence[str]
 ) -> list[tuple[list[int], list[int]]]:
-    """(tokens of the prompt, tokens of the target behind it) per pair; no end-of-text.
+    """(tokens of the prompt, tokens of the target behind it) per pair, both given as plain text; no end-of-text.
 
     The prompt's tokens are those it has alone, as at inference. A tokenizer that merges across the border has the
     target's bytes cut greedily instead. Raises InputError for a target that its tokens cannot spell then.
     """
-    opened = tokenizer.encode_batch(list(prompts))
-    whole = tokenizer.encode_batch([prompt + target for prompt, target in zip(prompts, targets, strict=True)])
+    tokenizer = style.tokenizer
+    prompts = [style.zero_shot(prompt) for prompt in prompts]
+    targets = [style.target_before + target for target in targets]
+    opened = style.encode(prompts)
+    whole = style.encode([prompt + target for prompt, target in zip(prompts, targets, strict=True)])
     found = []
     for prompt, tokens, target in zip(opened, whole, targets, strict=True):
         rest = tokens[len(prompt) :]

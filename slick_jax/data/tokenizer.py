@@ -8,16 +8,15 @@ from pathlib import Path
 import numpy as np
 import tokenizers
 
+from slick_jax.data.tokenizer_files import NAMES, parse, read_pipeline
 from slick_jax.errors import InputError
-
-_SAVED_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-_NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
 class Tokenizer:
-    """A `tokenizer.json` together with what decides prompts and stops: BOS, end-of-text ids, the bytes of every token.
+    """A tokenizer together with what decides prompts and stops: BOS, end-of-text ids, the bytes of every token.
 
     Attributes:
+      backend: the pipeline of the `tokenizers` library.
       size: number of ids; rows of the model's vocabulary when `n_vocab` was given.
       n_ids: ids from here on are padding rows of the vocabulary.
       newline: the stop that ends a line, the shortest token that holds a newline.
@@ -26,6 +25,8 @@ class Tokenizer:
       is_stop: bool [size]; the token ends an answer: its text holds a newline, or it is an end-of-text id, or special,
         or an id that the tokenizer does not have.
       eos_ids: end-of-text ids, of generation_config.json, else config.json, else tokenizer_config.json.
+      named: special tokens by role (`bos_token` and so on), as chat templates see them.
+      chat_template: the folder's Jinja template for chats, None where it has none.
     """
 
     def __init__(
@@ -35,22 +36,16 @@ class Tokenizer:
         eos_ids: Iterable[int] | None = None,
         where: str = "tokenizer.json",
     ):
-        """`files`: name -> content, of which `tokenizer.json` is required; `where` names the source in errors."""
-        self.files = {name: files[name] for name in _SAVED_FILES if name in files}
-        settings = _parse(files.get("tokenizer_config.json", b"{}"), f"{where}: tokenizer_config.json")
-        description = _parse(files["tokenizer.json"], where)
-        try:
-            self.backend = tokenizers.Tokenizer.from_str(files["tokenizer.json"].decode("utf-8"))
-        except Exception as error:  # the Rust side raises bare Exception
-            raise InputError(
-                f"{where}: not a tokenizer of the `tokenizers` library ({error}); export it again with "
-                "`AutoTokenizer.from_pretrained(...).save_pretrained(folder)`"
-            ) from error
+        """`files`: name -> content, see `tokenizer_files.NAMES`; `where` names the source in errors."""
+        self.files = {name: files[name] for name in NAMES if name in files and name != "config.json"}
+        pipeline = read_pipeline(files, where)
+        self.where, self.backend, self.named = where, pipeline.backend, pipeline.named
+        self.chat_template = _chat_template(self.files, pipeline.settings, where)
         self.backend.no_truncation()
         self.backend.no_padding()
 
         vocab = self.backend.get_vocab(with_added_tokens=True)
-        special = _special_ids(self.backend, vocab, settings)
+        special = _special_ids(self.backend, vocab, pipeline.settings, [*self.named.values(), *pipeline.extra])
         self.size = n_vocab or max(vocab.values()) + 1
         self.n_ids = min(self.size, max(vocab.values()) + 1)
         outside = [token for token, i in vocab.items() if i >= self.size and i not in special]
@@ -59,8 +54,8 @@ class Tokenizer:
                 f"{where}: token {outside[0]!r} has id {vocab[outside[0]]}, but the model's vocabulary "
                 f"has only {self.size} rows; take the tokenizer.json that belongs to this checkpoint"
             )
-        self.token_bytes = _token_bytes(description, self.backend, vocab, special, self.size, where)
-        named_eos = vocab.get(_content(settings.get("eos_token")))
+        self.token_bytes = _token_bytes(pipeline.description, self.backend, vocab, special, self.size, where)
+        named_eos = vocab.get(self.named.get("eos_token"))
         self.eos_ids = tuple(eos_ids) if eos_ids is not None else () if named_eos is None else (named_eos,)
 
         held = np.zeros(self.size, bool)
@@ -70,7 +65,8 @@ class Tokenizer:
         ends = [i for i, text in enumerate(self.token_bytes) if b"\n" in text]
         self.newline = min(ends, key=lambda i: (len(self.token_bytes[i]), i)) if ends else next(iter(self.eos_ids), 0)
 
-        self._bos, self._n_trailing = self._frame(vocab, settings)
+        self._n_trailing = _n_trailing(self.backend)
+        self._built = [pipeline.class_name, *sorted(map(repr, self.backend.get_added_tokens_decoder().values()))]
         self._by_bytes: dict[bytes, int] = {}
         for i in np.flatnonzero(~self.is_stop):
             if self.token_bytes[i]:
@@ -85,26 +81,23 @@ class Tokenizer:
         """The tokenizer of a Hugging Face checkpoint folder. `n_vocab`: rows of the model's embedding.
 
         Raises:
-          InputError: no tokenizer.json, a file that does not parse, or more tokens than `n_vocab`.
+          InputError: no tokenizer, a file that does not parse, or more tokens than `n_vocab`.
         """
         folder = Path(path)
-        if not (folder / "tokenizer.json").is_file():
-            raise InputError(
-                f"{folder}: no tokenizer.json there; put the tokenizer of the checkpoint beside its "
-                "weights (`AutoTokenizer.from_pretrained(...).save_pretrained(folder)` writes it)"
-            )
-        files = {name: (folder / name).read_bytes() for name in _SAVED_FILES if (folder / name).is_file()}
-        return cls(files, n_vocab, _eos_ids(folder), where=str(folder / "tokenizer.json"))
+        files = {name: (folder / name).read_bytes() for name in NAMES if (folder / name).is_file()}
+        where = folder / "tokenizer.json" if "tokenizer.json" in files else folder
+        return cls(files, n_vocab, _eos_ids(folder), where=str(where))
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a prompt: BOS as transformers adds it, without an end-of-text that a post-processor appends."""
         return self.encode_batch([text])[0]
 
-    def encode_batch(self, texts: list[str]) -> list[list[int]]:
-        """`encode` of every text; much faster than one by one."""
+    def encode_batch(self, texts: list[str], framed: bool = True) -> list[list[int]]:
+        """`encode` of every text; much faster than one by one. `framed`: False adds no BOS, as for a text that writes
+        its own."""
         rows = []
-        for encoding in self.backend.encode_batch_fast(texts):
-            ids = self._bos + encoding.ids[: len(encoding.ids) - self._n_trailing]
+        for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=framed):
+            ids = encoding.ids[: len(encoding.ids) - (self._n_trailing if framed else 0)]
             if ids and max(ids) >= self.size:
                 raise InputError(
                     f"a text holds the special token {self.backend.id_to_token(max(ids))!r} (id "
@@ -132,9 +125,12 @@ class Tokenizer:
         return ids
 
     def fingerprint(self) -> str:
-        """SHA-256 over tokenizer.json and what the other files add to it: BOS, end-of-text ids, stops, size."""
-        rest = [self.size, self._bos, self._n_trailing, sorted(self.eos_ids), np.flatnonzero(self.is_stop).tolist()]
-        return hashlib.sha256(self.files["tokenizer.json"] + b"\0" + json.dumps(rest).encode()).hexdigest()
+        """SHA-256 over the vocabulary's files and what the others add to them: frame, end-of-text ids, stops, size."""
+        stops = np.flatnonzero(self.is_stop).tolist()
+        rest = [self.size, self.backend.encode("a").ids, self._n_trailing, sorted(self.eos_ids), stops, self._built]
+        names = ("tokenizer.json",) if "tokenizer.json" in self.files else ("vocab.json", "merges.txt")
+        content = b"\0".join(self.files[name] for name in names)
+        return hashlib.sha256(content + b"\0" + json.dumps(rest).encode()).hexdigest()
 
     def save(self, folder: str | Path) -> None:
         """Writes the tokenizer's files into a checkpoint folder, byte for byte as they were read."""
@@ -142,15 +138,31 @@ class Tokenizer:
         for name, content in self.files.items():
             (Path(folder) / name).write_bytes(content)
 
-    def _frame(self, vocab: dict[str, int], settings: dict) -> tuple[list[int], int]:
-        """(BOS ids to put in front, number of ids to drop behind): what encode() adds to the backend's own output."""
-        bare = self.backend.encode("a", add_special_tokens=False).ids
-        framed = self.backend.encode("a").ids
-        if len(framed) == len(bare):
-            bos = vocab.get(_content(settings.get("bos_token")))
-            return ([bos] if settings.get("add_bos_token") and bos is not None else []), 0
-        n_front = next(i for i in range(len(framed)) if framed[i : i + len(bare)] == bare)
-        return [], len(framed) - n_front - len(bare)
+
+def _n_trailing(backend: tokenizers.Tokenizer) -> int:
+    """Number of ids that the post-processor appends to a text."""
+    bare = backend.encode("a", add_special_tokens=False).ids
+    framed = backend.encode("a").ids
+    n_front = next(i for i in range(len(framed)) if framed[i : i + len(bare)] == bare)
+    return len(framed) - n_front - len(bare)
+
+
+def _chat_template(files: dict[str, bytes], settings: dict, where: str) -> str | None:
+    """chat_template.jinja, else `chat_template` of tokenizer_config.json: a text, or a list with one named default."""
+    if "chat_template.jinja" in files:
+        return files["chat_template.jinja"].decode("utf-8")
+    found = settings.get("chat_template")
+    if isinstance(found, list):
+        named = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}
+        if "default" not in named:
+            raise InputError(
+                f"{where}: tokenizer_config.json: chat_template has {', '.join(map(str, named)) or 'no names'}, but no "
+                "template named default; name the one to use so, or put it into chat_template.jinja"
+            )
+        found = named["default"]
+    if found is not None and not isinstance(found, str):
+        raise InputError(f"{where}: tokenizer_config.json: chat_template is no text; copy the file again")
+    return found
 
 
 def _token_bytes(
@@ -194,12 +206,12 @@ def _byte_alphabet() -> dict[str, bytes]:
     return {chr(b): bytes([b]) for b in printable} | {chr(256 + n): bytes([b]) for n, b in enumerate(others)}
 
 
-def _special_ids(backend: tokenizers.Tokenizer, vocab: dict[str, int], settings: dict) -> set[int]:
-    """Ids that decoding skips: marked special in tokenizer.json or tokenizer_config.json, or named there by a role."""
+def _special_ids(
+    backend: tokenizers.Tokenizer, vocab: dict[str, int], settings: dict, named: list[str]
+) -> set[int]:
+    """Ids that decoding skips: marked special in tokenizer.json or tokenizer_config.json, or `named` special."""
     ids = {i for i, token in backend.get_added_tokens_decoder().items() if token.special}
     ids |= {int(i) for i, token in (settings.get("added_tokens_decoder") or {}).items() if token.get("special")}
-    named = [_content(settings.get(name)) for name in _NAMED_TOKENS]
-    named += [_content(token) for token in settings.get("additional_special_tokens") or []]
     return ids | {vocab[token] for token in named if token in vocab}
 
 
@@ -207,7 +219,7 @@ def _eos_ids(folder: Path) -> tuple[int, ...] | None:
     """End-of-text ids of generation_config.json, else config.json; None when neither names one."""
     for name in ("generation_config.json", "config.json"):
         if (folder / name).is_file():
-            eos = _parse((folder / name).read_bytes(), str(folder / name)).get("eos_token_id")
+            eos = parse((folder / name).read_bytes(), str(folder / name)).get("eos_token_id")
             ids = eos if isinstance(eos, list) else [eos]
             if eos is not None and not all(isinstance(one, int) and one >= 0 for one in ids):
                 raise InputError(f"{folder / name}: eos_token_id is {eos!r}; it must be an id or a list of ids")
@@ -221,19 +233,3 @@ def _components(part: dict | None, key: str) -> list[dict]:
     if part is None:
         return []
     return [leaf for sub in part[key] for leaf in _components(sub, key)] if part["type"] == "Sequence" else [part]
-
-
-def _content(token: str | dict | None) -> str | None:
-    """The text of a token, which configs write as a string or as an AddedToken dictionary."""
-    text = token.get("content") if isinstance(token, dict) else token
-    return text if isinstance(text, str) else None
-
-
-def _parse(content: bytes, where: str) -> dict:
-    try:
-        found = json.loads(content)
-    except ValueError as error:
-        raise InputError(f"{where}: not valid JSON ({error}); copy the file again from the checkpoint") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{where}: holds no JSON object; copy the file again from the checkpoint")
-    return found

@@ -10,8 +10,9 @@ import numpy as np
 
 from slick_jax.config import AnnotateConfig
 from slick_jax.data.examples import ONE_RELATION, raise_problems
+from slick_jax.data.prompt_styles import prompt_style
 from slick_jax.data.prompts import PrefixTable
-from slick_jax.data.target_tokens import end_of_text, target_tokens
+from slick_jax.data.target_tokens import target_tokens
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.knowledge.batches import Shapes, choose_lengths
 from slick_jax.knowledge.forward import Device, Program
@@ -71,10 +72,11 @@ class GreedyEvaluator:
         self._longest_match = tokenizer.longest_match
         rows = [row for name in self.groups for row in self.groups[name]]
         pairs = [(row.prompt, answer) for row in rows for answer in row.answers]
-        tokens = iter(target_tokens(tokenizer, *zip(*pairs, strict=True)))
+        style = prompt_style(settings, tokenizer)
+        tokens = iter(target_tokens(style, *zip(*pairs, strict=True)))
         cut = [[next(tokens) for _ in row.answers] for row in rows]
         _check(rows, cut, max_tokens, network.spec.max_position_embeddings, where)
-        end = end_of_text(tokenizer, where)
+        end = style.end_of_answer(where)
         slots, self._prefixes = _share([row.relation for row in rows], [found[0][0] for found in cut])
         rule, abstain = matcher(settings.match), settings.abstain_phrases
         abstentions = Golds(abstain, matcher("squad")) if abstain else None

@@ -10,7 +10,8 @@ import numpy as np
 
 from slick_jax.config import AnnotateConfig, Config
 from slick_jax.data.examples import POOL_SPLITS, Example, chosen_splits, load_splits
-from slick_jax.data.prompts import TEMPLATE, Draft, PrefixTable, draft_answers, tokenise_prompts
+from slick_jax.data.prompt_styles import prompt_style
+from slick_jax.data.prompts import Draft, PrefixTable, draft_answers, tokenise_prompts
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.knowledge import exemplars
@@ -68,7 +69,7 @@ class Prepared:
     """The whole input of an annotation run.
 
     rows: examples in input order; assigned: exemplar set numbers per row; drafts: per row, the gold answers first;
-    parts: row indices per part, cut by relation and id alone.
+    parts: row indices per part, cut by relation and id alone; template: the name of the prompt style.
     """
 
     rows: list[Example]
@@ -80,6 +81,7 @@ class Prepared:
     kept: list[list[tuple]]
     parts: list[list[int]]
     settings: AnnotateConfig
+    template: str
 
     @functools.cached_property
     def used_sets(self) -> dict[str, list[int]]:
@@ -168,18 +170,19 @@ def prepare(config: Config, asked: Asked, tokenizer: Tokenizer, max_positions: i
     `max_positions`.
     """
     settings, rows, sets, assigned = config.annotate, asked.rows, asked.sets, asked.assigned
-    drafts = draft_answers(tokenizer, rows)
+    style = prompt_style(settings, tokenizer)
+    drafts = draft_answers(style, rows)
     rule = matcher(settings.match)
     _check_drafts(rows, drafts, rule, settings.max_answer_tokens)
     questions = (
         (row, [((row.relation, number), sets[row.relation].get(number)) for number in numbers])
         for row, numbers in zip(rows, assigned, strict=True)
     )
-    prompts, kept = tokenise_prompts(tokenizer, questions, Progress("tokenise", len(rows), "questions"))
+    prompts, kept = tokenise_prompts(style, questions, Progress("tokenise", len(rows), "questions"))
     if max_positions is not None:
         _check_lengths(rows, prompts, kept, max_positions - settings.max_answer_tokens)
     return Prepared(
-        rows, sets, assigned, drafts, rule, prompts, kept, _cut(rows, settings.part_size), settings
+        rows, sets, assigned, drafts, rule, prompts, kept, _cut(rows, settings.part_size), settings, style.name
     )
 
 
@@ -246,6 +249,7 @@ def protocol_of(settings: AnnotateConfig) -> Protocol:
 def protocol_fields(config: Config, prepared: Prepared, model: str, tokenizer: str, devices: int) -> dict:
     """All that a label depends on, for the protocol hash. `model`, `tokenizer`: fingerprints; `devices`: how many."""
     settings = dataclasses.asdict(config.annotate)
+    del settings["prompt_style"], settings["chat_options"]  # the template holds both
     shape = {name: settings.pop(name) for name in ("batch_rows", "group_rows", "part_size")}
     shape |= {"mesh": dataclasses.asdict(config.mesh), "devices": devices, "scan_layers": config.model.scan_layers}
     exact = config.model.dtype == "float32" and config.model.precision == "highest"
@@ -253,7 +257,7 @@ def protocol_fields(config: Config, prepared: Prepared, model: str, tokenizer: s
         **settings,
         "model": model,
         "tokenizer": tokenizer,
-        "template": TEMPLATE,
+        "template": prepared.template,
         "exemplar_sets": prepared.exemplars_json(),
         "dtype": config.model.dtype,
         "precision": config.model.precision,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from slick_jax.config import Config
 from slick_jax.data import annotations
 from slick_jax.data.examples import limited, load_splits
-from slick_jax.data.prompts import fine_tuning_prompt
+from slick_jax.data.prompt_styles import fine_tuning_prompt
 from slick_jax.errors import InputError
 from slick_jax.knowledge.greedy import Asked
 

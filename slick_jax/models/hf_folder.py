@@ -37,16 +37,11 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 def tensor_files(folder: str | Path) -> list[Path]:
     """The safetensors files of a model folder. Raises InputError, which names files of formats that are not read."""
     folder = Path(folder)
-    index = folder / INDEX
-    if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError, TypeError) as error:
-            raise InputError(f"{index}: no valid index of safetensors files ({error!r}); copy it again") from None
-        # The index may only name files beside it.
-        missing = [name for name in names if Path(name).name != name or not (folder / name).is_file()]
+    if (folder / INDEX).is_file():
+        names = index_files(folder)
+        missing = [name for name in names if not (folder / name).is_file()]
         if missing:
-            raise InputError(f"{index} names files that are not there: {', '.join(missing)}; copy them again")
+            raise InputError(f"{folder / INDEX} names files that are not there: {', '.join(missing)}; copy them again")
         return [folder / name for name in names]
     if (folder / "model.safetensors").is_file():
         return [folder / "model.safetensors"]
@@ -57,6 +52,20 @@ def tensor_files(folder: str | Path) -> list[Path]:
             "save the model as safetensors (transformers: save_pretrained(folder, safe_serialization=True))"
         )
     raise InputError(f"{folder}: no model.safetensors; a model folder holds config.json and model.safetensors")
+
+
+def index_files(folder: Path) -> list[str]:
+    """Names of the files that the index of a model folder spreads its tensors over, there or not."""
+    index = folder / INDEX
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        outside = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"{index}: no valid index of safetensors files ({error!r}); copy it again") from None
+    if outside:
+        named = ", ".join(outside)
+        raise InputError(f"{index} names {named}, not there: it may only name safetensors files beside it")
+    return names
 
 
 def open_tensors(folder: str | Path) -> dict[str, Any]:

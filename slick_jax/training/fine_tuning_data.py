@@ -12,10 +12,9 @@ from etils import epath
 
 from slick_jax import run_folder
 from slick_jax.data.examples import ONE_RELATION, raise_problems
-from slick_jax.data.prompts import fine_tuning_prompt
-from slick_jax.data.target_tokens import end_of_text, target_tokens
+from slick_jax.data.prompt_styles import Chat, Qa, fine_tuning_prompt
+from slick_jax.data.target_tokens import target_tokens
 from slick_jax.data.tfds_rows import ExampleSource
-from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.knowledge.batches import choose_lengths
 from slick_jax.training.step import Rows
@@ -129,12 +128,12 @@ def _row(found: object, default_id: str) -> MixtureRow | str:
 
 
 def render(
-    tokenizer: Tokenizer, rows: Sequence[MixtureRow], *, max_target: int, max_positions: int | None, where: str
+    style: Qa | Chat, rows: Sequence[MixtureRow], *, max_target: int, max_positions: int | None, where: str
 ) -> list[TokenRow]:
     """The rows as tokens. Raises InputError for targets of more than `max_target` tokens (end-of-text included) and
     for rows that the model's `max_positions` does not hold; `where` names the checkpoint."""
-    end = end_of_text(tokenizer, where)
-    pairs = target_tokens(tokenizer, [row.prompt for row in rows], [row.completion for row in rows])
+    end = style.end_of_answer(where)
+    pairs = target_tokens(style, [row.prompt for row in rows], [row.completion for row in rows])
     problems = []
     for row, (prompt, target) in zip(rows, pairs, strict=True):
         if len(target) + 1 > max_target:

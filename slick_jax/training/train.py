@@ -14,6 +14,7 @@ from slick_jax import run_folder
 from slick_jax.config import Config
 from slick_jax.data import annotations
 from slick_jax.data.mix import content_digest
+from slick_jax.data.prompt_styles import prompt_style
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.knowledge.greedy import Asked, GreedyEvaluator
@@ -50,11 +51,12 @@ def run(config: Config) -> epath.Path:
     _check_origin(path, mixture, annotated, config, fingerprint)
     network = Network(weights.read_spec(model), config.model.dtype, config.model.precision, config.model.scan_layers)
     tokenizer = Tokenizer.from_folder(model, network.spec.vocab_size)
+    style = prompt_style(config.annotate, tokenizer)
     trained = [Asked(row.id, row.prompt, (row.answer,), row.relation, row.category) for row in mixture]
     groups = {TRAIN: trained, **asked}
     limit, positions = settings.max_target_tokens, network.spec.max_position_embeddings
-    rows = render(tokenizer, mixture, max_target=limit, max_positions=positions, where=model)
-    fields = _fields(config, mixture, asked, fingerprint)
+    rows = render(style, mixture, max_target=limit, max_positions=positions, where=model)
+    fields = _fields(config, mixture, asked, fingerprint, style.name)
     if "dev" not in groups:
         print("train: the data has no dev split (data.dev_path), so there is no EARLY_STOP and no best checkpoint")
     with claimed(folder, "train.json", fields, "result.json"):
@@ -115,7 +117,9 @@ def _check_origin(
         )
 
 
-def _fields(config: Config, mixture: list[MixtureRow], asked: dict[str, list[Asked]], fingerprint: str) -> dict:
+def _fields(
+    config: Config, mixture: list[MixtureRow], asked: dict[str, list[Asked]], fingerprint: str, style: str
+) -> dict:
     """All that the results of a run depend on, the devices left out."""
     settings = dataclasses.asdict(config.train)
     for name in UNCOUNTED:
@@ -128,6 +132,7 @@ def _fields(config: Config, mixture: list[MixtureRow], asked: dict[str, list[Ask
         "model": fingerprint,
         "dtype": config.model.dtype,
         "precision": config.model.precision,
+        "prompt_style": style,
         "match": [config.annotate.match, matcher(config.annotate.match).source],
         "abstain_phrases": list(config.annotate.abstain_phrases),
     }

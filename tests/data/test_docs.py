@@ -8,7 +8,7 @@ import pytest
 from slick_jax.config_file import load_config
 from slick_jax.data.entity_questions.preparation import prepare
 from slick_jax.data.examples import read_rows
-from slick_jax.data.prompts import fine_tuning_prompt
+from slick_jax.data.prompt_styles import fine_tuning_prompt
 from slick_jax.data.tfds_rows import read_tfds
 from slick_jax.main import main
 from slick_jax.training.fine_tuning_data import read_mixture

@@ -5,7 +5,8 @@ import pytest
 
 from slick_jax.config import WorldConfig
 from slick_jax.data.examples import Example
-from slick_jax.data.prompts import PrefixTable, draft_answers, few_shot_prompt, tokenise_prompts
+from slick_jax.data.prompt_styles import Qa, few_shot_prompt
+from slick_jax.data.prompts import PrefixTable, draft_answers, tokenise_prompts
 from slick_jax.data.world import make_world, train_tokenizer
 
 
@@ -27,7 +28,7 @@ def test_prompt_is_the_papers_layout():
 def test_prefix_and_rest_give_every_prompt_back(world, tokenizer):
     exemplar_sets = {number: world.splits["dev"][number : number + 4] for number in range(3)}
     asked = [(row, list(exemplar_sets.items())) for row in world.splits["train"]]
-    table, kept = tokenise_prompts(tokenizer, asked, chunk=7)
+    table, kept = tokenise_prompts(Qa(tokenizer), asked, chunk=7)
     for number, chosen in exemplar_sets.items():
         whole = [tokenizer.encode(few_shot_prompt(chosen, row.question)) for row, _ in asked]
         prefix = table.prefix(number).tolist()
@@ -49,7 +50,7 @@ def test_a_prefix_shrinks_when_a_later_prompt_differs_earlier():
 
 def test_a_draft_is_the_answer_as_the_tokenizer_writes_it(world, tokenizer):
     rows = world.splits["train"][:30]
-    for row, (made,) in zip(rows, draft_answers(tokenizer, rows), strict=True):
+    for row, (made,) in zip(rows, draft_answers(Qa(tokenizer), rows), strict=True):
         text = b"".join(tokenizer.token_bytes[token] for token in made.tokens)
         assert text.decode().strip() == row.answers[0]
         assert tokenizer.is_stop[made.stop] and not any(tokenizer.is_stop[token] for token in made.tokens)

@@ -7,12 +7,13 @@ import re
 import numpy as np
 import pytest
 import tokenizers
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import decoders, models, pre_tokenizers
 
 from slick_jax.config import WorldConfig
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.data.world import END_OF_TEXT, UNKNOWN, make_world, train_tokenizer
 from slick_jax.errors import InputError
+from tests.data.small_tokenizers import MERGES, byte_level_files, metaspace_backend
 
 
 @pytest.fixture(scope="module")
@@ -33,28 +34,16 @@ def smollm2(real_data, tmp_path_factory):
     return folder
 
 
-def fallback_backend(vocab=("a", "b", "ab", "▁", "▁a", "c")):
-    """A Llama-2-like vocabulary: metaspace by normalizer, unknown characters as bytes, BOS and EOS added."""
-    tokens = ["<unk>", "<s>", "</s>", *[f"<0x{byte:02X}>" for byte in range(256)], *vocab]
-    merges = [("a", "b"), ("▁", "a")]
-    backend = tokenizers.Tokenizer(
-        models.BPE({token: i for i, token in enumerate(tokens)}, merges, unk_token="<unk>", byte_fallback=True)
-    )
-    backend.add_special_tokens(["<unk>", "<s>", "</s>"])
-    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    backend.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    frame = [("<s>", 1), ("</s>", 2)]
-    backend.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=frame)
-    return backend
-
-
 def write_folder(folder, backend, **files):
     (folder / "tokenizer.json").write_text(backend.to_str())
     for name, content in files.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
     return folder
+
+
+def settings_of(class_name, **settings):
+    named = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<s>"}
+    return json.dumps({"tokenizer_class": class_name, **named, **settings}).encode()
 
 
 def spelled(tokenizer, ids):
@@ -109,7 +98,7 @@ def test_smollm2_stops_are_newlines_and_specials(smollm2):
 
 
 def test_bytes_of_a_fallback_vocabulary(tmp_path):
-    tokenizer = Tokenizer.from_folder(write_folder(tmp_path, fallback_backend()))
+    tokenizer = Tokenizer.from_folder(write_folder(tmp_path, metaspace_backend()))
     ids = tokenizer.encode("ab é\n")
     assert ids[0] == 1 and ids[-1] != 2  # BOS stays, the end-of-text that the post-processor appends does not
     assert spelled(tokenizer, ids) == " ab é\n".encode()
@@ -119,7 +108,7 @@ def test_bytes_of_a_fallback_vocabulary(tmp_path):
 
 
 def test_longest_match_is_greedy_with_ties_to_the_lower_id(tmp_path):
-    tokenizer = Tokenizer.from_folder(write_folder(tmp_path, fallback_backend()))
+    tokenizer = Tokenizer.from_folder(write_folder(tmp_path, metaspace_backend()))
     usable = {i: text for i, text in enumerate(tokenizer.token_bytes) if text and not tokenizer.is_stop[i]}
     rng = np.random.default_rng(0)
     for _ in range(200):
@@ -135,7 +124,7 @@ def test_longest_match_is_greedy_with_ties_to_the_lower_id(tmp_path):
 
 
 def test_rows_beyond_the_vocabulary_are_stops_without_text(tmp_path):
-    tokenizer = Tokenizer.from_folder(write_folder(tmp_path, fallback_backend()), n_vocab=300)
+    tokenizer = Tokenizer.from_folder(write_folder(tmp_path, metaspace_backend()), n_vocab=300)
     assert tokenizer.size == len(tokenizer.token_bytes) == len(tokenizer.is_stop) == 300
     assert tokenizer.is_stop[265:].all() and set(tokenizer.token_bytes[265:]) == {b""}
 
@@ -143,7 +132,7 @@ def test_rows_beyond_the_vocabulary_are_stops_without_text(tmp_path):
 def test_end_of_text_ids_come_from_generation_config_first(tmp_path):
     folder = write_folder(
         tmp_path,
-        fallback_backend(),
+        metaspace_backend(),
         tokenizer_config={"eos_token": {"content": "</s>"}},
         config={"eos_token_id": 260},
         generation_config={"eos_token_id": [2, 261]},
@@ -157,15 +146,70 @@ def test_end_of_text_ids_come_from_generation_config_first(tmp_path):
     assert Tokenizer.from_folder(folder).eos_ids == (2,)
 
 
-@pytest.mark.parametrize(
-    ("settings", "bos"), [({}, []), ({"add_bos_token": True}, [1]), ({"add_bos_token": False}, [])]
-)
-def test_bos_of_tokenizer_config_where_the_post_processor_adds_none(tmp_path, settings, bos):
-    backend = fallback_backend()
-    backend.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
-    folder = write_folder(tmp_path, backend, tokenizer_config={"bos_token": "<s>", **settings})
-    tokenizer = Tokenizer.from_folder(folder)
-    assert tokenizer.encode("ab") == bos + backend.encode("ab", add_special_tokens=False).ids
+@pytest.mark.parametrize("add", [None, True, False])
+def test_where_there_is_a_tokenizer_json_its_post_processor_decides_about_bos(tmp_path, add):
+    backend = metaspace_backend(frames=False)
+    settings = {"bos_token": "<s>", **({} if add is None else {"add_bos_token": add})}
+    tokenizer = Tokenizer.from_folder(write_folder(tmp_path, backend, tokenizer_config=settings))
+    assert tokenizer.encode("ab") == backend.encode("ab", add_special_tokens=False).ids
+    framed = Tokenizer.from_folder(write_folder(tmp_path, metaspace_backend(), tokenizer_config=settings))
+    assert framed.encode("ab") == [1, *tokenizer.encode("ab")]
+
+
+def test_vocab_and_merges_make_a_byte_level_tokenizer():
+    files = byte_level_files()
+    vocab = json.loads(files["vocab.json"])
+    reference = tokenizers.ByteLevelBPETokenizer(vocab, MERGES)  # GPT-2's, as the library itself puts it together
+    tokenizer = Tokenizer(files | {"tokenizer_config.json": settings_of("GPT2Tokenizer")})
+    for text in ("Who wrote it in 1965? don't\n", " two  and\n\n", "café 東京", "##"):
+        assert tokenizer.encode(text) == reference.encode(text).ids
+        assert spelled(tokenizer, tokenizer.encode(text)) == text.encode()
+    assert tokenizer.encode("##") == [vocab["##"]]  # a merge may begin with #, only the version line is none
+    assert np.flatnonzero(tokenizer.is_stop).tolist() == [0, 1, vocab["Ċ"], vocab["ĊĊ"]]
+
+
+@pytest.mark.parametrize("add", [{}, {"add_bos_token": True}, {"add_bos_token": True, "add_eos_token": True}])
+def test_without_a_tokenizer_json_the_settings_decide_about_bos(add):
+    tokenizer = Tokenizer(byte_level_files() | {"tokenizer_config.json": settings_of("GPT2Tokenizer", **add)})
+    bare = tokenizer.encode_batch(["Who"], framed=False)[0]
+    assert tokenizer.encode("Who") == ([0, *bare] if add else bare)
+    assert tokenizer.backend.encode("Who").ids == [*tokenizer.encode("Who"), *([1] if len(add) == 2 else [])]
+
+
+def test_the_class_decides_how_text_is_cut():
+    made = {
+        name: Tokenizer(byte_level_files() | {"tokenizer_config.json": settings_of(name)})
+        for name in ("GPT2Tokenizer", "GPTNeoXTokenizerFast", "Qwen2Tokenizer")
+    }
+    assert len({tokenizer.fingerprint() for tokenizer in made.values()}) == 3
+    digits = {name: len(tokenizer.encode("1965")) for name, tokenizer in made.items()}
+    assert digits == {"GPT2Tokenizer": 1, "GPTNeoXTokenizerFast": 1, "Qwen2Tokenizer": 4}  # Qwen keeps digits apart
+    decomposed = "cafe\u0301"
+    assert made["GPTNeoXTokenizerFast"].encode(decomposed) == made["GPT2Tokenizer"].encode("café")  # NFC
+
+
+@pytest.mark.parametrize("name", ["LlamaTokenizer", "RobertaTokenizer", "TokenizersBackend", ""])
+def test_vocab_and_merges_of_a_class_that_is_not_known_are_refused(name):
+    with pytest.raises(InputError, match=f"tokenizer_class {name or 'none'!r} cuts text is not known; .*GPT2Tokenizer"):
+        Tokenizer(byte_level_files() | {"tokenizer_config.json": settings_of(name)}, where="the folder")
+
+
+@pytest.mark.parametrize("line", ["a b c", "ab", "Ġ unheard"])
+def test_a_merge_that_is_none_is_named_by_its_line(line):
+    files = byte_level_files()
+    files["merges.txt"] += line.encode() + b"\n"
+    with pytest.raises(InputError, match=f"merges.txt:{len(MERGES) + 2}: '{line}' is no merge"):
+        Tokenizer(files | {"tokenizer_config.json": settings_of("GPT2Tokenizer")})
+
+
+def test_added_tokens_of_the_settings_keep_id_text_and_flags():
+    added = {"300": {"content": "<mark>", "lstrip": True, "rstrip": False, "normalized": False, "special": True}}
+    files = {"tokenizer.json": metaspace_backend(frames=False).to_str().encode()}
+    plain = Tokenizer(files)
+    marked = Tokenizer(files | {"tokenizer_config.json": settings_of("", added_tokens_decoder=added)})
+    mark = marked.backend.token_to_id("<mark>")
+    assert marked.encode("ab   <mark>c")[:3] == [*plain.encode("ab"), mark]  # lstrip takes the blanks
+    assert marked.is_stop[mark] and marked.token_bytes[mark] == b"" and plain.fingerprint() != marked.fingerprint()
 
 
 def test_saved_files_give_the_same_tokenizer(tmp_path, world_tokenizer):
@@ -176,7 +220,7 @@ def test_saved_files_give_the_same_tokenizer(tmp_path, world_tokenizer):
 
 
 def test_missing_and_broken_files_are_named(tmp_path):
-    with pytest.raises(InputError, match="no tokenizer.json there"):
+    with pytest.raises(InputError, match="no tokenizer.json there, nor vocab.json with merges.txt"):
         Tokenizer.from_folder(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(InputError, match="tokenizer.json: not valid JSON"):
@@ -186,13 +230,27 @@ def test_missing_and_broken_files_are_named(tmp_path):
         Tokenizer.from_folder(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"tokenizer_config.json": settings_of("", added_tokens_decoder={"1": {"content": 3}})},
+        {"tokenizer_config.json": settings_of("", added_tokens_decoder={"one": {"content": "<s>"}})},
+        {"tokenizer_config.json": settings_of("", additional_special_tokens=[3])},
+        {"special_tokens_map.json": b'{"bos_token": {"content": "<new>", "lstrip": "yes"}}'},
+    ],
+)
+def test_special_tokens_that_are_none_are_refused(files):
+    with pytest.raises(InputError, match="the folder: vocabulary or special tokens are not written as"):
+        Tokenizer({"tokenizer.json": metaspace_backend().to_str().encode()} | files, where="the folder")
+
+
 def test_a_tokenizer_of_another_model_is_refused(tmp_path):
     with pytest.raises(InputError, match="has only 100 rows"):
-        Tokenizer.from_folder(write_folder(tmp_path, fallback_backend()), n_vocab=100)
+        Tokenizer.from_folder(write_folder(tmp_path, metaspace_backend()), n_vocab=100)
 
 
 def test_special_tokens_may_lie_beyond_the_embedding_but_not_be_used(tmp_path):
-    backend = fallback_backend()
+    backend = metaspace_backend()
     backend.add_special_tokens(["<pad>"])
     tokenizer = Tokenizer.from_folder(write_folder(tmp_path, backend), n_vocab=265)
     assert tokenizer.encode("ab")

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from slick_jax.knowledge import estimate
+from tests.data.chat_templates import AS_QA
 from tests.knowledge import exactness
 
 INTEGERS = [
@@ -91,6 +93,30 @@ def test_columns_follow_from_the_stored_hits(run):
     exact, sampled = table["p_correct_exact"], table["p_correct_sampled"]
     assert (exact >= 0).all() and (exact <= 1 + 1e-9).all() and (table["exact_rest"] * 10 < 1e-3 + 1e-12).all()
     assert abs(exact.mean() - sampled.mean()) < 0.01 and np.corrcoef(exact, sampled)[0, 1] > 0.99
+
+
+def test_a_chat_template_of_the_same_texts_gives_the_same_hits_from_the_hub_cache(
+    run, root, small_model, tmp_path, monkeypatch
+):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    cached = tmp_path / "cache" / "models--org--small"
+    shutil.copytree(small_model, cached / "snapshots" / commit)
+    (cached / "snapshots" / commit / "chat_template.jinja").write_text(AS_QA)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    chosen = ["--config.annotate.prompt_style=chat", "--config.data.splits=test", "--config.data.limit=24"]
+    found, _ = annotate(root, tmp_path / "run", "org/small", *chosen)
+    whole = run[1].set_index("id").loc[found["id"]].reset_index()
+    assert len(found) == 24 and found["greedy_hits"].map(sum).sum() > 0
+    for name in INTEGERS:
+        assert found[name].map(str).tolist() == whole[name].map(str).tolist(), name
+    np.testing.assert_allclose(found["p_correct_exact"], whole["p_correct_exact"], atol=1e-5)
+    assert set(found["protocol"]) & set(whole["protocol"]) == set()
+    described = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
+    assert described["model"]["source"] == f"org/small@{commit}"
+    assert described["model"]["path"].endswith(commit)
 
 
 def test_hits_equal_the_reference_on_60_examples_of_four_relations(run, small_model):

@@ -6,7 +6,7 @@ import pytest
 
 from slick_jax.config import AnnotateConfig, MeshConfig
 from slick_jax.data.examples import read_rows
-from slick_jax.data.prompts import fine_tuning_prompt
+from slick_jax.data.prompt_styles import fine_tuning_prompt
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.knowledge.greedy import Asked, GreedyEvaluator

@@ -9,7 +9,7 @@ import jax
 from slick_jax.categories import CATEGORIES
 from slick_jax.config import AnnotateConfig, Config, DataConfig, ModelConfig, TrainConfig, WorldConfig
 from slick_jax.data.examples import to_jsonl
-from slick_jax.data.prompts import fine_tuning_prompt
+from slick_jax.data.prompt_styles import fine_tuning_prompt
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.data.world import make_world, train_tokenizer
 from slick_jax.models.spec import ModelSpec

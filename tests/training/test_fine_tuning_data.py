@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from slick_jax.data.prompt_styles import Chat, Qa
 from slick_jax.data.tfds_rows import write_tfds
+from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
-from slick_jax.training.fine_tuning_data import Batches, TokenRow, read_mixture, render
+from slick_jax.training.fine_tuning_data import Batches, MixtureRow, TokenRow, read_mixture, render
+from tests.data.chat_templates import CHATML, chat_files
 from tests.training.fine_tuning import make_folder, mixture_rows, tokenizer_of, world, write_mixture
 
 
@@ -23,8 +26,18 @@ def rows(tmp_path_factory):
     return read_mixture(write_mixture(tmp_path_factory.mktemp("mixture")))
 
 
+def test_a_chat_is_a_turn_of_the_user_and_ends_as_the_template_ends_it():
+    tokenizer = Tokenizer(chat_files(CHATML))
+    rows = [MixtureRow("1", "Answer.\nWho?\n", "and who", "and who")]
+    (row,) = render(Chat(tokenizer), rows, max_target=20, max_positions=None, where="the model")
+    prompt = "<|im_start|>user\nAnswer.\nWho?<|im_end|>\n<|im_start|>assistant\n"
+    assert row.tokens[: row.n_prompt].tolist() == tokenizer.encode_batch([prompt], framed=False)[0]
+    assert b"".join(tokenizer.token_bytes[token] for token in row.tokens[row.n_prompt :]) == b"and who"
+    assert row.tokens[-1] == tokenizer.backend.token_to_id("<|im_end|>")
+
+
 def rendered(tokenizer, rows, max_target=12, max_positions=96):
-    return render(tokenizer, rows, max_target=max_target, max_positions=max_positions, where="the model")
+    return render(Qa(tokenizer), rows, max_target=max_target, max_positions=max_positions, where="the model")
 
 
 def test_jsonl_and_parquet_are_read_alike(tmp_path, rows):
