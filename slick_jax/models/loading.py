@@ -193,8 +193,8 @@ def _turner(weight: Weight, sharding: Sharding) -> Callable[[jax.Array, np.dtype
     back = [*range(lead), *(lead + order.index(axis) for axis in range(len(order)))]
 
     def turn(staged: jax.Array, dtype: np.dtype) -> tuple[jax.Array, jax.Array]:
-        # The largest entry is NaN where any is.
-        flags = jnp.isfinite(jnp.max(jnp.abs(staged), axis=tuple(range(lead, staged.ndim))))
+        # NaN and infinite values are NaN times 0; a sum keeps them, which XLA's maximum on CPU does not.
+        flags = jnp.sum(staged * 0, axis=tuple(range(lead, staged.ndim))) == 0
         return staged.transpose(back).astype(dtype), flags
 
     everywhere = NamedSharding(sharding.mesh, PartitionSpec()) if isinstance(sharding, NamedSharding) else sharding
