@@ -75,6 +75,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gpt_neox-tied-serial": _NEOX | _TIED | {
         "rotary_pct": 1.0, "use_parallel_residual": False, "attention_bias": False, "rotary_emb_base": 500,
     },
+    "olmo2": _SIZES | {"rms_norm_eps": 1e-3},
+    "olmo2-tied-biases": _SIZES | _TIED | _BIASED | {"rope_theta": 500.0},
     "phi3": _SIZES | {"sliding_window": 5, "partial_rotary_factor": 0.8},
     "phi3-tied-longrope": _SIZES | _TIED | {
         "head_dim": 8, "rope_parameters": _LONG, "original_max_position_embeddings": 64,
