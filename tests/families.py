@@ -75,6 +75,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gpt_neox-tied-serial": _NEOX | _TIED | {
         "rotary_pct": 1.0, "use_parallel_residual": False, "attention_bias": False, "rotary_emb_base": 500,
     },
+    "granite": _SIZES | {
+        "embedding_multiplier": 7.0, "attention_multiplier": 0.1, "residual_multiplier": 0.4, "logits_scaling": 3.0,
+    },
+    "granite-tied-biases": _SIZES | _TIED | _BIASED | {"mlp_bias": True, "residual_multiplier": 1.7},
     "olmo2": _SIZES | {"rms_norm_eps": 1e-3},
     "olmo2-tied-biases": _SIZES | _TIED | _BIASED | {"rope_theta": 500.0},
     "phi3": _SIZES | {"sliding_window": 5, "partial_rotary_factor": 0.8},
