@@ -14,14 +14,9 @@ _GATE_UP = Joined("mlp.gate_up_proj", ("gate", "up"))
 
 
 def _more(fields: Fields, values: Values) -> Values:
-    # The original context stands outside the rope's object; transformers assumes 4096 where it is not given.
-    fields.config.setdefault("original_max_position_embeddings", 4096)
-    fields.get("original_max_position_embeddings")
-    for name in ("rope_scaling", "rope_parameters"):
-        rope = fields.config.get(name)
-        if isinstance(rope, dict) and rope.get("rope_type", rope.get("type")) in ("su", "yarn"):
-            fields.config[name] = {**rope, "rope_type": "longrope"}  # its first names
-    rope, name, rest = read_rope(fields, values["max_position_embeddings"])
+    rope, name, rest = read_rope(
+        fields, values["max_position_embeddings"], original=4096, synonyms={"su": "longrope", "yarn": "longrope"}
+    )
     share = rest.get("partial_rotary_factor", fields.get("partial_rotary_factor", 1.0))
     fields.same("partial_rotary_factor", share)
     windows = uniform(values["n_layers"], window_size(fields, None))
