@@ -1,5 +1,8 @@
 """Every family without torch: its config.json read, written and refused, its weights out and in, on meshes."""
 
+import contextlib
+import dataclasses
+import itertools
 import json
 import types
 
@@ -105,6 +108,13 @@ def test_files_saved_without_the_head_leave_the_base_name_out(tmp_path):
     same(load_hf(tmp_path, network), params)
 
 
+def test_the_rotated_share_comes_back_as_the_same_number_of_entries():
+    for head_dim in range(2, 130, 2):
+        for rotated in range(2, head_dim, 2):
+            spec = dataclasses.replace(network_of("gpt_neox").spec, head_dim=head_dim, rotary_dim=rotated)
+            assert int(head_dim * spec_to_hf(spec)["rotary_pct"]) == rotated
+
+
 # Sizes that 8 devices divide.
 EVEN = {"num_attention_heads": 8, "num_key_value_heads": 4, "vocab_size": 64}
 EVEN_GPT2 = {"n_head": 8, "vocab_size": 64}
@@ -186,6 +196,17 @@ def test_refused_by_name(name, changes, named):
     with pytest.raises(InputError) as error:
         network_of(name, **changes)
     assert named in str(error.value) and name in str(error.value)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_wrong_value_is_never_more_than_an_input_error(name):
+    config = spec_to_hf(network_of(name).spec)  # with every field of the family
+    for field, wrong in itertools.product(config, ("many", -1, 0, [], {}, [1, "x"], {"a": 1}, True, 1.5, None)):
+        if field == "model_type":
+            continue
+        with contextlib.suppress(InputError):
+            spec = spec_from_hf(config | {field: wrong}, name)
+            assert spec.problems() == []
 
 
 def test_longrope_holds_the_model_to_its_original_context():

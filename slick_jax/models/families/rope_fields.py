@@ -51,9 +51,29 @@ def read_rope(
     rest = {"partial_rotary_factor": given.pop("partial_rotary_factor")} if "partial_rotary_factor" in given else {}
     scaling = _scaling(fields, name, kind, given, positions, original)
     values: dict[str, Any] = {"rope_theta": base, "rope_scaling": scaling}
-    if scaling is not None and scaling.kind == "longrope":
+    if scaling is not None and scaling.kind == "longrope" and is_positive(positions):
         values["max_position_embeddings"] = min(positions, scaling.original_max_position_embeddings)
     return values, name, rest if whole is given or nested is None else whole | rest
+
+
+def read_share(fields: Fields, name: str, share: Any, head_dim: Any) -> int | None:
+    """How many leading entries of a head are rotated, by the `share` that the field `name` gives; None for all."""
+    if not is_positive(share) or share > 1:
+        fields.problems.append(f"{name} is {short(share)}; it must be above 0 and at most 1")
+        return None
+    if share == 1 or not is_positive(head_dim):
+        return None
+    rotated = int(head_dim * share)  # rounded as transformers does
+    if not rotated:
+        fields.problems.append(f"{name} is {short(share)}, which leaves nothing of {head_dim} entries to rotate")
+    return rotated
+
+
+def write_share(spec: ModelSpec) -> float:
+    """The share of a head that is rotated, which `read_share` turns into the same number of entries again."""
+    share = 1.0 if spec.rotary_dim is None else spec.rotary_dim / spec.head_dim
+    exact = spec.rotary_dim is None or int(spec.head_dim * share) == spec.rotary_dim
+    return share if exact else math.nextafter(share, 1.0)
 
 
 def write_rope(spec: ModelSpec) -> dict[str, Any]:
@@ -111,7 +131,7 @@ def _scaling(
         if not is_positive(given[_ORIGINAL]):
             fields.problems.append(f"{_ORIGINAL} is {short(given[_ORIGINAL])}; it must be a number above 0")
             return None
-    return _resolved(kind, given, positions)
+    return _resolved(kind, given, positions if is_positive(positions) else 1)
 
 
 def _resolved(kind: str, given: dict[str, Any], positions: Any) -> RopeScaling:
