@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slick_jax.main import use_compilation_cache
+from slick_jax.compilation import use_compilation_cache
 
 use_compilation_cache()
 

@@ -38,7 +38,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slick_jax.main import use_compilation_cache
+from slick_jax.compilation import use_compilation_cache
 
 use_compilation_cache()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -59,7 +59,8 @@ from slick_jax.mesh import make_mesh  # noqa: E402
 from slick_jax.models.spec import ModelSpec  # noqa: E402
 from slick_jax.models.transformer import Network  # noqa: E402
 from slick_jax.models.weights import load_hf, read_spec, save_hf  # noqa: E402
-from slick_jax.training.fine_tuning_data import Batch, Batches, MixtureRow, read_mixture, render  # noqa: E402
+from slick_jax.training.fine_tuning_data import Batch, Batches, render  # noqa: E402
+from slick_jax.training.mixture_file import MixtureRow, read_mixture  # noqa: E402
 from slick_jax.training.optimizer import make_optimizer  # noqa: E402
 from slick_jax.training.step import TrainState, train_step  # noqa: E402
 

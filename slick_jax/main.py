@@ -1,10 +1,10 @@
 """`slick <command> --config=configs/x.py --config.a.b=value`: finds the command and hands it the checked config."""
 
 import importlib
-import os
 import sys
 
 from slick_jax import __version__
+from slick_jax.compilation import use_compilation_cache
 from slick_jax.config_file import load_config
 from slick_jax.errors import InputError, Stopped
 from slick_jax.models import hub
@@ -64,14 +64,6 @@ def main(argv: list[str] | None = None) -> int:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
     return 0
-
-
-def use_compilation_cache() -> None:
-    """Lets XLA keep compiled programs in $SLICK_CACHE (default ~/.cache/slick_jax/xla); call before importing jax."""
-    folder = os.environ.get("SLICK_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "slick_jax", "xla")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", folder)
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
 def _usage() -> str:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from slick_jax.main import use_compilation_cache
+from slick_jax.compilation import use_compilation_cache
 
 # Must happen before any test imports jax.
 os.environ["JAX_PLATFORMS"] = "cpu"

@@ -3,7 +3,7 @@
 import gzip
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def read_rows(path: str, split: str) -> list[Example]:
     file = Path(path)
     stem = file.name.removesuffix(".gz").rsplit(".", 1)[0]
     examples, problems, first_place = [], [], {}
-    for index, row in _rows(file):
+    for index, row in rows_of(file, _FIELDS):
         place = f"{path}:{index + 1}"
         found = row if isinstance(row, str) else example_of(row, f"{stem}.{index}", split)
         if isinstance(found, str):
@@ -133,10 +133,13 @@ def _lines(file: Path) -> Iterator[bytes]:
         raise InputError(f"{file}: cannot be read ({error}); check the path and that the file is whole") from error
 
 
-def _rows(file: Path) -> Iterator[tuple[int, dict | str]]:
-    """(line index, row), or (line index, what is wrong with the line)."""
+def rows_of(file: Path, fields: Sequence[str]) -> Iterator[tuple[int, dict | str]]:
+    """(line index, row) of a JSON lines (also `.gz`) or Parquet file, or (line index, what is wrong with the line).
+
+    Of Parquet only the columns named by `fields` are read. Raises InputError where the file cannot be read.
+    """
     if file.suffix == ".parquet":
-        yield from enumerate(_parquet_rows(file))
+        yield from enumerate(_parquet_rows(file, fields))
         return
     for index, line in enumerate(_lines(file)):
         if line.strip():
@@ -148,12 +151,12 @@ def _rows(file: Path) -> Iterator[tuple[int, dict | str]]:
                 yield index, row if isinstance(row, dict) else f"expected a JSON object, found {line[:60]!r}"
 
 
-def _parquet_rows(file: Path) -> list[dict]:
+def _parquet_rows(file: Path, fields: Sequence[str]) -> list[dict]:
     import pyarrow
     from pyarrow import parquet
 
     try:
-        columns = [name for name in parquet.read_schema(file).names if name in _FIELDS]
+        columns = [name for name in parquet.read_schema(file).names if name in fields]
         return parquet.read_table(file, columns=columns).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
         raise InputError(f"{file}: cannot be read as Parquet ({error}); check the path and the file") from error
@@ -176,12 +179,12 @@ def example_of(row: dict, default_id: str, split: str) -> Example | str:
         return f"answers must be a list with at least one text, found {answers!r} (for one answer use `answer`)"
     texts += [(field, text) for field, text in (("relation", relation), ("subject", subject)) if text is not None]
     for field, text in texts:
-        problem = _text_problem(field, text)
+        problem = text_problem(field, text)
         if problem:
             return problem
     if isinstance(name, bool) or not isinstance(name, str | int | None):
         return f"id must be a text or a whole number, found {name!r}"
-    if isinstance(name, str) and (problem := _text_problem("id", name)):
+    if isinstance(name, str) and (problem := text_problem("id", name)):
         return problem
     return Example(
         id=default_id if name is None else str(name),
@@ -193,7 +196,8 @@ def example_of(row: dict, default_id: str, split: str) -> Example | str:
     )
 
 
-def _text_problem(name: str, text: object) -> str | None:
+def text_problem(name: str, text: object) -> str | None:
+    """What is wrong with field `name` of a row, or None: it must be a text, not empty, and an answer one line."""
     if text is None:
         return f"{name} is missing; every row needs a question and an answer (or answers)"
     if not isinstance(text, str):

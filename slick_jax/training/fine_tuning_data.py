@@ -1,41 +1,22 @@
-"""Fine-tuning rows: read from a mixture, rendered as tokens, and dealt out by Grain in an order that can be resumed."""
+"""Fine-tuning rows as tokens, dealt out by Grain in an order that can be resumed."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Sequence
 
 import grain
 import numpy as np
-from etils import epath
 
-from slick_jax import run_folder
-from slick_jax.data.examples import ONE_RELATION, raise_problems
-from slick_jax.data.prompt_styles import Chat, Qa, fine_tuning_prompt
+from slick_jax.data.examples import raise_problems
+from slick_jax.data.prompt_styles import Chat, Qa
 from slick_jax.data.target_tokens import target_tokens
-from slick_jax.data.tfds_rows import ExampleSource
-from slick_jax.errors import InputError
 from slick_jax.knowledge.batches import choose_lengths
+from slick_jax.training.mixture_file import MixtureRow
 from slick_jax.training.step import Rows
 
 BUCKETS = 2  # row lengths that batches are padded to, besides the longest; each is a compiled program
 STEP = 4  # lengths are multiples of this, so that other mixtures of the same data find their programs compiled
-
-
-@dataclasses.dataclass(frozen=True)
-class MixtureRow:
-    """One example to train on: `completion` is written behind `prompt`; `answer` is what counts as fitted.
-
-    category: one of the four, or empty where the file has none.
-    """
-
-    id: str
-    prompt: str
-    completion: str
-    answer: str
-    relation: str = ONE_RELATION
-    category: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,73 +39,6 @@ class Batch:
     index: np.ndarray
     targets: int
     n_tokens: int
-
-
-def read_mixture(path: epath.PathLike) -> list[MixtureRow]:
-    """Rows of a JSON lines or Parquet file with `prompt` and `completion`, or of split train of a TFDS data set.
-
-    Optional: `id` (default <stem>.<row>), `relation`, `category`, `answer` (default: the completion without outer
-    blanks). A TFDS folder (data/tfds_rows.py) holds questions: each is asked in the fine-tuning prompt, its first
-    answer is taught. Raises one InputError that lists the bad rows; also where there is no file, or no row.
-    """
-    path = epath.Path(path)
-    if (path / "dataset_info.json").exists():
-        source = grain.MapDataset.source(ExampleSource(path, "train"))
-        return [
-            MixtureRow(row.id, fine_tuning_prompt(row.question), row.answers[0], row.answers[0], row.relation)
-            for row in source
-        ]
-    if not path.is_file():
-        raise InputError(f"{path}: no such mixture; run `slick mix`, or give train.mixture the file's path")
-    problems, rows = [], []
-    for index, found in enumerate(_records(path)):
-        row = _row(found, f"{path.stem}.{index}")
-        if isinstance(row, str):
-            problems.append(f"{path}:{index + 1}: {row}")
-        else:
-            rows.append(row)
-    taken = {}
-    for index, row in enumerate(rows):
-        if taken.setdefault(row.id, index) != index:
-            problems.append(f"{path}: id {row.id!r} is there more than once; ids must be unique")
-    raise_problems(problems)
-    if not rows:
-        raise InputError(f"{path}: the mixture is empty; there is nothing to train on")
-    return rows
-
-
-def _records(path: epath.Path) -> list[object]:
-    if path.suffix == ".parquet":
-        return run_folder.read_parquet(path).to_pylist()
-    records: list[object] = []
-    for line in path.read_text().split("\n"):
-        if line.strip():
-            try:
-                records.append(json.loads(line))
-            except ValueError as error:
-                records.append(f"is not JSON ({error})")
-    return records
-
-
-def _row(found: object, default_id: str) -> MixtureRow | str:
-    """The row, or what is wrong with it."""
-    if not isinstance(found, dict):
-        return found if isinstance(found, str) else "is no JSON object; give prompt and completion"
-    fields = {name: found.get(name) for name in ("prompt", "completion", "answer", "relation", "category")}
-    for name, value in fields.items():
-        if value is not None and not isinstance(value, str):
-            return f"{name} must be a text, found {value!r}"
-        if name in ("prompt", "completion") and not (value or "").strip():
-            return f"{name} is missing or empty"
-    name = found.get("id")
-    return MixtureRow(
-        id=default_id if name is None else str(name),
-        prompt=fields["prompt"],
-        completion=fields["completion"],
-        answer=(fields["answer"] or fields["completion"]).strip(),
-        relation=fields["relation"] or ONE_RELATION,
-        category=fields["category"] or "",
-    )
 
 
 def render(

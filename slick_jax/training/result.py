@@ -8,7 +8,7 @@ from typing import Any
 from slick_jax.categories import CATEGORIES, GROUPS, UNKNOWN
 from slick_jax.config import TrainConfig
 from slick_jax.epochs import FIT_PERCENTS, fit_epoch
-from slick_jax.training.fine_tuning_data import MixtureRow
+from slick_jax.training.mixture_file import MixtureRow
 from slick_jax.training.record import TRAIN, early_stop
 
 

@@ -25,7 +25,8 @@ from slick_jax.models import weights
 from slick_jax.models.transformer import Network
 from slick_jax.training import checkpoints, loop, result
 from slick_jax.training.claim import claimed
-from slick_jax.training.fine_tuning_data import MixtureRow, read_mixture, render
+from slick_jax.training.fine_tuning_data import render
+from slick_jax.training.mixture_file import MixtureRow, read_mixture
 from slick_jax.training.record import TRAIN
 from slick_jax.training.writers import make_writers
 

@@ -11,7 +11,7 @@ from slick_jax.data.examples import read_rows
 from slick_jax.data.prompt_styles import fine_tuning_prompt
 from slick_jax.data.tfds_rows import read_tfds
 from slick_jax.main import main
-from slick_jax.training.fine_tuning_data import read_mixture
+from slick_jax.training.mixture_file import read_mixture
 from tests.data.test_entity_questions import small_source, write_zip
 
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -1,19 +1,17 @@
 """Mixtures read, rendered and dealt out: texts, loss positions, padding, order."""
 
-import dataclasses
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from slick_jax.data.prompt_styles import Chat, Qa
-from slick_jax.data.tfds_rows import write_tfds
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
-from slick_jax.training.fine_tuning_data import Batches, MixtureRow, TokenRow, read_mixture, render
+from slick_jax.training.fine_tuning_data import Batches, TokenRow, render
+from slick_jax.training.mixture_file import MixtureRow, read_mixture
 from tests.data.chat_templates import CHATML, chat_files
-from tests.training.fine_tuning import make_folder, mixture_rows, tokenizer_of, world, write_mixture
+from tests.training.fine_tuning import make_folder, tokenizer_of, world, write_mixture
 
 
 @pytest.fixture(scope="module")
@@ -38,58 +36,6 @@ def test_a_chat_is_a_turn_of_the_user_and_ends_as_the_template_ends_it():
 
 def rendered(tokenizer, rows, max_target=12, max_positions=96):
     return render(Qa(tokenizer), rows, max_target=max_target, max_positions=max_positions, where="the model")
-
-
-def test_jsonl_and_parquet_are_read_alike(tmp_path, rows):
-    pd.DataFrame(mixture_rows()).to_parquet(tmp_path / "mixed.parquet")
-    assert read_mixture(tmp_path / "mixed.parquet") == rows
-    assert [(row.id, row.answer, row.category) for row in rows[:2]] == [
-        (found["id"], found["answer"], found["category"]) for found in mixture_rows(2)
-    ]
-
-
-def test_a_tfds_data_set_is_trained_on_as_it_is(tmp_path, rows):
-    folder = write_tfds({"train": world().splits["train"][: len(rows)], "dev": world().splits["dev"]}, tmp_path)
-    found = read_mixture(folder)
-    assert [dataclasses.replace(row, category="") for row in rows] == found
-    with pytest.raises(InputError, match="no split 'train'; this data set has dev"):
-        read_mixture(write_tfds({"dev": world().splits["dev"]}, tmp_path / "other"))
-
-
-def test_prompt_and_completion_are_enough(tmp_path):
-    path = tmp_path / "own.jsonl"
-    path.write_text('{"prompt": "Say it:\\n", "completion": " yes"}\n\n{"prompt": "a", "completion": "b", "id": 7}\n')
-    first, second = read_mixture(path)
-    assert (first.id, first.answer, first.completion, first.relation, first.category) == (
-        "own.0",
-        "yes",
-        " yes",
-        "all",
-        "",
-    )
-    assert second.id == "7"
-
-
-def test_bad_rows_are_listed_together(tmp_path):
-    path = tmp_path / "bad.jsonl"
-    lines = [
-        '{"prompt": "a"}',
-        "{",
-        '"text"',
-        '{"prompt": 3, "completion": "b"}',
-        '{"prompt": "a", "completion": "b", "id": 1}',
-    ]
-    path.write_text("\n".join([*lines, lines[-1]]))
-    with pytest.raises(InputError) as caught:
-        read_mixture(path)
-    for expected in (
-        "bad.jsonl:1: completion is missing", "bad.jsonl:2: is not JSON", "bad.jsonl:4: prompt must be a text",
-        "id '1' is there more than once",
-    ):  # fmt: skip
-        assert expected in str(caught.value)
-    path.write_text("\n")
-    with pytest.raises(InputError, match="the mixture is empty"):
-        read_mixture(path)
 
 
 def test_the_text_is_that_of_the_pretraining_corpus(tokenizer, rows):

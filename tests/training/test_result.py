@@ -4,7 +4,7 @@ import pytest
 
 from slick_jax.config import TrainConfig
 from slick_jax.training import result
-from slick_jax.training.fine_tuning_data import MixtureRow
+from slick_jax.training.mixture_file import MixtureRow
 
 RIGHT = {  # of 10 HighlyKnown, 10 WeaklyKnown and 30 Unknown examples, by epoch
     1: (9, 1, 0),
