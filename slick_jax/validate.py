@@ -34,7 +34,7 @@ def run(config: Config) -> None:
         if config.annotate.prompt_style == "qa":
             _print_prompt(asked, few_shot_prompt)
     rule = _attempt(found, match.matcher, config.annotate.match)
-    if rule and not rule.built_in and rule.viable is None:
+    if rule and not rule.key and rule.viable is None:
         print(f"\nmatch rule {rule.name!r} has no `viable`: right, but every unfinished answer is followed to its end")
     mesh = _attempt(found, make_mesh, config.mesh)
     if mesh:

@@ -145,7 +145,12 @@ def test_all_mistakes_come_in_one_error(config_file):
         ("mix.percents=0,101", "config.mix.percents: 101 is out of range"),
         ("mix.percents=half", "is not whole numbers such as 0,50,100"),
         ("evaluate.splits=valid", "config.evaluate.splits: 'valid' is unknown"),
+        ("evaluate.splits=test", "config.evaluate.splits: 'test' is unknown; allowed: train, dev"),  # kind rows
         ("study.seeds=1,1", "must name one seed or more, each once"),
+        ("study.seeds=0,4294967296", "config.study.seeds: 4294967296 is no seed"),
+        ("train.seed=-1", "config.train.seed: -1 is no seed"),
+        ("train.keep=()", "config.train.keep: empty, and so is train.keep_every"),
+        ("annotate.n_exemplar_sets=125", "n_exemplar_sets: 125 and n_reserve_sets=4 make more than 128 sets"),
         ("data.world.relations=13", "13 is out of range; give 1 to 12"),
     ],
 )
@@ -153,8 +158,17 @@ def test_bad_values(config_file, text, complaint):
     assert complaint in errors_of([f"--config={config_file()}", f"--config.{text}"])
 
 
+def test_settings_that_would_have_no_effect(config_file):
+    path = config_file()
+    pairs = [f"--config={path}", "--config.annotate.mode=labels", "--config.annotate.exact_pairs=((1.0, 40),)"]
+    assert "mode 'labels' computes no exact P_Correct" in errors_of(pairs)
+    assert "`slick study` takes study.variants" in errors_of([f"--config={path}", "--config.train.seed=3"], "study")
+
+
 def test_what_a_command_needs(config_file):
     path = config_file()
+    remote = errors_of([f"--config={path}", "--config.run_dir=gs://bucket/run"], "data")
+    assert "config.run_dir: 'gs://bucket/run' is no local folder" in remote
     text = errors_of([f"--config={path}"], "annotate")
     for setting in ("run_dir", "model.path", "data.path"):
         assert f"config.{setting}: empty" in text

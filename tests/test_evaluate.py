@@ -92,5 +92,29 @@ def test_a_model_folder_with_the_categories_of_the_run(trained, tmp_path):
 
 
 def test_splits_that_are_not_there(trained):
-    with pytest.raises(InputError, match="the data has no test, ood_test; choose from dev"):
+    with pytest.raises(InputError, match="the data has no test, ood_test; choose from train, dev"):
         evaluated(trained, "", ("dev", "test", "ood_test"))
+    assert list(evaluated(trained, "", ())) == ["dev"]  # the held-out splits that there are
+    alone = dataclasses.replace(trained, data=dataclasses.replace(trained.data, dev_path=""))
+    with pytest.raises(InputError, match="the data has no dev, test or ood_test; name the splits to ask"):
+        evaluated(alone, "", ())
+
+
+def test_a_limit_leaves_dev_whole(trained):
+    limited = dataclasses.replace(trained, data=dataclasses.replace(trained.data, limit=3))
+    assert {name: rate["n"] for name, rate in evaluated(limited, "").items()} == {
+        "train": 3, "dev": len(read_rows(trained.data.dev_path, "dev")),
+    }  # fmt: skip
+
+
+def test_relations_may_be_called_like_lines_of_the_table():
+    rates = {"em": 0.5, "n": 4, "by_category": {"Unknown": {"em": 0.25, "n": 2}}}
+    rates["by_relation"] = {"questions": {"em": 1.0, "n": 1}, "Unknown": {"em": 0.0, "n": 1}}
+    lines = [line.split() for line in evaluate.table({"dev": rates}).splitlines()[1:]]
+    assert lines == [
+        ["questions", "4.0"],
+        ["exact", "match", "50.0"],
+        ["Unknown", "25.0"],
+        ["Unknown", "0.0"],
+        ["questions", "100.0"],
+    ]

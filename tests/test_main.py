@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import jax
 import pytest
 from huggingface_hub import constants
 
@@ -181,6 +182,20 @@ def test_a_misspelt_setting_in_a_real_process_is_no_traceback(root):
     assert "config.annotate.sed: no such setting; did you mean seed?" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_a_full_device_is_one_message(root, capsys, monkeypatch):
+    from slick_jax.data import prepare
+
+    def fill(config):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.\nlong list")
+
+    monkeypatch.setattr(prepare, "run", fill)
+    overrides = [f"--config.data.path={root / 'README.md'}", "--config.run_dir=unused"]
+    assert main(["data", f"--config={root}/configs/annotate_jsonl.py", *overrides]) == 2
+    message = capsys.readouterr().err
+    assert "memory is full (RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.)" in message
+    assert "mesh.fsdp" in message and "long list" not in message
 
 
 def test_stopped_by_a_signal_has_a_status_of_its_own(root, capsys, monkeypatch):

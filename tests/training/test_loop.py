@@ -151,6 +151,25 @@ def test_sigterm_in_the_middle_of_an_epoch_saves_there(folder, finished, tmp_pat
     assert_same_run(tmp_path / RUN, finished)
 
 
+@pytest.mark.parametrize("epoch", [2, 4])
+def test_sigterm_while_asking_stops_at_once(folder, finished, tmp_path, monkeypatch, epoch):
+    with monkeypatch.context() as patch:
+        complete, done = Record.complete, []
+
+        def signalled(record, number, *rest):
+            if number == epoch:
+                os.kill(os.getpid(), signal.SIGTERM)
+                done.append(number)  # not reached: the signal raises
+            complete(record, number, *rest)
+
+        patch.setattr(Record, "complete", signalled)
+        with pytest.raises(Stopped, match=f"after step {6 * epoch} of 24"):
+            train.run(config_for(folder, tmp_path))
+    assert not done and len(lines_of(tmp_path / RUN)) == epoch - 1
+    train.run(config_for(folder, tmp_path))
+    assert_same_run(tmp_path / RUN, finished)
+
+
 def test_real_signals_to_a_process(folder, finished, tmp_path):
     """SIGTERM ends with status 75, kill -9 ends at once; what follows is the undisturbed run, to the last bit."""
     config = config_for(folder, tmp_path)
@@ -252,14 +271,15 @@ def test_retention(folder, tmp_path):
 
 
 def test_splits_are_asked_when_told_and_for_the_headline(folder, tmp_path):
-    config = config_for(folder, tmp_path, eval_train_epochs="2,last", eval_dev_epochs="1-3")
+    config = config_for(folder, tmp_path, eval_train_epochs="2", eval_dev_epochs="1-3")
     train.run(config)
     lines = lines_of(tmp_path / RUN)
-    assert ["train" in line for line in lines] == [False, True, False, True]
+    assert ["train" in line for line in lines] == [False, True, False, False]
     assert ["dev" in line for line in lines] == [True, True, True, False]
     result = json.loads((tmp_path / RUN / "result.json").read_text())
-    assert set(result["early_stop"]) == {"train", "dev"}  # asked of the kept checkpoint where the epoch was left out
-    assert set(pq.read_table(tmp_path / RUN / "fit.parquet")["epoch"].to_pylist()) == {2, 4}
+    for stop in ("early_stop", "convergence"):  # asked of the kept checkpoint where the epoch was left out
+        assert set(result[stop]) == {"train", "dev"}
+    assert set(pq.read_table(tmp_path / RUN / "fit.parquet")["epoch"].to_pylist()) == {2}
 
 
 def test_a_loss_that_is_not_finite_names_the_batch_and_binds_nothing(folder, finished, tmp_path):
@@ -333,6 +353,24 @@ def annotate(run_dir, folder, model):
     (run_dir / "config.json").write_text(json.dumps(record))
     (run_dir / "annotations").mkdir()
     (run_dir / "annotations" / "manifest.json").write_text(json.dumps({"hash": "p", "protocol": {"model": model}}))
+
+
+def test_mixtures_of_another_rule_are_refused(folder, tmp_path):
+    config = config_for(folder, tmp_path)
+    (tmp_path / "mixtures" / "manifest.json").write_text('{"rule": "strict_"}')
+    with pytest.raises(InputError, match="mixed by the categories of mix.rule='strict_', and the config has ''"):
+        train.run(config)
+
+
+def test_a_damaged_checkpoint_is_named(folder, tmp_path):
+    config = config_for(folder, tmp_path, epochs=1)
+    train.run(config)
+    (tmp_path / RUN / "result.json").unlink()
+    for path in (tmp_path / RUN / "checkpoints" / "6" / "params").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:10])
+    with pytest.raises(InputError, match=r"checkpoints/6: this checkpoint cannot be read .*; remove that folder"):
+        train.run(config)
 
 
 def test_a_mixture_that_was_changed_by_hand_is_refused(folder, tmp_path):

@@ -103,6 +103,8 @@ def test_a_loss_that_is_not_finite_is_fatal_and_named(tmp_path):
     with pytest.raises(InputError, match=r"the loss is (nan|inf) at step \d+; lower config.pretrain.peak_lr"):
         pretrain.run(config_for(tmp_path, peak_lr=1e30))
     assert not (tmp_path / "model").exists()
+    pretrain.run(config_for(tmp_path, max_steps=3))  # nothing was saved, so the folder is free for other settings
+    assert (tmp_path / "model" / "config.json").exists()
 
 
 def test_rows_of_a_step_depend_on_its_number_only():
