@@ -2,7 +2,7 @@
 
 A node is a token path whose next-token choice the device has judged. Draws step from node to node; where one leaves the
 judged paths, its text decides: it stopped (match or not), no gold can follow any more (wrong), or it is alive and its
-path is judged in the next round (spec: gold-drafted verification).
+path is judged in the next round (docs/how_it_works.md).
 """
 
 from __future__ import annotations
