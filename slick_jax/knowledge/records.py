@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
+from slick_jax.categories import CATEGORIES
 from slick_jax.config import AnnotateConfig
 from slick_jax.data.examples import Example
 from slick_jax.knowledge import estimate, store
@@ -79,7 +80,7 @@ def add_certainty(table: pd.DataFrame, settings: AnnotateConfig) -> tuple[float,
 def category_table(table: pd.DataFrame, column: str = "category") -> pd.DataFrame:
     """Rows per category, by split and relation, in the data's order of splits; the paper's tables 3-5."""
     counts = pd.crosstab([table["split"], table["relation"]], table[column])
-    counts = counts.reindex(columns=list(estimate.CATEGORIES), fill_value=0)
+    counts = counts.reindex(columns=list(CATEGORIES), fill_value=0)
     return counts.reindex(list(dict.fromkeys(table["split"])), level=0)
 
 
@@ -93,7 +94,7 @@ def summary(table: pd.DataFrame, counts: Counter, settings: AnnotateConfig, pref
         "mode": settings.mode,
         "draws_per_question": settings.n_exemplar_sets * (1 + (settings.n_samples if settings.mode != "exact" else 0)),
         "categories": {
-            split: {category: int((rows["category"] == category).sum()) for category in estimate.CATEGORIES}
+            split: {category: int((rows["category"] == category).sum()) for category in CATEGORIES}
             for split, rows in table.groupby("split", sort=False)
         },
         "relations": {

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from slick_jax.categories import CATEGORIES
 from slick_jax.knowledge import estimate
 from tests.data.chat_templates import AS_QA
 from tests.knowledge import exactness
@@ -68,10 +69,10 @@ def run(root, small_model, tmp_path_factory):
 def test_every_category_appears_and_the_tables_agree(run):
     folder, table, printed = run
     summary = json.loads((folder / "summary.json").read_text())
-    assert set(table["category"]) == set(estimate.CATEGORIES)
+    assert set(table["category"]) == set(CATEGORIES)
     counts = table.groupby(["split", "category"]).size()
     for split, shares in summary["categories"].items():
-        assert shares == {name: counts.get((split, name), 0) for name in estimate.CATEGORIES}
+        assert shares == {name: counts.get((split, name), 0) for name in CATEGORIES}
     for split, relation in table.groupby(["split", "relation"]).groups:
         assert relation in printed and sum(summary["relations"][split][relation].values()) > 0
 
