@@ -21,6 +21,8 @@ RULES: dict[str, tuple[str, ...]] = {
     "kv_heads": ("tensor",),
     "mlp": ("tensor",),
     "layers": (),
+    "experts": (),
+    "positions": (),
     "norm": (),
     "head_dim": (),
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slick_jax.errors import InputError
+from slick_jax.models.safetensors_file import TensorFile
 
 INDEX = "model.safetensors.index.json"
 TOKENIZER_FILES = (
@@ -59,18 +60,10 @@ def tensor_files(folder: str | Path) -> list[Path]:
     raise InputError(f"{folder}: no model.safetensors; a model folder holds config.json and model.safetensors")
 
 
-def open_tensors(folder: str | Path) -> dict[str, Any]:
-    """Tensor name -> open safetensors file that holds it; nothing is read yet but the headers."""
-    from safetensors import SafetensorError, safe_open
-
-    tensors: dict[str, Any] = {}
-    for path in tensor_files(folder):
-        try:
-            handle = safe_open(path, framework="numpy")
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{path}: cannot be read as safetensors ({error}); copy the file again") from None
-        tensors |= dict.fromkeys(handle.keys(), handle)
-    return tensors
+def open_tensors(folder: str | Path) -> dict[str, TensorFile]:
+    """Tensor name -> safetensors file that holds it; nothing is read yet but the headers."""
+    files = [TensorFile(path) for path in tensor_files(folder)]
+    return {name: file for file in files for name in file.entries}
 
 
 def start_writing(folder: Path) -> None:

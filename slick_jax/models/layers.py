@@ -9,26 +9,40 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from slick_jax.mesh import constrain
-from slick_jax.models.weight_table import Table
+from slick_jax.models.weight import Table
 
-_ACTIVATIONS = {
+ACTIVATION_FUNCTIONS = {
     "silu": jax.nn.silu,
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
     "gelu_pytorch_tanh": lambda x: jax.nn.gelu(x, approximate=True),
+    "relu": jax.nn.relu,
 }
 
 
-class RMSNorm(nnx.Module):
-    """x / rms(x) * scale over the last axis; the mean square is taken in float32 whatever the compute dtype."""
+class Norm(nnx.Module):
+    """Norm over the last axis, its statistics in float32 whatever the compute dtype.
 
-    def __init__(self, weights: Table, eps: float):
+    kind 'rms': x / rms(x) * scale (Zhang and Sennrich 2019); 'rms_plus_one': x / rms(x) * (1 + scale), in float32
+    (Gemma); 'layer': (x - mean) / std * scale + bias (Ba et al. 2016).
+    """
+
+    def __init__(self, weights: Table, kind: str, eps: float):
         self.scale = weights["scale"].param()
+        self.bias = weights["bias"].param() if "bias" in weights else None
+        self.kind = kind
         self.eps = eps
 
     def __call__(self, x: Float[Array, "*lead D"]) -> Float[Array, "*lead D"]:
         wide = x.astype(jnp.float32)
+        if self.kind == "layer":
+            wide = wide - jnp.mean(wide, axis=-1, keepdims=True)
         wide = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + self.eps)
-        return wide.astype(x.dtype) * self.scale[...].astype(x.dtype)
+        if self.kind == "rms":
+            return wide.astype(x.dtype) * self.scale[...].astype(x.dtype)
+        scale = self.scale[...].astype(jnp.float32)
+        if self.kind == "rms_plus_one":
+            return (wide * (1.0 + scale)).astype(x.dtype)
+        return (wide * scale + self.bias[...].astype(jnp.float32)).astype(x.dtype)
 
 
 class Linear(nnx.Module):
@@ -55,20 +69,33 @@ class SwiGLU(nnx.Module):
         self.activation = activation
 
     def __call__(self, x: Float[Array, "*lead D"]) -> Float[Array, "*lead D"]:
-        return self.down(_ACTIVATIONS[self.activation](self.gate(x)) * self.up(x))
+        return self.down(ACTIVATION_FUNCTIONS[self.activation](self.gate(x)) * self.up(x))
+
+
+class PlainMLP(nnx.Module):
+    """down(activation(up(x))) (GPT-2)."""
+
+    def __init__(self, weights: Table, activation: str, precision: str):
+        self.up = Linear(weights["up"], precision)
+        self.down = Linear(weights["down"], precision)
+        self.activation = activation
+
+    def __call__(self, x: Float[Array, "*lead D"]) -> Float[Array, "*lead D"]:
+        return self.down(ACTIVATION_FUNCTIONS[self.activation](self.up(x)))
 
 
 class Embedding(nnx.Module):
-    """The table [V D]: tokens to vectors, and vectors to scores over the vocabulary."""
+    """A table [V D] of tokens or positions: to vectors, and vectors to scores over the vocabulary."""
 
     def __init__(self, weights: Table, precision: str):
         self.table = weights["table"].param()
+        self.rows = weights["table"].axes[0]
         self.precision = precision
 
     def __call__(self, tokens: Int[Array, "*lead"], dtype: str) -> Float[Array, "*lead D"]:
         """Vectors of `tokens`, gathered first, so that only the rows used are cast."""
         # Rows are gathered whole: a table cut along the width would clash with tokens cut over the same devices.
-        return constrain(self.table[...], ("vocab", None))[tokens].astype(dtype)
+        return constrain(self.table[...], (self.rows, None))[tokens].astype(dtype)
 
     def scores(self, states: Float[Array, "*lead D"]) -> Float[Array, "*lead V"]:
         """Scores over the vocabulary, multiplied in the dtype of `states` and summed in float32."""

@@ -7,15 +7,19 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PyTree
 
 from slick_jax.mesh import constrain, sharding_for
-from slick_jax.models.attention import Attention, Prefix, Rotary, rotary_angles
-from slick_jax.models.layers import Embedding, RMSNorm, SwiGLU, dropout
+from slick_jax.models.attention import Attention, Prefix
+from slick_jax.models.layers import Embedding, Norm, PlainMLP, SwiGLU, dropout
+from slick_jax.models.moe import MixtureOfExperts
+from slick_jax.models.rope import Rotary, rope_kinds, rotary_angles
 from slick_jax.models.spec import ModelSpec
-from slick_jax.models.weight_table import Table, Weight, weight_table
+from slick_jax.models.weight import Table, Weight
+from slick_jax.models.weight_table import weight_table
 
 Params = dict[str, Any]  # nested dict of arrays, laid out as weight_table
 
@@ -41,23 +45,47 @@ class Hidden(NamedTuple):
 
 
 class Layer(nnx.Module):
-    """A pre-norm decoder layer; dropout falls on the two residual branches (spec/slick.md section 4)."""
+    """A decoder layer, with the norms its table has; dropout falls on the two residual branches (spec/slick.md 4)."""
 
     def __init__(self, spec: ModelSpec, weights: Table, precision: str):
-        self.attention_norm = RMSNorm(weights["attention_norm"], spec.norm_eps)
-        self.attention = Attention(weights["attention"], precision)
-        self.mlp_norm = RMSNorm(weights["mlp_norm"], spec.norm_eps)
-        self.mlp = SwiGLU(weights["mlp"], spec.activation, precision)
+        def norm(name: str) -> Norm | None:
+            return Norm(weights[name], spec.norm, spec.norm_eps) if name in weights else None
+
+        self.attention_norm, self.attention_out_norm = norm("attention_norm"), norm("attention_out_norm")
+        self.attention = Attention(spec, weights["attention"], precision)
+        self.mlp_norm, self.mlp_out_norm = norm("mlp_norm"), norm("mlp_out_norm")
+        if spec.moe is not None:
+            self.mlp = MixtureOfExperts(spec.moe, weights["mlp"], spec.activation, precision)
+        else:
+            self.mlp = (SwiGLU if spec.gated_mlp else PlainMLP)(weights["mlp"], spec.activation, precision)
+        self.residual_scale = spec.residual_scale
+        self.parallel = spec.parallel_residual
 
     def __call__(
-        self, x: Float[Array, "G B T D"], rotary: Rotary, prefix: Prefix | None, rate: float, rng: jax.Array | None
+        self,
+        x: Float[Array, "G B T D"],
+        rotary: Rotary | None,
+        window: Int[Array, ""] | None,
+        prefix: Prefix | None,
+        rate: float,
+        rng: jax.Array | None,
     ) -> tuple[Float[Array, "G B T D"], tuple[jax.Array, jax.Array]]:
         """The residual stream after this layer, and the keys and values [G B T K H] of these tokens."""
         rngs = (None, None) if rng is None else jax.random.split(rng)
-        branch, kv = self.attention(self.attention_norm(x), rotary, prefix)
-        x = x + (dropout(branch, rate, rngs[0]) if rate else branch)
-        branch = self.mlp(self.mlp_norm(x))
-        return x + (dropout(branch, rate, rngs[1]) if rate else branch), kv
+
+        def added(branch: jax.Array, norm: Norm | None, rng: jax.Array | None) -> jax.Array:
+            branch = branch if norm is None else norm(branch)
+            branch = branch if self.residual_scale == 1 else branch * self.residual_scale
+            return dropout(branch, rate, rng) if rate else branch
+
+        branch, kv = self.attention(self._normed(self.attention_norm, x), rotary, prefix, window)
+        attended = x + added(branch, self.attention_out_norm, rngs[0])
+        branch = self.mlp(self._normed(self.mlp_norm, x if self.parallel else attended))
+        return attended + added(branch, self.mlp_out_norm, rngs[1]), kv
+
+    @staticmethod
+    def _normed(norm: Norm | None, x: jax.Array) -> jax.Array:
+        return x if norm is None else norm(x)
 
 
 class Decoder(nnx.Module):
@@ -66,8 +94,9 @@ class Decoder(nnx.Module):
     def __init__(self, spec: ModelSpec, precision: str):
         table = weight_table(spec)
         self.embedding = Embedding(table["embedding"], precision)
+        self.positions = Embedding(table["positions"], precision) if "positions" in table else None
         self.layers = Layer(spec, table["layers"], precision)
-        self.final_norm = RMSNorm(table["final_norm"], spec.norm_eps)
+        self.final_norm = Norm(table["final_norm"], spec.norm, spec.norm_eps)
         self.head = Embedding(table["head"], precision) if "head" in table else None
 
 
@@ -75,7 +104,7 @@ class Decoder(nnx.Module):
 def _graph(spec: ModelSpec, precision: str) -> dict[str, Any]:
     """The static half of the module tree, per part; the arrays stay with the caller."""
     decoder = Decoder(spec, precision)
-    parts = {name: getattr(decoder, name) for name in ("embedding", "layers", "final_norm", "head")}
+    parts = {name: getattr(decoder, name) for name in ("embedding", "positions", "layers", "final_norm", "head")}
     return {name: nnx.split(part)[0] for name, part in parts.items() if part is not None}
 
 
@@ -134,19 +163,23 @@ class Network:
             raise ValueError("dropout needs rng")
         tokens = constrain(tokens, self._rows(tokens))
         start = jnp.zeros(tokens.shape[0], jnp.int32) if prefix is None else prefix.lengths
-        rotary = rotary_angles(self.spec, start[:, None] + jnp.arange(tokens.shape[2]))
-        x = self._part("embedding", params)(tokens, self.dtype)
+        positions = start[:, None] + jnp.arange(tokens.shape[2])
+        rotary, kinds = rotary_angles(self.spec, positions), self._rope_of_layers()
+        x = self._embedded(params, tokens, positions)
         first = None if collect is None else collect(x)
 
         def step(x: jax.Array, layer: tuple):
-            weights, past, rng = layer
+            weights, past, rng, kind, window = layer
             x = constrain(x, self._rows(x))
             seen = None if past is None else Prefix(*past, prefix.lengths)
-            x, kv = nnx.merge(_graph(self.spec, self.precision)["layers"], weights)(x, rotary, seen, dropout, rng)
+            angles = rotary if kind is None else jax.tree.map(lambda part: part[kind], rotary)
+            module = nnx.merge(_graph(self.spec, self.precision)["layers"], weights)
+            x, kv = module(x, angles, window, seen, dropout, rng)
             return x, (kv if keep_kv else None, None if collect is None else collect(x))
 
         rngs = jax.random.split(rng, self.spec.n_layers) if dropout else None
-        layers = (params["layers"], None if prefix is None else (prefix.k, prefix.v), rngs)
+        past = None if prefix is None else (prefix.k, prefix.v)
+        layers = (params["layers"], past, rngs, kinds, self._windows())
         unroll = 1 if self.scan_layers else self.spec.n_layers
         x, (kv, collected) = jax.lax.scan(step, x, layers, unroll=unroll)
         if collect is not None:
@@ -161,7 +194,32 @@ class Network:
 
     def logits(self, params: Params, states: Float[Array, "*lead D"]) -> Float[Array, "*lead V"]:
         """Float32 scores over the vocabulary of states after the final norm."""
-        return self._part("embedding" if self.spec.tie_embeddings else "head", params).scores(states)
+        scores = self._part("embedding" if self.spec.tie_embeddings else "head", params).scores(states)
+        if self.spec.logit_divisor != 1:
+            scores = scores / self.spec.logit_divisor
+        cap = self.spec.logit_softcap
+        return scores if cap is None else cap * jnp.tanh(scores / cap)
+
+    def _embedded(
+        self, params: Params, tokens: Int[Array, "G B T"], positions: Int[Array, "G T"]
+    ) -> Float[Array, "G B T D"]:
+        x = self._part("embedding", params)(tokens, self.dtype)
+        if self.spec.embedding_scale != 1:
+            x = x * self.spec.embedding_scale  # the scale is rounded to the dtype of x, as Gemma does
+        if self.spec.positions == "learned":
+            x = x + self._part("positions", params)(positions, self.dtype)[:, None]
+        return x
+
+    def _rope_of_layers(self) -> Int[np.ndarray, " L"] | None:
+        """Which of the ropes each layer turns by; None where they are all the same."""
+        kinds = rope_kinds(self.spec)
+        return np.array([kinds.index(rope) for rope in self.spec.ropes], np.int32) if len(kinds) > 1 else None
+
+    def _windows(self) -> Int[np.ndarray, " L"] | None:
+        """Tokens that a query of each layer sees; None where no layer's window is shorter than the longest text."""
+        longest = self.spec.max_position_embeddings
+        windows = [longest if window is None else window for window in self.spec.windows or ()]
+        return np.array(windows, np.int32) if any(window < longest for window in windows) else None
 
     def _part(self, name: str, params: Params) -> Any:
         return nnx.merge(_graph(self.spec, self.precision)[name], params[name])

@@ -1,145 +1,132 @@
 """Every weight described once: shape, logical axes, initialiser and Hugging Face name.
 
-Parameters are a nested dict of arrays, {'embedding', 'layers', 'final_norm', 'head'}; weights of the layers are stacked
-on axis 0. Abstract shapes, shardings, initialisation, import and export are all derived from this table.
+Parameters are a nested dict of arrays, {'embedding', 'positions', 'layers', 'final_norm', 'head'} of which a model has
+what it needs; weights of the layers are stacked on axis 0. Abstract shapes, shardings, initialisation, import and
+export are all derived from this table.
 """
 
+import dataclasses
 import math
-import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from flax import nnx
-
+from slick_jax.models.families import layout_of
+from slick_jax.models.hf_layout import Layout, PerHead
 from slick_jax.models.spec import ModelSpec
+from slick_jax.models.weight import Part, Table, Weight
 
-Table = Mapping[str, Any]  # nested; the leaves are Weight
+__all__ = ["Table", "Weight", "weight_table"]
 
-
-@dataclass(frozen=True)
-class Weight:
-    """One weight of one layer, or of the whole model where `layers` is 0.
-
-    Ours is [inputs..., outputs...] (q: [D N H]); Hugging Face keeps the same numbers as [outputs, inputs], flattened.
-    """
-
-    hf_name: str  # with '{layer}' where the weight belongs to a layer
-    shape: tuple[int, ...]
-    axes: tuple[str, ...]  # logical names, see slick_jax.mesh.RULES
-    std: float | None = None  # of the normal initialiser; None: the constant `fill`
-    fill: float = 0.0
-    inputs: int = 0  # leading axes that a matmul sums over; 0: kept as it is (embeddings, norms) or flattened (biases)
-    layers: int = 0
-
-    @property
-    def stacked_shape(self) -> tuple[int, ...]:
-        """Shape of the parameter: [L ...] for a weight of the layers."""
-        return (self.layers, *self.shape) if self.layers else self.shape
-
-    @property
-    def stacked_axes(self) -> tuple[str, ...]:
-        """Logical axes of the parameter."""
-        return ("layers", *self.axes) if self.layers else self.axes
-
-    @property
-    def hf_groups(self) -> tuple[tuple[int, ...], ...]:
-        """Which of our axes each axis of the Hugging Face tensor flattens, in order."""
-        axes = tuple(range(len(self.shape)))
-        if self.inputs:
-            return axes[self.inputs :], axes[: self.inputs]
-        return tuple((axis,) for axis in axes) if "vocab" in self.axes else (axes,)
-
-    @property
-    def hf_shape(self) -> tuple[int, ...]:
-        """Shape of the Hugging Face tensor."""
-        return tuple(math.prod(self.shape[axis] for axis in group) for group in self.hf_groups)
-
-    @property
-    def is_matrix(self) -> bool:
-        """True for what weight decay is for: matmul weights and embeddings, not norms and biases."""
-        return self.std is not None
-
-    def hf_names(self) -> list[str]:
-        """Names of the Hugging Face tensors, one per layer."""
-        return [self.hf_name.format(layer=layer) for layer in range(self.layers)] if self.layers else [self.hf_name]
-
-    def to_hf(self, array: np.ndarray) -> np.ndarray:
-        """One layer's weight in Hugging Face's layout."""
-        order = [axis for group in self.hf_groups for axis in group]
-        return np.ascontiguousarray(array.transpose(order).reshape(self.hf_shape))
-
-    def from_hf(self, tensor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """The piece of `shape` in our layout from the same piece of the Hugging Face tensor."""
-        order = [axis for group in self.hf_groups for axis in group]
-        return tensor.reshape([shape[axis] for axis in order]).transpose(np.argsort(order))
-
-    def init(self, key: jax.Array) -> jax.Array:
-        """Float32 starting values; the key is folded with the name, so they do not depend on the other weights."""
-        if self.std is None:
-            return jnp.full(self.stacked_shape, self.fill, jnp.float32)
-        key = jax.random.fold_in(key, zlib.crc32(self.hf_name.encode()))
-        return self.std * jax.random.normal(key, self.stacked_shape, jnp.float32)
-
-    def param(self) -> nnx.Param:
-        """A placeholder Param of one layer, for the module tree."""
-        return nnx.Param(jax.ShapeDtypeStruct(self.shape, jnp.float32))
+NORMS = {
+    "pre": ("attention_norm", "mlp_norm"),
+    "post": ("attention_out_norm", "mlp_out_norm"),
+    "sandwich": ("attention_norm", "attention_out_norm", "mlp_norm", "mlp_out_norm"),
+}
 
 
 def weight_table(spec: ModelSpec) -> dict[str, Any]:
     """The nested table of every weight of `spec`. Initialisers: spec/demo_world.md, "Model and pretraining"."""
-    return _TABLES[spec.family](spec)
-
-
-def _llama(spec: ModelSpec) -> dict[str, Any]:
-    d, n, k, h, f = spec.d_model, spec.n_heads, spec.n_kv_heads, spec.head_dim, spec.d_mlp
-    layer = "model.layers.{layer}."
-
-    def linear(
-        name: str, shape: tuple[int, ...], axes: tuple[str, ...], inputs: int, bias: bool, residual: bool = False
-    ) -> dict[str, Weight]:
-        fan_in = math.prod(shape[:inputs])
-        std = fan_in**-0.5 / (math.sqrt(2 * spec.n_layers) if residual else 1)
-        weights = {"kernel": Weight(f"{layer}{name}.weight", shape, axes, std, 0.0, inputs, spec.n_layers)}
-        if bias:
-            # A bias along the model width is small: replicated, like a norm.
-            bias_axes = tuple("norm" if axis == "embed" else axis for axis in axes[inputs:])
-            weights["bias"] = Weight(f"{layer}{name}.bias", shape[inputs:], bias_axes, layers=spec.n_layers)
-        return weights
-
-    def norm(name: str, layers: int = 0):
-        return {"scale": Weight(f"{name}.weight", (d,), ("norm",), fill=1.0, layers=layers)}
-
-    def vocabulary(name: str):
-        return {"table": Weight(f"{name}.weight", (spec.vocab_size, d), ("vocab", "embed"), 0.02)}
-
-    biased = spec.attention_bias
+    layout = layout_of(spec)
+    rows = _Rows(spec, layout)
     table = {
-        "embedding": vocabulary("model.embed_tokens"),
+        "embedding": _vocabulary(spec, layout.base + layout.embedding, 0.02),
         "layers": {
-            "attention_norm": norm(f"{layer}input_layernorm", spec.n_layers),
-            "attention": {
-                "q": linear("self_attn.q_proj", (d, n, h), ("embed", "heads", "head_dim"), 1, biased),
-                "k": linear("self_attn.k_proj", (d, k, h), ("embed", "kv_heads", "head_dim"), 1, biased),
-                "v": linear("self_attn.v_proj", (d, k, h), ("embed", "kv_heads", "head_dim"), 1, biased),
-                "o": linear("self_attn.o_proj", (n, h, d), ("heads", "head_dim", "embed"), 2, biased, residual=True),
-            },
-            "mlp_norm": norm(f"{layer}post_attention_layernorm", spec.n_layers),
-            "mlp": {
-                "gate": linear("mlp.gate_proj", (d, f), ("embed", "mlp"), 1, spec.mlp_bias),
-                "up": linear("mlp.up_proj", (d, f), ("embed", "mlp"), 1, spec.mlp_bias),
-                "down": linear("mlp.down_proj", (f, d), ("mlp", "embed"), 1, spec.mlp_bias, residual=True),
-            },
+            **{name: rows.norm(name, spec.d_model) for name in NORMS[spec.norm_placement]},
+            "attention": rows.attention(),
+            "mlp": rows.mlp() if spec.moe is None else rows.experts(),
         },
-        "final_norm": norm("model.norm"),
+        "final_norm": _norm(spec, layout.base + layout.final_norm, spec.d_model, 0),
     }
+    if spec.positions == "learned":
+        shape = (spec.max_position_embeddings, spec.d_model)
+        name = f"{layout.base}{layout.positions}.weight"
+        table["positions"] = {"table": Weight(name, shape, ("positions", "embed"), 0.02)}
     if not spec.tie_embeddings:
         # The output matrix is no lookup: it starts like any linear map of the model width.
-        table["head"] = {"table": Weight("lm_head.weight", (spec.vocab_size, d), ("vocab", "embed"), d**-0.5)}
+        table["head"] = _vocabulary(spec, layout.head, spec.d_model**-0.5)
     return table
 
 
-_TABLES = {"llama": _llama}
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """The weights of one layer."""
+
+    spec: ModelSpec
+    layout: Layout
+
+    def attention(self) -> dict[str, Any]:
+        spec = self.spec
+        d, n, k, h = spec.d_model, spec.n_heads, spec.n_kv_heads, spec.head_dim
+        biased = spec.attention_bias or spec.qkv_bias
+        table = {
+            "q": self.linear("q", (d, n, h), ("embed", "heads", "head_dim"), 1, biased),
+            "k": self.linear("k", (d, k, h), ("embed", "kv_heads", "head_dim"), 1, biased),
+            "v": self.linear("v", (d, k, h), ("embed", "kv_heads", "head_dim"), 1, biased),
+            "o": self.linear("o", (n, h, d), ("heads", "head_dim", "embed"), 2, spec.attention_bias),
+        }
+        if spec.qk_norm:
+            heads = (n, k) if spec.qk_norm == "full" else (1, 1)
+            table["q_norm"], table["k_norm"] = (
+                self.norm(name, count * h) for name, count in zip(("q_norm", "k_norm"), heads, strict=True)
+            )
+        return table
+
+    def mlp(self) -> dict[str, Any]:
+        d, f, biased = self.spec.d_model, self.spec.d_mlp, self.spec.mlp_bias
+        ins = ("gate", "up") if self.spec.gated_mlp else ("up",)
+        table = {name: self.linear(name, (d, f), ("embed", "mlp"), 1, biased) for name in ins}
+        return table | {"down": self.linear("down", (f, d), ("mlp", "embed"), 1, biased)}
+
+    def experts(self) -> dict[str, Any]:
+        d, moe = self.spec.d_model, self.spec.moe
+        wide = {"shape": (d, moe.d_mlp), "axes": ("embed", "mlp"), "inputs": 1, "biased": False}
+        table = {name: self.linear(name, **wide, experts=moe.n_experts) for name in ("gate", "up")}
+        table["down"] = self.linear("down", (moe.d_mlp, d), ("mlp", "embed"), 1, False, moe.n_experts)
+        return table | {"router": self.linear("router", (d, moe.n_experts), ("embed", "experts"), 1, False)}
+
+    def norm(self, name: str, size: int) -> dict[str, Weight]:
+        return _norm(self.spec, self._name(self.layout.modules[name]), size, self.spec.n_layers)
+
+    def linear(
+        self, name: str, shape: tuple[int, ...], axes: tuple[str, ...], inputs: int, biased: bool, experts: int = 0
+    ) -> dict[str, Weight]:
+        layers = self.spec.n_layers
+        # What writes to the residual stream starts smaller, as the stream sums 2 L of them.
+        std = math.prod(shape[:inputs]) ** -0.5 / (math.sqrt(2 * layers) if name in ("o", "down") else 1)
+        module, part = self.layout.modules[name], None
+        if not isinstance(module, str):
+            part = self._part(name, module)
+            module = module.module
+        hf_name = self._name(module)
+        weights = {
+            "kernel": Weight(
+                f"{hf_name}.weight", shape, axes, std, 0.0, inputs, layers, experts, self.layout.transposed, part
+            )
+        }
+        if biased:
+            # A bias along the model width is small: replicated, like a norm.
+            bias_axes = tuple("norm" if axis == "embed" else axis for axis in axes[inputs:])
+            weights["bias"] = Weight(f"{hf_name}.bias", shape[inputs:], bias_axes, layers=layers, part=part)
+        return weights
+
+    def _part(self, name: str, module: Any) -> Part:
+        if isinstance(module, PerHead):
+            return Part(module.weights.index(name), len(module.weights), per_head=True)
+        spec = self.spec
+        heads = {"q": spec.n_heads, "k": spec.n_kv_heads, "v": spec.n_kv_heads}
+        sizes = [heads[one] * spec.head_dim if one in heads else spec.d_mlp for one in module.weights]
+        return Part(sum(sizes[: module.weights.index(name)]), sum(sizes))
+
+    def _name(self, module: str) -> str:
+        return f"{self.layout.base}{self.layout.layer}{module}"
+
+
+def _norm(spec: ModelSpec, name: str, size: int, layers: int) -> dict[str, Weight]:
+    fill = 0.0 if spec.norm == "rms_plus_one" else 1.0
+    table = {"scale": Weight(f"{name}.weight", (size,), ("norm",), fill=fill, layers=layers)}
+    if spec.norm == "layer":
+        table["bias"] = Weight(f"{name}.bias", (size,), ("norm",), layers=layers)
+    return table
+
+
+def _vocabulary(spec: ModelSpec, name: str, std: float) -> dict[str, Weight]:
+    return {"table": Weight(f"{name}.weight", (spec.vocab_size, spec.d_model), ("vocab", "embed"), std)}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from slick_jax.models.layers import Embedding, RMSNorm, SwiGLU, dropout
+from slick_jax.models.layers import Embedding, Norm, PlainMLP, SwiGLU, dropout
 from slick_jax.models.spec import ACTIVATIONS, ModelSpec
 from slick_jax.models.weight_table import weight_table
 
@@ -24,12 +24,36 @@ def filled(module, seed=0):
 
 
 def test_rms_norm_takes_its_mean_in_float32():
-    norm = filled(RMSNorm(TABLE["final_norm"], 1e-5))
+    norm = filled(Norm(TABLE["final_norm"], "rms", 1e-5))
     x = np.random.default_rng(1).standard_normal((3, 6)).astype(np.float32)
     expected = x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * np.asarray(norm.scale[...])
     np.testing.assert_allclose(norm(jnp.asarray(x)), expected, rtol=1e-5)
     tiny = norm(jnp.full((1, 6), 1e-3, jnp.bfloat16))  # its square is below what eps leaves in bfloat16 sums
     assert tiny.dtype == jnp.bfloat16 and np.isfinite(tiny.astype(np.float32)).all()
+
+
+def test_norm_whose_scale_starts_at_zero():
+    norm = filled(Norm(TABLE["final_norm"], "rms_plus_one", 1e-5))
+    x = np.random.default_rng(1).standard_normal((3, 6)).astype(np.float32)
+    expected = x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * (1 + np.asarray(norm.scale[...]))
+    np.testing.assert_allclose(norm(jnp.asarray(x)), expected, rtol=1e-5)
+
+
+def test_layer_norm():
+    table = weight_table(ModelSpec(11, 6, 1, 2, 2, 4, 5, norm="layer"))
+    norm = filled(Norm(table["final_norm"], "layer", 1e-5))
+    x = np.random.default_rng(1).standard_normal((3, 6)).astype(np.float32)
+    expected = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    expected = expected * np.asarray(norm.scale[...]) + np.asarray(norm.bias[...])
+    np.testing.assert_allclose(norm(jnp.asarray(x)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_plain_mlp():
+    table = weight_table(ModelSpec(11, 6, 1, 2, 2, 4, 5, gated_mlp=False))
+    mlp = filled(PlainMLP(table["layers"]["mlp"], "relu", "highest"))
+    x = np.random.default_rng(1).standard_normal((3, 6)).astype(np.float32)
+    expected = np.maximum(x @ np.asarray(mlp.up.kernel[...]), 0) @ np.asarray(mlp.down.kernel[...])
+    np.testing.assert_allclose(mlp(jnp.asarray(x)), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -42,6 +66,7 @@ def test_swiglu(activation):
         "silu": g / (1 + np.exp(-g)),
         "gelu": g * 0.5 * (1 + np.vectorize(math.erf)(g / math.sqrt(2))),
         "gelu_pytorch_tanh": 0.5 * g * (1 + np.tanh(math.sqrt(2 / math.pi) * (g + 0.044715 * g**3))),
+        "relu": np.maximum(g, 0),
     }[activation]
     np.testing.assert_allclose(mlp(jnp.asarray(x, jnp.float32)), (active * (x @ up)) @ down, rtol=1e-4, atol=1e-4)
 

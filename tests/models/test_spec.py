@@ -64,10 +64,10 @@ def test_rope_parameters_of_newer_files():
 @pytest.mark.parametrize(
     "changes, named",
     [
-        ({"model_type": "gpt_neox"}, "model_type is 'gpt_neox'"),
+        ({"model_type": "bloom"}, "model_type is 'bloom'"),
         ({"model_type": ...}, "model_type"),
         ({"hidden_act": "relu6"}, "hidden_act is 'relu6'"),
-        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "rope_scaling is of kind 'yarn'"),
+        ({"rope_scaling": {"rope_type": "su", "factor": 4.0}}, "rope_scaling is of kind 'su'"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 4.0}}, "rope_scaling.low_freq_factor is missing"),
         ({"rope_scaling": {"rope_type": "linear", "factor": -1}}, "rope_scaling.factor is -1"),
         ({"rope_scaling": {"rope_type": "linear", "factor": 2.0, "beta_fast": 32}}, "rope_scaling.beta_fast"),

@@ -1,0 +1,206 @@
+"""Parameters from the safetensors of a Hugging Face folder, streamed by byte range into sharded arrays."""
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, Sharding, SingleDeviceSharding
+
+from slick_jax.errors import InputError
+from slick_jax.mesh import sharding_for
+from slick_jax.models.families import layout_of
+from slick_jax.models.hf_folder import open_tensors
+from slick_jax.models.safetensors_file import FLOATS, TensorFile
+from slick_jax.models.spec import ModelSpec
+from slick_jax.models.transformer import Network, Params
+from slick_jax.models.weight import Span, Weight
+from slick_jax.models.weight_table import weight_table
+
+# Buffers that old exports kept beside the weights; they follow from the config.
+_IGNORED_SUFFIXES = (".rotary_emb.inv_freq", ".masked_bias", ".attn.bias", ".attention.bias")
+# Small tensors are brought to the devices together, up to this many bytes; read and checked are they in such blocks.
+_STAGED_BYTES = 64 << 20
+_BLOCK_BYTES = 16 << 20
+
+
+class Tensor(NamedTuple):
+    """A tensor of a model folder: its file, and its name there."""
+
+    file: TensorFile
+    name: str
+
+
+def check_tensors(folder: str | Path, spec: ModelSpec) -> dict[str, Tensor]:
+    """Where every tensor of `folder` is, once names and shapes are known to fit `spec`; no weights are read.
+
+    Raises InputError listing all missing, unexpected and mis-shaped tensors together.
+    """
+    where = _qualified(spec, open_tensors(folder))
+    problems = _account(spec, where) or _untied(spec, where)
+    if problems:
+        raise InputError.of(problems, f"{folder}: the tensors do not fit its config.json")
+    return where
+
+
+def load_hf(folder: str | Path, network: Network, mesh: Mesh | None = None, dtype: Any = jnp.float32) -> Params:
+    """Parameters of `network` from the safetensors of `folder`, in `dtype`, sharded over `mesh` where one is given.
+
+    Every device gets only its own piece, and the host holds little more than the tensor being read, never a model.
+    Raises InputError listing all missing, unexpected and mis-shaped tensors together, or every tensor with NaN or
+    infinite values.
+    """
+    where = check_tensors(folder, network.spec)
+    broken: dict[str, None] = {}
+
+    def read(name: str, rows: slice) -> np.ndarray:
+        piece = where[name].file.read(where[name].name, rows)
+        if not np.isfinite(piece).all():
+            broken[where[name].name] = None
+        return piece
+
+    params = jax.tree.map(
+        lambda weight: _load(weight, _sharding(weight, mesh), read, jnp.dtype(dtype)),
+        weight_table(network.spec),
+        is_leaf=lambda node: isinstance(node, Weight),
+    )
+    if broken:
+        tensors = [f"{name} holds NaN or infinite values" for name in sorted(broken)]
+        raise InputError.of(tensors, f"{folder}: broken weights; export or download the model again")
+    return params
+
+
+def _qualified(spec: ModelSpec, files: Mapping[str, TensorFile]) -> dict[str, Tensor]:
+    """Tensors by their full names: files of a model saved without its head leave the base's name out."""
+    layout = layout_of(spec)
+    whole = any(name.startswith(layout.base) for name in files)
+    bare = {name: name if whole or name == f"{layout.head}.weight" else layout.base + name for name in files}
+    return {bare[name]: Tensor(file, name) for name, file in files.items()}
+
+
+def _weights(spec: ModelSpec) -> list[Weight]:
+    return jax.tree.leaves(weight_table(spec), is_leaf=lambda node: isinstance(node, Weight))
+
+
+def _account(spec: ModelSpec, where: Mapping[str, Tensor]) -> list[str]:
+    """Every difference between the tensors that the table wants and those that are there."""
+    table, head = _vocabulary_names(spec)
+    wanted = {name: weight.hf_shape for weight in _weights(spec) for name in weight.hf_names()}
+    problems = [f"missing: {name} {shape}" for name, shape in wanted.items() if name not in where]
+    for name, (file, own_name) in sorted(where.items()):
+        shape, dtype = file.entries[own_name].shape, file.entries[own_name].dtype
+        # A tied model's file may repeat the table under the head's name: see _untied.
+        if name not in wanted and name == head:
+            if shape != wanted[table]:
+                problems.append(f"unexpected: {name} {shape}, although tie_word_embeddings is true")
+        elif name not in wanted and not name.endswith(_IGNORED_SUFFIXES):
+            problems.append(f"unexpected: {name} {shape}")
+        elif name in wanted and shape != wanted[name]:
+            problems.append(f"mis-shaped: {name} is {shape}, config.json asks for {wanted[name]}")
+        elif name in wanted and dtype not in FLOATS:
+            problems.append(f"{name} is of type {dtype}; read are {', '.join(FLOATS)}")
+    shown = 40
+    return problems if len(problems) <= shown else [*problems[:shown], f"and {len(problems) - shown} more"]
+
+
+def _vocabulary_names(spec: ModelSpec) -> tuple[str, str]:
+    """Names of the embedding's tensor and the head's."""
+    layout = layout_of(spec)
+    return f"{layout.base}{layout.embedding}.weight", f"{layout.head}.weight"
+
+
+def _untied(spec: ModelSpec, where: Mapping[str, Tensor], block: int = 4096) -> list[str]:
+    """A head that differs from the table in a model said to tie them: which of the two to use is anyone's guess."""
+    table, head = _vocabulary_names(spec)
+    if spec.tie_embeddings and head in where:
+        for start in range(0, spec.vocab_size, block):
+            rows = slice(start, min(start + block, spec.vocab_size))
+            first, second = (where[name].file.read(where[name].name, rows).tobytes() for name in (table, head))
+            if first != second:
+                return [f"{head} differs from {table}, although tie_word_embeddings is true; false would use both"]
+    return []
+
+
+def _sharding(weight: Weight, mesh: Mesh | None) -> Sharding:
+    if mesh is None:
+        return SingleDeviceSharding(jax.devices()[0])
+    return sharding_for(mesh, weight.stacked_axes, weight.stacked_shape)
+
+
+def _load(weight: Weight, sharding: Sharding, read: Any, dtype: np.dtype) -> jax.Array:
+    """The stacked parameter, filled on the devices by a few layers (or experts) at a time."""
+    boxes = list(_boxes(weight.lead, max(1, _STAGED_BYTES // (math.prod(weight.shape) * dtype.itemsize))))
+    if len(boxes) == 1:
+        return _stage(weight, boxes[0], sharding, read, dtype)
+    array = jax.jit(lambda: jnp.zeros(weight.stacked_shape, dtype), out_shardings=sharding)()
+    for box in boxes:
+        start = [span[0] for span in box] + [0] * len(weight.shape)
+        array = _put(array, _stage(weight, box, sharding, read, dtype), np.array(start, np.int32))
+        array.block_until_ready()  # else staged pieces would pile up on the host
+    return array
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _put(array: jax.Array, piece: jax.Array, start: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_update_slice(array, piece, tuple(start))
+
+
+def _boxes(lead: tuple[int, ...], count: int) -> Iterator[tuple[Span, ...]]:
+    """Spans of the stacked axes that hold at most `count` tensors each: whole layers, or experts of one layer."""
+    steps = list(lead)
+    for axis in range(len(lead)):
+        steps[axis] = min(lead[axis], max(1, count // math.prod(lead[axis + 1 :])))
+    ranges = [range(0, size, step) for size, step in zip(lead, steps, strict=True)]
+    for starts in itertools.product(*ranges):
+        parts = zip(starts, steps, lead, strict=True)
+        yield tuple((start, min(start + step, size)) for start, step, size in parts)
+
+
+def _stage(weight: Weight, box: tuple[Span, ...], sharding: Sharding, read: Any, dtype: np.dtype) -> jax.Array:
+    """The tensors of `box`, stacked: every byte is read once and goes to all devices that want it."""
+    lead = tuple(stop - start for start, stop in box)
+    shape = (*lead, *weight.shape)
+
+    def spans(index: tuple[slice, ...]) -> tuple[Span, ...]:
+        return tuple(part.indices(size)[:2] for part, size in zip(index, shape, strict=True))[len(lead) :]
+
+    wanted = {spans(index) for index in sharding.addressable_devices_indices_map(shape).values()}
+    pieces = {key: np.empty((*lead, *(stop - start for start, stop in key)), dtype) for key in wanted}
+    for at in np.ndindex(lead):
+        name = weight.hf_name_at([start + offset for (start, _), offset in zip(box, at, strict=True)])
+        _fill(weight, name, {key: piece[at] for key, piece in pieces.items()}, read)
+    return jax.make_array_from_callback(shape, sharding, lambda index: pieces[spans(index)])
+
+
+def _fill(weight: Weight, name: str, pieces: Mapping[tuple[Span, ...], np.ndarray], read: Any) -> None:
+    """Reads one tensor in blocks of rows and puts what each piece wants of them in its place."""
+    cut = weight.hf_groups[0][0]  # our axis along which rows of the file may be cut
+    whole = [(0, size) for size in weight.shape]
+    row_bytes = math.prod(weight.hf_shape) // weight.shape[cut] * 4
+    step = max(1, _BLOCK_BYTES // max(row_bytes, 1))
+    for begin in range(0, weight.shape[cut], step):
+        block = (begin, min(begin + step, weight.shape[cut]))
+        shared = {key: (max(key[cut][0], block[0]), min(key[cut][1], block[1])) for key in pieces}
+        shared = {key: span for key, span in shared.items() if span[0] < span[1]}
+        if not shared:
+            continue
+        rows = weight.hf_slices(_with(whole, cut, block))[0]
+        data = read(name, rows)
+        for key, span in shared.items():
+            first, *others = weight.hf_slices(_with(key, cut, span))
+            taken = data[(slice(first.start - rows.start, first.stop - rows.start), *others)]
+            sizes = [stop - start for start, stop in _with(key, cut, span)]
+            place = [slice(None)] * len(sizes)
+            place[cut] = slice(span[0] - key[cut][0], span[1] - key[cut][0])
+            pieces[key][tuple(place)] = weight.hf_view(taken, sizes)
+
+
+def _with(spans: Any, axis: int, span: Span) -> list[Span]:
+    changed = list(spans)
+    changed[axis] = span
+    return changed
