@@ -3,14 +3,14 @@
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, Sharding, SingleDeviceSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from slick_jax.errors import InputError
 from slick_jax.mesh import sharding_for
@@ -24,9 +24,9 @@ from slick_jax.models.weight_table import weight_table
 
 # Buffers that old exports kept beside the weights; they follow from the config.
 _IGNORED_SUFFIXES = (".rotary_emb.inv_freq", ".masked_bias", ".attn.bias", ".attention.bias")
-# Small tensors are brought to the devices together, up to this many bytes; read and checked are they in such blocks.
-_STAGED_BYTES = 64 << 20
-_BLOCK_BYTES = 16 << 20
+_BLOCK_BYTES = 16 << 20  # read at once
+_STAGED_BYTES = 64 << 20  # small tensors are brought to the devices together, up to this
+_SMALL_BYTES = 4 << 20  # a parameter that is not worth a compiled program
 
 
 class Tensor(NamedTuple):
@@ -34,6 +34,15 @@ class Tensor(NamedTuple):
 
     file: TensorFile
     name: str
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Its type in the file."""
+        return FLOATS[self.file.entries[self.name].dtype]
+
+
+Where = Mapping[str, Tensor]
+Read = Callable[[str, slice], np.ndarray]  # name and rows
 
 
 def check_tensors(folder: str | Path, spec: ModelSpec) -> dict[str, Tensor]:
@@ -56,21 +65,17 @@ def load_hf(folder: str | Path, network: Network, mesh: Mesh | None = None, dtyp
     infinite values.
     """
     where = check_tensors(folder, network.spec)
-    broken: dict[str, None] = {}
+    finite: list[tuple[list[str], Any]] = []  # names of tensors, and whether each is finite
 
-    def read(name: str, rows: slice) -> np.ndarray:
-        piece = where[name].file.read(where[name].name, rows)
-        if not np.isfinite(piece).all():
-            broken[where[name].name] = None
-        return piece
+    def load(weight: Weight) -> jax.Array:
+        small = math.prod(weight.stacked_shape) * jnp.dtype(dtype).itemsize <= _SMALL_BYTES
+        return (_load_small if small else _load_large)(weight, _sharding(weight, mesh), where, jnp.dtype(dtype), finite)
 
-    params = jax.tree.map(
-        lambda weight: _load(weight, _sharding(weight, mesh), read, jnp.dtype(dtype)),
-        weight_table(network.spec),
-        is_leaf=lambda node: isinstance(node, Weight),
-    )
+    params = jax.tree.map(load, weight_table(network.spec), is_leaf=lambda node: isinstance(node, Weight))
+    checked = ((name, fine) for names, flags in finite for name, fine in zip(names, np.ravel(flags), strict=True))
+    broken = {name for name, fine in checked if not fine}
     if broken:
-        tensors = [f"{name} holds NaN or infinite values" for name in sorted(broken)]
+        tensors = [f"{where[name].name} holds NaN or infinite values" for name in sorted(broken)]
         raise InputError.of(tensors, f"{folder}: broken weights; export or download the model again")
     return params
 
@@ -132,22 +137,103 @@ def _sharding(weight: Weight, mesh: Mesh | None) -> Sharding:
     return sharding_for(mesh, weight.stacked_axes, weight.stacked_shape)
 
 
-def _load(weight: Weight, sharding: Sharding, read: Any, dtype: np.dtype) -> jax.Array:
-    """The stacked parameter, filled on the devices by a few layers (or experts) at a time."""
-    boxes = list(_boxes(weight.lead, max(1, _STAGED_BYTES // (math.prod(weight.shape) * dtype.itemsize))))
-    if len(boxes) == 1:
-        return _stage(weight, boxes[0], sharding, read, dtype)
+def _load_small(weight: Weight, sharding: Sharding, where: Where, dtype: np.dtype, finite: list) -> jax.Array:
+    """The parameter, converted on the host."""
+    (box,) = _boxes(weight.lead, math.prod(weight.lead))
+    names = _names(weight, box)
+    flags = dict.fromkeys(names, True)
+
+    def read(name: str, rows: slice) -> np.ndarray:
+        data = where[name].file.read(where[name].name, rows)
+        flags[name] &= bool(np.isfinite(data).all())
+        return data
+
+    pieces = _stage(weight, box, sharding, read, dtype)
+    finite.append((names, list(flags.values())))
+    return jax.make_array_from_callback(
+        weight.stacked_shape, sharding, lambda index: pieces[_spans(weight, box, index)]
+    )
+
+
+def _load_large(weight: Weight, sharding: Sharding, where: Where, dtype: np.dtype, finite: list) -> jax.Array:
+    """The parameter, filled on the devices by a few tensors at a time, which are brought there as they lie in the file.
+
+    The devices turn and convert them: both are slow on the host.
+    """
     array = jax.jit(lambda: jnp.zeros(weight.stacked_shape, dtype), out_shardings=sharding)()
-    for box in boxes:
+    put = _putter(weight, sharding)
+    for box in _boxes(weight.lead, max(1, _STAGED_BYTES // (math.prod(weight.shape) * 4))):
+        names = _names(weight, box)
+        kinds = {where[name].dtype for name in names}
+        kind = kinds.pop() if len(kinds) == 1 else np.dtype(np.float32)
+        pieces = _stage(weight, box, sharding, lambda name, rows: where[name].file.read(where[name].name, rows), kind)
+        turned, order = _as_in_file(weight, sharding)
+        shape = [*_lead(box), *(weight.shape[axis] for axis in order)]
+
+        def piece(index: tuple[slice, ...], box=box, pieces=pieces, order=order) -> np.ndarray:
+            lead = len(box)
+            ours = [*index[:lead], *(index[lead + order.index(axis)] for axis in range(len(order)))]
+            return pieces[_spans(weight, box, ours)].transpose(_turn(weight, order))
+
+        staged = jax.make_array_from_callback(tuple(shape), turned, piece)
         start = [span[0] for span in box] + [0] * len(weight.shape)
-        array = _put(array, _stage(weight, box, sharding, read, dtype), np.array(start, np.int32))
+        array, flags = put(array, staged, np.array(start, np.int32))
+        finite.append((names, flags))
         array.block_until_ready()  # else staged pieces would pile up on the host
+        del staged, pieces, piece
     return array
 
 
-@functools.partial(jax.jit, donate_argnums=0)
-def _put(array: jax.Array, piece: jax.Array, start: jax.Array) -> jax.Array:
-    return jax.lax.dynamic_update_slice(array, piece, tuple(start))
+@functools.cache
+def _putter(weight: Weight, sharding: Sharding) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """Compiled: turns and converts a staged piece, puts it in its place, and says which of its tensors are finite."""
+    _, order = _as_in_file(weight, sharding)
+    lead = len(weight.lead)
+    back = [*range(lead), *(lead + order.index(axis) for axis in range(len(order)))]
+
+    def put(array: jax.Array, staged: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
+        flags = jnp.all(jnp.isfinite(staged), axis=tuple(range(lead, staged.ndim)))
+        piece = staged.transpose(back).astype(array.dtype)
+        return jax.lax.dynamic_update_slice(array, piece, tuple(start)), flags
+
+    everywhere = NamedSharding(sharding.mesh, PartitionSpec()) if isinstance(sharding, NamedSharding) else sharding
+    return jax.jit(put, donate_argnums=0, out_shardings=(sharding, everywhere))
+
+
+def _as_in_file(weight: Weight, sharding: Sharding) -> tuple[Sharding, list[int]]:
+    """The sharding of a staged piece whose axes are in the file's order, and that order of our axes."""
+    order = [axis for group in weight.hf_groups for axis in group]
+    if not isinstance(sharding, NamedSharding):
+        return sharding, order
+    lead = len(weight.lead)
+    parts = [*sharding.spec, *[None] * (len(weight.stacked_shape) - len(sharding.spec))]
+    spec = PartitionSpec(*parts[:lead], *(parts[lead + axis] for axis in order))
+    return NamedSharding(sharding.mesh, spec), order
+
+
+def _turn(weight: Weight, order: list[int]) -> list[int]:
+    """The transposition of a stacked array from our axis order to the file's."""
+    lead = len(weight.lead)
+    return [*range(lead), *(lead + axis for axis in order)]
+
+
+def _lead(box: tuple[Span, ...]) -> tuple[int, ...]:
+    return tuple(stop - start for start, stop in box)
+
+
+def _names(weight: Weight, box: tuple[Span, ...]) -> list[str]:
+    """Names of the tensors of a box, in its order."""
+    return [
+        weight.hf_name_at([start + offset for (start, _), offset in zip(box, at, strict=True)])
+        for at in np.ndindex(_lead(box))
+    ]
+
+
+def _spans(weight: Weight, box: tuple[Span, ...], index: Sequence[slice]) -> tuple[Span, ...]:
+    """The spans of the weight's own axes that `index` of a stacked array selects."""
+    return tuple(
+        part.indices(size)[:2] for part, size in zip(index[len(box) :], weight.shape, strict=True)
+    )
 
 
 def _boxes(lead: tuple[int, ...], count: int) -> Iterator[tuple[Span, ...]]:
@@ -161,23 +247,26 @@ def _boxes(lead: tuple[int, ...], count: int) -> Iterator[tuple[Span, ...]]:
         yield tuple((start, min(start + step, size)) for start, step, size in parts)
 
 
-def _stage(weight: Weight, box: tuple[Span, ...], sharding: Sharding, read: Any, dtype: np.dtype) -> jax.Array:
-    """The tensors of `box`, stacked: every byte is read once and goes to all devices that want it."""
-    lead = tuple(stop - start for start, stop in box)
-    shape = (*lead, *weight.shape)
+def _stage(
+    weight: Weight, box: tuple[Span, ...], sharding: Sharding, read: Read, dtype: np.dtype
+) -> dict[tuple[Span, ...], np.ndarray]:
+    """The stacked tensors of `box`, cut as the devices want them; every byte is read once.
 
-    def spans(index: tuple[slice, ...]) -> tuple[Span, ...]:
-        return tuple(part.indices(size)[:2] for part, size in zip(index, shape, strict=True))[len(lead) :]
-
-    wanted = {spans(index) for index in sharding.addressable_devices_indices_map(shape).values()}
-    pieces = {key: np.empty((*lead, *(stop - start for start, stop in key)), dtype) for key in wanted}
-    for at in np.ndindex(lead):
-        name = weight.hf_name_at([start + offset for (start, _), offset in zip(box, at, strict=True)])
+    The arrays have our axes, but lie in memory as the file does.
+    """
+    lead, (_, order) = _lead(box), _as_in_file(weight, sharding)
+    indices = sharding.addressable_devices_indices_map((*lead, *weight.shape)).values()
+    pieces = {}
+    for key in {_spans(weight, box, index) for index in indices}:
+        sizes = [stop - start for start, stop in key]
+        memory = np.empty((*lead, *(sizes[axis] for axis in order)), dtype)
+        pieces[key] = memory.transpose(np.argsort(_turn(weight, order)))
+    for at, name in zip(np.ndindex(lead), _names(weight, box), strict=True):
         _fill(weight, name, {key: piece[at] for key, piece in pieces.items()}, read)
-    return jax.make_array_from_callback(shape, sharding, lambda index: pieces[spans(index)])
+    return pieces
 
 
-def _fill(weight: Weight, name: str, pieces: Mapping[tuple[Span, ...], np.ndarray], read: Any) -> None:
+def _fill(weight: Weight, name: str, pieces: Mapping[tuple[Span, ...], np.ndarray], read: Read) -> None:
     """Reads one tensor in blocks of rows and puts what each piece wants of them in its place."""
     cut = weight.hf_groups[0][0]  # our axis along which rows of the file may be cut
     whole = [(0, size) for size in weight.shape]

@@ -40,7 +40,8 @@ def _more(fields: Fields, values: Values) -> Values:
 def _back(spec: ModelSpec) -> dict[str, Any]:
     share = 1.0 if spec.rotary_dim is None else spec.rotary_dim / spec.head_dim
     config = {"original_max_position_embeddings": spec.max_position_embeddings, "sliding_window": shared_window(spec)}
-    return config | write_rope(spec) | {"partial_rotary_factor": share}
+    # Where no id is given, transformers assumes one that a smaller vocabulary does not have.
+    return config | write_rope(spec) | {"partial_rotary_factor": share, "pad_token_id": None}
 
 
 FAMILIES = (

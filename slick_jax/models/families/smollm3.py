@@ -35,6 +35,8 @@ def _back(spec: ModelSpec) -> dict[str, Any]:
         "use_sliding_window": spec.windows is not None,
         "sliding_window": shared_window(spec),
         "layer_types": layer_types(spec),
+        # Where none is given, transformers assumes one that a smaller vocabulary does not have.
+        "pad_token_id": None,
     }
 
 
