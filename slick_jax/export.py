@@ -1,4 +1,4 @@
-"""`slick export`: the parameters of a training checkpoint as a Hugging Face folder, or its adapters as a PEFT folder."""
+"""`slick export`: the parameters of a training checkpoint as a Hugging Face folder, or its adapters as PEFT's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model as it can be asked: a Hugging Face folder, a training checkpoint, or adapters and the model they belong to."""
+"""A model as it can be asked: a Hugging Face folder, a training checkpoint, or adapters and the model they are of."""
 
 from __future__ import annotations
 

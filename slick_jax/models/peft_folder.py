@@ -52,7 +52,7 @@ def save_adapter(
         for layer, values in enumerate(fetch(array)):
             name = adapter.hf_name_at([layer])
             tensor = tensors.setdefault(name, np.zeros(_joined_shape(adapter), np.float32))
-            adapter.write_hf(_own(adapter, tensor), values)
+            adapter.write_hf(_ranks(adapter, tensor, adapter.slot[0]), values)
     if jax.process_index():
         return
     start_writing(folder)
@@ -115,7 +115,13 @@ def load_adapter(folder: str | Path, network: Network, mesh: Mesh | None = None)
     def read(adapter: Adapter, layer: int) -> np.ndarray:
         name = adapter.hf_name_at([layer])
         tensor = file.read(name).astype(np.float32)
-        return adapter.from_hf(tensor if tensor.shape == adapter.hf_shape else _own(adapter, tensor))
+        if tensor.shape == adapter.hf_shape:
+            return adapter.from_hf(tensor)
+        own, count = adapter.slot
+        others = [_ranks(adapter, tensor, slot) for slot in range(count) if slot != own]
+        if _rank_axis(adapter) and any(adapter.from_hf(other).any() for other in others):
+            raise InputError(f"{folder}: {name} mixes the maps that share the module; merge the adapters with peft")
+        return adapter.from_hf(_ranks(adapter, tensor, own))
 
     arrays = [np.stack([read(adapter, layer) for layer in range(adapter.layers)]) for adapter in adapters]
     return jax.tree.map(
@@ -152,9 +158,9 @@ def _joined_shape(adapter: Adapter) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _own(adapter: Adapter, tensor: np.ndarray) -> np.ndarray:
-    """A view of the ranks of this map."""
-    start, rank = adapter.slot[0] * adapter.lora.rank, adapter.lora.rank
+def _ranks(adapter: Adapter, tensor: np.ndarray, slot: int) -> np.ndarray:
+    """A view of the ranks of the map of this number."""
+    start, rank = slot * adapter.lora.rank, adapter.lora.rank
     cut = [slice(None), slice(None)]
     cut[_rank_axis(adapter)] = slice(start, start + rank)
     return tensor[tuple(cut)]
