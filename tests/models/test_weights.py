@@ -1,6 +1,7 @@
 """Hugging Face folders: exact round trips, sharded reads, and every way a folder can be wrong."""
 
 import json
+import os
 import pickle
 import types
 
@@ -196,3 +197,13 @@ def test_fingerprint_tells_models_apart(folder, params, tmp_path):
     (folder / "config.json").write_text(config)
     change_tensors(folder, lambda t: t.update({"model.norm.weight": t["model.norm.weight"] * 2}))
     assert fingerprint(folder) != first
+
+
+def test_fingerprint_reads_the_files_once_per_process(folder, monkeypatch):
+    first = fingerprint(folder)
+    with monkeypatch.context() as patched:
+        patched.setattr("hashlib.sha256", None)  # any use of it would fail
+        assert fingerprint(folder) == first
+    path = folder / "model.safetensors"
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))  # touched: read again, and the same
+    assert fingerprint(folder) == first

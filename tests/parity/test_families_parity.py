@@ -17,11 +17,24 @@ from slick_jax.models import moe
 from slick_jax.models.families import FAMILIES
 from slick_jax.models.transformer import KV, Network
 from slick_jax.models.weights import load_hf, read_spec, save_hf
-from tests.parity.families import VARIANTS, VOCABULARY, build
+from tests.families import VARIANTS, VOCABULARY, config_of
 
 ATOL = 1e-4
 CHECKS = {"padded": "padded batch", "prefix": "prefix + suffix", "steps": "step by step", "export": "export, reload"}
 PROMPT, NEW = 12, 32
+
+
+def build(name):
+    """The model of an entry with random weights, none of them at the constants that initialisers leave."""
+    config = transformers.AutoConfig.for_model(
+        **config_of(name), bos_token_id=1, eos_token_id=2, pad_token_id=0, attn_implementation="eager"
+    )
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config).float().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += (0.3 if parameter.ndim == 1 else 0.1) * torch.randn_like(parameter)
+    return model
 
 
 def random_tokens(*shape, seed=0):

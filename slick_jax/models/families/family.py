@@ -110,6 +110,9 @@ class Family:
         if values.get("head_dim") is None:
             sizes = values["d_model"], values["n_heads"]
             values["head_dim"] = sizes[0] // max(sizes[1], 1) if all(isinstance(size, int) for size in sizes) else 0
+        if not isinstance(values["head_dim"], int):
+            fields.problems.append(f"head_dim is {short(values['head_dim'])}; it must be an integer of at least 1")
+            values["head_dim"] = 0
         return values
 
     def _in_their_words(self, problems: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from slick_jax.models.families.family import SIZES, Family, Values
-from slick_jax.models.families.fields import Fields, short
+from slick_jax.models.families.fields import Fields, is_positive, short
 from slick_jax.models.families.rope_fields import read_rope, write_rope
 from slick_jax.models.families.windows import layer_types, read_windows, shared_window, window_size
 from slick_jax.models.hf_layout import LLAMA_MODULES, Layout
@@ -26,7 +26,7 @@ _SANDWICH = Layout(
 
 
 def _scale(values: Values) -> Values:
-    return {"embedding_scale": math.sqrt(values["d_model"])} if isinstance(values["d_model"], int) else {}
+    return {"embedding_scale": math.sqrt(values["d_model"])} if is_positive(values["d_model"]) else {}
 
 
 def _gemma(fields: Fields, values: Values) -> Values:

@@ -3,8 +3,8 @@
 from typing import Any
 
 from slick_jax.models.families.family import SIZES, Family, Values
-from slick_jax.models.families.fields import Fields, is_positive, short
-from slick_jax.models.families.rope_fields import read_rope, write_rope
+from slick_jax.models.families.fields import Fields
+from slick_jax.models.families.rope_fields import read_rope, read_share, write_rope, write_share
 from slick_jax.models.hf_layout import Layout, PerHead
 from slick_jax.models.spec import ModelSpec
 
@@ -18,19 +18,12 @@ def _more(fields: Fields, values: Values) -> Values:
     fields.same("rope_theta", rope["rope_theta"])  # written beside rotary_emb_base by some versions
     share = rest.get("partial_rotary_factor", fields.get("rotary_pct", 0.25))
     fields.same("partial_rotary_factor", share)
-    if not is_positive(share) or share > 1:
-        fields.problems.append(f"rotary_pct is {short(share)}; it must be above 0 and at most 1")
-        return rope
-    rotated = int(values["head_dim"] * share)
-    if not rotated:
-        fields.problems.append(f"rotary_pct is {short(share)}, which leaves nothing of {values['head_dim']} to rotate")
-    return rope | {"rotary_dim": None if share == 1 else rotated}
+    return rope | {"rotary_dim": read_share(fields, "rotary_pct", share, values["head_dim"])}
 
 
 def _back(spec: ModelSpec) -> dict[str, Any]:
     rope = write_rope(spec)
-    share = 1.0 if spec.rotary_dim is None else spec.rotary_dim / spec.head_dim
-    return {**rope, "rotary_emb_base": rope["rope_theta"], "rotary_pct": share}
+    return {**rope, "rotary_emb_base": rope["rope_theta"], "rotary_pct": write_share(spec)}
 
 
 FAMILIES = (

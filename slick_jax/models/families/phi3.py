@@ -3,8 +3,8 @@
 from typing import Any
 
 from slick_jax.models.families.family import Family, Values
-from slick_jax.models.families.fields import Fields, is_positive, short
-from slick_jax.models.families.rope_fields import read_rope, write_rope
+from slick_jax.models.families.fields import Fields
+from slick_jax.models.families.rope_fields import read_rope, read_share, write_rope, write_share
 from slick_jax.models.families.windows import shared_window, uniform, window_size
 from slick_jax.models.hf_layout import LLAMA_MODULES, Joined, Layout
 from slick_jax.models.spec import ModelSpec
@@ -14,34 +14,24 @@ _GATE_UP = Joined("mlp.gate_up_proj", ("gate", "up"))
 
 
 def _more(fields: Fields, values: Values) -> Values:
-    # The original context stands outside the rope's object; transformers assumes 4096 where it is not given.
-    fields.config.setdefault("original_max_position_embeddings", 4096)
-    fields.get("original_max_position_embeddings")
-    for name in ("rope_scaling", "rope_parameters"):
-        rope = fields.config.get(name)
-        if isinstance(rope, dict) and rope.get("rope_type", rope.get("type")) in ("su", "yarn"):
-            fields.config[name] = {**rope, "rope_type": "longrope"}  # its first names
-    rope, name, rest = read_rope(fields, values["max_position_embeddings"])
+    rope, name, rest = read_rope(
+        fields, values["max_position_embeddings"], original=4096, synonyms={"su": "longrope", "yarn": "longrope"}
+    )
     share = rest.get("partial_rotary_factor", fields.get("partial_rotary_factor", 1.0))
     fields.same("partial_rotary_factor", share)
-    windows = uniform(values["n_layers"], window_size(fields, None))
-    if not is_positive(share) or share > 1:
-        fields.problems.append(f"partial_rotary_factor is {short(share)}; it must be above 0 and at most 1")
-        return rope
-    rotated = int(values["head_dim"] * share)
-    scaling = rope["rope_scaling"]
+    rotated = read_share(fields, "partial_rotary_factor", share, values["head_dim"])
+    scaling, half = rope["rope_scaling"], (values["head_dim"] if rotated is None else rotated) // 2
     if scaling is not None and scaling.kind != "longrope":
         fields.problems.append(f"{name} is of kind {scaling.kind!r}; this family knows longrope alone")
-    elif scaling is not None and {len(scaling.short_factor), len(scaling.long_factor)} != {rotated // 2}:
-        fields.problems.append(f"{name}: short_factor and long_factor must have {rotated // 2} numbers each")
-    return rope | {"windows": windows, "rotary_dim": None if share == 1 else rotated}
+    elif scaling is not None and {len(scaling.short_factor), len(scaling.long_factor)} != {half}:
+        fields.problems.append(f"{name}: short_factor and long_factor must have {half} numbers each")
+    return rope | {"windows": uniform(values["n_layers"], window_size(fields, None)), "rotary_dim": rotated}
 
 
 def _back(spec: ModelSpec) -> dict[str, Any]:
-    share = 1.0 if spec.rotary_dim is None else spec.rotary_dim / spec.head_dim
     config = {"original_max_position_embeddings": spec.max_position_embeddings, "sliding_window": shared_window(spec)}
     # Where no id is given, transformers assumes one that a smaller vocabulary does not have.
-    return config | write_rope(spec) | {"partial_rotary_factor": share, "pad_token_id": None}
+    return config | write_rope(spec) | {"partial_rotary_factor": write_share(spec), "pad_token_id": None}
 
 
 FAMILIES = (

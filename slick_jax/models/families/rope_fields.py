@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from slick_jax.models.families.fields import Fields, is_positive, short
@@ -22,14 +23,23 @@ _KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 def read_rope(
-    fields: Fields, positions: Any, *, theta: float = 10000.0, theta_name: str = "rope_theta", nested: str | None = None
+    fields: Fields,
+    positions: Any,
+    *,
+    theta: float = 10000.0,
+    theta_name: str = "rope_theta",
+    nested: str | None = None,
+    original: int | None = None,
+    synonyms: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[dict[str, Any], str, dict[str, Any]]:
     """What a config.json says of its rotary positions, as fields of ModelSpec; then the name and rest of that object.
 
     `positions` is max_position_embeddings; `theta` the base where the file is silent; `nested` names the entry of
-    `rope_parameters` that counts, in files that keep one per kind of layer. The rest, with 'partial_rotary_factor'
-    in it where given, is for the family to understand.
+    `rope_parameters` that counts, in files that keep one per kind of layer; `original` is the original context where
+    the file is silent; `synonyms` are other names of kinds. The rest, with 'partial_rotary_factor' in it where given,
+    is for the family to understand.
     """
+    original = fields.get(_ORIGINAL, original)
     name, given = _object(fields)
     whole = given
     if nested is not None and isinstance(given.get(nested), Mapping):
@@ -37,12 +47,33 @@ def read_rope(
     base = given.pop("rope_theta", fields.get(theta_name, theta))
     kind = given.pop("rope_type", given.get("type", "default"))
     given.pop("type", None)
+    kind = synonyms.get(kind, kind) if isinstance(kind, str) else kind
     rest = {"partial_rotary_factor": given.pop("partial_rotary_factor")} if "partial_rotary_factor" in given else {}
-    scaling = _scaling(fields, name, kind, given, positions)
+    scaling = _scaling(fields, name, kind, given, positions, original)
     values: dict[str, Any] = {"rope_theta": base, "rope_scaling": scaling}
-    if scaling is not None and scaling.kind == "longrope":
+    if scaling is not None and scaling.kind == "longrope" and is_positive(positions):
         values["max_position_embeddings"] = min(positions, scaling.original_max_position_embeddings)
     return values, name, rest if whole is given or nested is None else whole | rest
+
+
+def read_share(fields: Fields, name: str, share: Any, head_dim: Any) -> int | None:
+    """How many leading entries of a head are rotated, by the `share` that the field `name` gives; None for all."""
+    if not is_positive(share) or share > 1:
+        fields.problems.append(f"{name} is {short(share)}; it must be above 0 and at most 1")
+        return None
+    if share == 1 or not is_positive(head_dim):
+        return None
+    rotated = int(head_dim * share)  # rounded as transformers does
+    if not rotated:
+        fields.problems.append(f"{name} is {short(share)}, which leaves nothing of {head_dim} entries to rotate")
+    return rotated
+
+
+def write_share(spec: ModelSpec) -> float:
+    """The share of a head that is rotated, which `read_share` turns into the same number of entries again."""
+    share = 1.0 if spec.rotary_dim is None else spec.rotary_dim / spec.head_dim
+    exact = spec.rotary_dim is None or int(spec.head_dim * share) == spec.rotary_dim
+    return share if exact else math.nextafter(share, 1.0)
 
 
 def write_rope(spec: ModelSpec) -> dict[str, Any]:
@@ -72,8 +103,10 @@ def _object(fields: Fields) -> tuple[str, dict[str, Any]]:
     return next(((name, dict(value)) for name, value in found.items()), ("rope_scaling", {}))
 
 
-def _scaling(fields: Fields, name: str, kind: Any, given: dict[str, Any], positions: Any) -> RopeScaling | None:
-    if kind not in _KINDS:
+def _scaling(
+    fields: Fields, name: str, kind: Any, given: dict[str, Any], positions: Any, original: Any
+) -> RopeScaling | None:
+    if not isinstance(kind, str) or kind not in _KINDS:
         fields.problems.append(f"{name} is of kind {kind!r}; known are {', '.join(_KINDS)}")
         return None
     must, may = _KINDS[kind]
@@ -81,7 +114,7 @@ def _scaling(fields: Fields, name: str, kind: Any, given: dict[str, Any], positi
     problems += [f"{name}.{key} is not known for kind {kind!r}" for key in given if key not in (*must, *may)]
     given = {key: value for key, value in given.items() if value is not None and key in (*must, *may)}
     for key, value in given.items():
-        if key.endswith("_factor") and key in ("short_factor", "long_factor"):
+        if key in ("short_factor", "long_factor"):
             if not isinstance(value, list) or not value or not all(map(is_positive, value)):
                 problems.append(f"{name}.{key} is {short(value)}; it must be a list of numbers above 0")
         elif key == "truncate":
@@ -93,12 +126,12 @@ def _scaling(fields: Fields, name: str, kind: Any, given: dict[str, Any], positi
     if kind == "default" or problems:
         return None
     if _ORIGINAL in may:
-        # Phi-3 keeps it outside, where it has the last word.
-        given[_ORIGINAL] = fields.get(_ORIGINAL, given.get(_ORIGINAL, positions))
+        # Beside the object (Phi-3) it has the last word.
+        given[_ORIGINAL] = given.get(_ORIGINAL, positions) if original is None else original
         if not is_positive(given[_ORIGINAL]):
             fields.problems.append(f"{_ORIGINAL} is {short(given[_ORIGINAL])}; it must be a number above 0")
             return None
-    return _resolved(kind, given, positions)
+    return _resolved(kind, given, positions if is_positive(positions) else 1)
 
 
 def _resolved(kind: str, given: dict[str, Any], positions: Any) -> RopeScaling:
