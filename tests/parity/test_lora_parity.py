@@ -19,7 +19,8 @@ from slick_jax.models.transformer import Network
 from slick_jax.models.weights import load_hf, read_spec, save_hf
 from slick_jax.training.optimizer import make_optimizer
 from slick_jax.training.step import Rows, TrainState, loss_and_gradients, train_step
-from tests.parity.families import VOCABULARY, build
+from tests.families import VOCABULARY
+from tests.parity.test_families_parity import build
 
 RTOL = 1e-4
 # Variant -> adapters: plain maps, some of them, joined and per-head modules, kernels [inputs, outputs], experts.
@@ -169,8 +170,7 @@ def test_gradients_and_adamw_steps_are_those_of_peft(variant, rslora, rows, tmp_
 
 
 def test_what_is_no_plain_lora_is_refused(tmp_path):
-    model = build("llama")
-    model.save_pretrained(tmp_path / "base")
+    build("llama").save_pretrained(tmp_path / "base")
     spec = read_spec(tmp_path / "base")
     plain = peft.LoraConfig(r=2, target_modules=["q_proj"])
     for change, what in (
