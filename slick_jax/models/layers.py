@@ -78,19 +78,9 @@ class Linear(nnx.Module):
     def __call__(
         self, x: Float[Array, "*lead_inputs"], rng: jax.Array | None = None
     ) -> Float[Array, "*lead_outputs"]:
-        y = _product(x, self.kernel[...], self.inputs, self.precision)
+        y = jnp.tensordot(x, self.kernel[...].astype(x.dtype), self.inputs, precision=self.precision)
         y = y if self.lora is None else y + self.lora(x, rng)
         return y if self.bias is None else y + self.bias[...].astype(x.dtype)
-
-
-def _product(x: jax.Array, kernel: jax.Array, inputs: int, precision: str) -> jax.Array:
-    """x W, the kernel cast to the dtype of x."""
-
-    def multiply(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return jnp.tensordot(x, kernel.astype(x.dtype), inputs, precision=precision)
-
-    # Where the dtypes differ the backward pass casts again: kept, the cast kernels would be a second copy of the model.
-    return multiply(x, kernel) if x.dtype == kernel.dtype else jax.checkpoint(multiply, prevent_cse=False)(x, kernel)
 
 
 class SwiGLU(nnx.Module):

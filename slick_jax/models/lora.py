@@ -117,8 +117,8 @@ def join(base: Tree | None, adapters: Tree) -> Tree:
     """Both trees as one, the leaves as they are; without a base the other alone."""
     if base is None:
         return adapters
-    both = {name: join(base[name], adapters[name]) for name in base.keys() & adapters.keys()}
-    return {name: both.get(name, {**base, **adapters}[name]) for name in {**base, **adapters}}
+    shared = base.keys() & adapters.keys()
+    return {**base, **adapters, **{name: join(base[name], adapters[name]) for name in shared}}
 
 
 def merge(lora: LoraSpec, base: Tree, adapters: Tree) -> dict[str, Any]:

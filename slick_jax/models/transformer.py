@@ -195,13 +195,13 @@ class Network:
             return x, (kv if keep_kv else None, None if collect is None else collect(x))
 
         if self.remat != "none":
-            # Unrolled, the compiler would find both computations of a layer equal and keep the first.
-            step = jax.checkpoint(step, policy=REMAT[self.remat], prevent_cse=not self.scan_layers)
+            step = jax.checkpoint(step, policy=REMAT[self.remat], prevent_cse=False)
         drops = dropout or (rng is not None and self.lora is not None and self.lora.dropout)
         rngs = jax.random.split(rng, self.spec.n_layers) if drops else None
         past = None if prefix is None else (prefix.k, prefix.v)
         layers = (params["layers"], past, rngs, kinds, self._windows())
-        unroll = 1 if self.scan_layers else self.spec.n_layers
+        # Unrolled, the compiler would find both computations of a layer equal, and keep the first for the second.
+        unroll = 1 if self.scan_layers or self.remat != "none" else self.spec.n_layers
         x, (kv, collected) = jax.lax.scan(step, x, layers, unroll=unroll)
         if collect is not None:
             collected = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, collected)

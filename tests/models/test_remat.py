@@ -59,7 +59,7 @@ def test_in_bfloat16_what_is_trained_stays_float32(rows, lora):
     losses = {}
     for dtype in ("float32", "bfloat16"):
         network = Network(SPEC, dtype, lora=lora and resolve(SPEC, lora, "here"))
-        optimizer = make_optimizer(TrainConfig(peak_lr=1e-2), 9, network.decay_mask())
+        optimizer = make_optimizer(TrainConfig(peak_lr=1e-3), 9, network.decay_mask())
         state = init_state(network, optimizer, jax.random.key(2))
         frozen = lora and Network(SPEC).init(jax.random.key(0))
         step = jax.jit(lambda state, frozen: train_step(network, optimizer, state, rows, frozen=frozen))  # noqa: B023
@@ -71,18 +71,3 @@ def test_in_bfloat16_what_is_trained_stays_float32(rows, lora):
         assert floats == {jnp.dtype("float32")} and measured.loss.dtype == jnp.float32
     assert losses["float32"] != losses["bfloat16"]
     np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=1e-2)
-
-
-def test_kernels_cast_for_a_layer_are_not_kept(rows):
-    """A bfloat16 base under float32 computation: at most one layer's kernels are there twice."""
-    network = Network(SPEC, lora=resolve(SPEC, LoraSpec(4, 8.0, ()), "here"))
-    adapters, base = network.init(jax.random.key(2)), Network(SPEC).init(jax.random.key(0))
-    few = jax.tree.map(lambda part: part[:1, :5], rows)
-    loss = jax.jit(jax.value_and_grad(lambda params, frozen: mean_loss(network, join(frozen, params), few)))
-    coarse = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), base)
-    kept = {
-        name: loss.lower(adapters, frozen).compile().memory_analysis().temp_size_in_bytes
-        for name, frozen in {"float32": base, "bfloat16": coarse}.items()
-    }
-    kernels = sum(leaf.nbytes for leaf in jax.tree.leaves(base["layers"]) if leaf.ndim > 2)
-    assert kept["bfloat16"] - kept["float32"] < 1.5 * kernels / SPEC.n_layers
