@@ -204,7 +204,7 @@ def test_a_bfloat16_base_stays_coarse_and_adapters_fine(folder, tmp_path, alone)
     np.testing.assert_allclose(losses, alone[0], rtol=2e-2)
     assert losses != alone[0]
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
-    config = lora_config(folder, tmp_path, lora=dataclasses.replace(LORA, base_dtype="bfloat16"))
+    config = lora_config(folder, tmp_path / "other", lora=dataclasses.replace(LORA, base_dtype="bfloat16"))
     job = job_of(config, make_mesh(MeshConfig(1, 1, 1), jax.devices()[:1]))
     full, half = (sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) for tree in (
         load_hf(job.model, job.network), loop._frozen(job)))  # fmt: skip
