@@ -211,7 +211,7 @@ def test_a_bfloat16_base_stays_coarse_and_adapters_fine(folder, tmp_path, alone)
     assert half * 2 == full
 
 
-def test_a_full_run_in_the_same_folder_keeps_no_record(folder, tmp_path, monkeypatch):
+def test_a_full_run_in_the_same_folder_keeps_no_record_and_is_exported(folder, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         interrupt(patch, 0, kill)
         with pytest.raises(Killed):
@@ -222,6 +222,10 @@ def test_a_full_run_in_the_same_folder_keeps_no_record(folder, tmp_path, monkeyp
     config = Config(export=ExportConfig(str(tmp_path / RUN / "checkpoints"), str(tmp_path / "out"), "adapter"))
     with pytest.raises(InputError, match="is no LoRA run; leave export.lora at 'merged'"):
         export.run(config)
+    export.run(dataclasses.replace(config, export=dataclasses.replace(config.export, lora="merged")))
+    asked = config_for(folder, tmp_path)
+    asked = dataclasses.replace(asked, run_dir="", evaluate=EvaluateConfig(str(tmp_path / "out"), ("dev",)))
+    assert evaluate.run(asked)["dev"] == lines_of(tmp_path / RUN)[-1]["dev"]
 
 
 def test_bad_input_is_refused(folder, finished, tmp_path):
