@@ -60,6 +60,6 @@ setup(
         "tensorboard": ["tensorboard>=2.17"],
         "wandb": ["wandb>=0.18"],
         "test": ["hypothesis>=6.100", "pytest>=8", "ruff>=0.8", "tensorboard>=2.17"],
-        "parity": ["torch==2.13.0", "transformers>=5"],
+        "parity": ["peft>=0.17", "torch==2.13.0", "transformers>=5"],
     },
 )

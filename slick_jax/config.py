@@ -132,6 +132,18 @@ class MixConfig:
 
 
 @dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters, trained in place of the model's own parameters (docs/lora.md)."""
+
+    rank: int = 0  # rank of every adapter; 0: no LoRA, all parameters are trained
+    alpha: float = 16.0  # adapters are scaled by alpha / rank
+    dropout: float = 0.0  # on what goes into the adapters
+    targets: tuple[str, ...] = ()  # linear maps to adapt, such as q_proj,v_proj; empty: all of attention and MLP
+    rslora: bool = False  # scale by alpha / sqrt(rank) instead (rsLoRA)
+    base_dtype: str = "float32"  # in which the frozen parameters are held: 'float32' or 'bfloat16'
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Fine-tuning on one mixture (paper appendix E)."""
 
@@ -148,6 +160,7 @@ class TrainConfig:
     eps: float = 1e-8  # AdamW epsilon
     clip_norm: float = 1.0  # gradients are scaled down to this global norm; 0: never
     accumulate: int = 1  # parts that a batch is computed in, to save memory; divides batch_size
+    remat: str = "none"  # layer values computed again instead of kept: 'none', 'dots' (all but matmuls) or 'full'
     dropout: float = 0.05  # on the residual branches
     seed: int = 0  # order of the examples and dropout
     eval_train_epochs: str = "all"  # epochs after which train rows are asked: 'all', 'none', '1-12,every 4,last'
@@ -157,6 +170,7 @@ class TrainConfig:
     keep_every: int = 0  # and those of every k-th epoch; 0: none
     max_target_tokens: int = 32  # longest answer with its end-of-text, in training and in greedy evaluation
     writers: tuple[str, ...] = ()  # besides metrics.jsonl: 'tensorboard', 'wandb' (the extras of these names)
+    lora: LoraConfig = field(default_factory=LoraConfig)
 
 
 @dataclass(frozen=True)
@@ -181,6 +195,7 @@ class ExportConfig:
 
     checkpoint: str = ""  # checkpoints/ of a training run (its newest), or the folder of a step in it
     out: str = ""  # Hugging Face folder to write
+    lora: str = "merged"  # of a LoRA checkpoint: 'merged' (a whole model) or 'adapter' (a PEFT folder)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What a config must satisfy beyond names and types: ranges, choices, settings that belong together, existing files."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 from slick_jax.config import (
@@ -8,6 +9,8 @@ from slick_jax.config import (
     Config,
     DataConfig,
     EvaluateConfig,
+    ExportConfig,
+    LoraConfig,
     MeshConfig,
     MixConfig,
     ModelConfig,
@@ -57,6 +60,8 @@ def problems(config: Config, command: str = "") -> list[str]:
         *_pretrain(config.pretrain),
         *_mix(config.mix),
         *_train(config.train),
+        *_lora(config.train.lora),
+        *_export(config.export),
         *_evaluate(config.evaluate, config.data.kind),
         *_study(config.study),
         *_needs(config, command),
@@ -242,6 +247,7 @@ def _train(train: TrainConfig) -> Iterator[str]:
         yield from _at_least(f"train.{name}", getattr(train, name), 0)
     yield from _at_least("train.max_target_tokens", train.max_target_tokens, 2)
     yield from _choice("train.optimizer", train.optimizer, ("adamw", "adafactor"))
+    yield from _choice("train.remat", train.remat, ("none", "dots", "full"))
     yield from _choice("train.schedule", train.schedule, ("constant", "cosine"))
     yield from _above_zero("train.peak_lr", train.peak_lr)
     yield from _above_zero("train.eps", train.eps)
@@ -264,6 +270,21 @@ def _train(train: TrainConfig) -> Iterator[str]:
         yield from _choice("train.keep", name, ("best", "last"))
     for name in train.writers:
         yield from _choice("train.writers", name, ("tensorboard", "wandb"))
+
+
+def _lora(lora: LoraConfig) -> Iterator[str]:
+    yield from _at_least("train.lora.rank", lora.rank, 0)
+    yield from _above_zero("train.lora.alpha", lora.alpha)
+    if not 0 <= lora.dropout < 1:
+        yield f"train.lora.dropout: {lora.dropout} is no share of inputs; give 0 up to, but not including, 1"
+    yield from _choice("train.lora.base_dtype", lora.base_dtype, ("float32", "bfloat16"))
+    given = [item.name for item in fields(lora) if getattr(lora, item.name) != item.default and item.name != "rank"]
+    if not lora.rank and given:
+        yield f"train.lora.rank: 0, which is no LoRA, although lora.{given[0]} is set; give a rank such as 16"
+
+
+def _export(export: ExportConfig) -> Iterator[str]:
+    yield from _choice("export.lora", export.lora, ("merged", "adapter"))
 
 
 def _evaluate(evaluate: EvaluateConfig, kind: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`slick evaluate`: greedy exact match of a Hugging Face folder or a training checkpoint, asked without exemplars."""
+"""`slick evaluate`: greedy exact match of a model folder, adapters or a training checkpoint, without exemplars."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 from etils import epath
 
-from slick_jax import run_folder
+from slick_jax import run_folder, tuned
 from slick_jax.categories import CATEGORIES
 from slick_jax.config import Config
 from slick_jax.data.tokenizer import Tokenizer
@@ -18,9 +18,7 @@ from slick_jax.knowledge.greedy import Answered, Asked, GreedyEvaluator
 from slick_jax.knowledge.match_rates import MatchRates
 from slick_jax.knowledge.questions import questions
 from slick_jax.mesh import make_mesh
-from slick_jax.models import weights
 from slick_jax.models.transformer import Network
-from slick_jax.training.checkpoints import find_step, load_params
 
 
 def run(config: Config) -> dict[str, dict]:
@@ -30,21 +28,19 @@ def run(config: Config) -> dict[str, dict]:
     are taken from its annotations. Returns the metrics per split. Raises InputError for bad input.
     """
     checkpoint = config.evaluate.checkpoint or config.model.path
-    folder, step = find_step(checkpoint)
-    network = Network(weights.read_spec(folder), config.model.dtype, config.model.precision, config.model.scan_layers)
-    tokenizer = Tokenizer.from_folder(folder, network.spec.vocab_size)
+    model, arithmetic = tuned.find(checkpoint, config.model.path), config.model
+    network = Network(
+        model.spec, arithmetic.dtype, arithmetic.precision, arithmetic.scan_layers, lora=model.lora
+    )
+    tokenizer = Tokenizer.from_folder(model.folder, network.spec.vocab_size)
     groups, _ = questions(config, config.evaluate.splits)  # categories may be of the model it was tuned from
     if not groups:
         raise InputError("config.evaluate.splits: the data has no dev, test or ood_test; name the splits to ask")
     mesh = make_mesh(config.mesh)
     limit = config.train.max_target_tokens
     with jax.set_mesh(mesh):
-        evaluator = GreedyEvaluator(network, mesh, tokenizer, groups, config.annotate, limit, str(folder))
-        if step is None and (folder / "config.json").is_file() and not _is_training(folder):
-            params = weights.load_hf(folder, network, mesh)
-        else:
-            params = load_params(folder, network, mesh, step)
-        answers = evaluator(params, list(groups))
+        evaluator = GreedyEvaluator(network, mesh, tokenizer, groups, config.annotate, limit, str(model.folder))
+        answers = evaluator(model.load(network, mesh), list(groups))
         rates = MatchRates(groups)
         found = {name: rates(name, answers[name]) for name in groups}
     print(table(found))
@@ -69,11 +65,6 @@ def table(found: dict[str, dict]) -> str:
     frame = pd.DataFrame(lines).T.reindex(sorted(lines, key=lambda line: ("", "category", "relation").index(line[0])))
     frame.index = [name for _, name in frame.index]
     return frame.reindex(columns=list(found)).round(1).to_string(na_rep="")
-
-
-def _is_training(folder: Path) -> bool:
-    """Whether the folder holds numbered checkpoints and no weights of its own."""
-    return not any(folder.glob("*.safetensors*")) and any(path.name.isdecimal() for path in folder.iterdir())
 
 
 def _write(

@@ -1,24 +1,39 @@
-"""`slick export`: the parameters of a training checkpoint as a Hugging Face folder."""
+"""`slick export`: the parameters of a training checkpoint as a Hugging Face folder, or its adapters as PEFT's."""
 
 from __future__ import annotations
 
 from slick_jax.config import Config
+from slick_jax.errors import InputError
 from slick_jax.mesh import make_mesh
 from slick_jax.models import weights
+from slick_jax.models.lora import merge
+from slick_jax.models.peft_folder import save_adapter
 from slick_jax.models.transformer import Network
+from slick_jax.training.adapters import load_base, origin_of
 from slick_jax.training.checkpoints import find_step, load_params
 
 
 def run(config: Config) -> None:
-    """Write `config.export.checkpoint` to `config.export.out`, with config.json and tokenizer.
+    """Write `config.export.checkpoint` to `config.export.out`, with tokenizer.
 
-    That is a checkpoints folder, of which the newest is taken, or the folder of one step in it.
+    That is a checkpoints folder, of which the newest is taken, or the folder of one step in it. A LoRA checkpoint
+    becomes a model like any other, merged in float32 with its base, or with export.lora='adapter' a PEFT folder.
 
-    Raises InputError when there is no checkpoint, or no model description beside it.
+    Raises InputError when there is no checkpoint, no model description beside it, or not the base that it needs.
     """
     export = config.export
     folder, step = find_step(export.checkpoint)
-    network = Network(weights.read_spec(folder))
-    params = load_params(folder, network, make_mesh(config.mesh), step)
-    weights.save_hf(export.out, network, params, tokenizer_folder=folder)
+    origin = origin_of(folder)
+    if origin is None and export.lora == "adapter":
+        raise InputError(f"export.lora: 'adapter', but {folder} is no LoRA run; leave export.lora at 'merged'")
+    mesh, spec = make_mesh(config.mesh), weights.read_spec(folder)
+    network = Network(spec, lora=origin and origin.lora)
+    params = load_params(folder, network, mesh, step)
+    if export.lora == "adapter":
+        base = origin.find_base(config.model.path)
+        save_adapter(export.out, spec, origin.lora, params, base=base, tokenizer_folder=folder)
+    else:
+        if origin is not None:
+            params = merge(origin.lora, load_base(origin, network, mesh, config.model.path), params)
+        weights.save_hf(export.out, network, params, tokenizer_folder=folder)
     print(f"export: {export.out}")

@@ -25,6 +25,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "positions": (),
     "norm": (),
     "head_dim": (),
+    "rank": (),
 }
 
 

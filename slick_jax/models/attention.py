@@ -47,15 +47,17 @@ class Attention(nnx.Module):
         rotary: Rotary | None,
         prefix: Prefix | None,
         window: Int[Array, ""] | None = None,
+        rng: jax.Array | None = None,
     ) -> tuple[Float[Array, "G B T D"], tuple[Float[Array, "G B T K H"], Float[Array, "G B T K H"]]]:
         """The attended branch, and the keys (normed and rotated) and values of these tokens."""
-        q, k, v = self._normed(self.q_norm, self.q(x)), self._normed(self.k_norm, self.k(x)), self.v(x)
+        q, k, v = self.q(x, rng), self.k(x, rng), self.v(x, rng)
+        q, k = self._normed(self.q_norm, q), self._normed(self.k_norm, k)
         if rotary is not None:
             q, k = rotate(q, rotary), rotate(k, rotary)
         out = shared_prefix_attention(
             q, k, v, prefix, self.precision, scale=self.scale, softcap=self.softcap, window=window
         )
-        return self.o(out), (k, v)
+        return self.o(out, rng), (k, v)
 
     def _normed(self, norm: Norm | None, x: Float[Array, "G B T N H"]) -> Float[Array, "G B T N H"]:
         if norm is None:

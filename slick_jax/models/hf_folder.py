@@ -78,7 +78,8 @@ def open_tensors(folder: str | Path) -> dict[str, TensorFile]:
 def start_writing(folder: Path) -> None:
     """Creates `folder`, or takes from it what makes it a model: unfinished, it must not pass for one."""
     folder.mkdir(parents=True, exist_ok=True)
-    for pattern in ("config.json", INDEX, "model.safetensors", "model-*-of-*.safetensors"):
+    adapter = ("adapter_config.json", "adapter_model.safetensors")  # beside a model, they would be applied to it
+    for pattern in ("config.json", INDEX, "model.safetensors", "model-*-of-*.safetensors", *adapter):
         for path in folder.glob(pattern):
             path.unlink()
 

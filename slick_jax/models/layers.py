@@ -45,17 +45,41 @@ class Norm(nnx.Module):
         return (wide * scale + self.bias[...].astype(jnp.float32)).astype(x.dtype)
 
 
+class LowRank(nnx.Module):
+    """scale * dropout(x) A B, the part of a linear map that LoRA trains (models/lora.py)."""
+
+    def __init__(self, weights: Table, precision: str):
+        a, b = weights["a"], weights["b"]
+        self.a, self.b = a.param(), b.param()
+        self.inputs = a.inputs
+        self.scale, self.rate, self.salt = a.lora.scale, a.lora.dropout, a.salt
+        self.precision = precision
+
+    def __call__(self, x: Float[Array, "*lead_inputs"], rng: jax.Array | None) -> Float[Array, "*lead_outputs"]:
+        if rng is not None and self.rate:
+            x = dropout(x, self.rate, jax.random.fold_in(rng, self.salt))
+        low = jnp.tensordot(x, self.a[...].astype(x.dtype), self.inputs, precision=self.precision)
+        return jnp.tensordot(low * self.scale, self.b[...].astype(x.dtype), 1, precision=self.precision)
+
+
 class Linear(nnx.Module):
-    """A linear map that sums over the leading `inputs` axes of its kernel, with a bias where the table has one."""
+    """A linear map that sums over the leading `inputs` axes of its kernel, with a bias where the table has one.
+
+    With an adapter, where the table has one; `rng` is for its dropout.
+    """
 
     def __init__(self, weights: Table, precision: str):
         self.kernel = weights["kernel"].param()
         self.bias = weights["bias"].param() if "bias" in weights else None
+        self.lora = LowRank(weights["lora"], precision) if "lora" in weights else None
         self.inputs = weights["kernel"].inputs
         self.precision = precision
 
-    def __call__(self, x: Float[Array, "*lead_inputs"]) -> Float[Array, "*lead_outputs"]:
+    def __call__(
+        self, x: Float[Array, "*lead_inputs"], rng: jax.Array | None = None
+    ) -> Float[Array, "*lead_outputs"]:
         y = jnp.tensordot(x, self.kernel[...].astype(x.dtype), self.inputs, precision=self.precision)
+        y = y if self.lora is None else y + self.lora(x, rng)
         return y if self.bias is None else y + self.bias[...].astype(x.dtype)
 
 
@@ -68,8 +92,8 @@ class SwiGLU(nnx.Module):
         self.down = Linear(weights["down"], precision)
         self.activation = activation
 
-    def __call__(self, x: Float[Array, "*lead D"]) -> Float[Array, "*lead D"]:
-        return self.down(ACTIVATION_FUNCTIONS[self.activation](self.gate(x)) * self.up(x))
+    def __call__(self, x: Float[Array, "*lead D"], rng: jax.Array | None = None) -> Float[Array, "*lead D"]:
+        return self.down(ACTIVATION_FUNCTIONS[self.activation](self.gate(x, rng)) * self.up(x, rng), rng)
 
 
 class PlainMLP(nnx.Module):
@@ -80,8 +104,8 @@ class PlainMLP(nnx.Module):
         self.down = Linear(weights["down"], precision)
         self.activation = activation
 
-    def __call__(self, x: Float[Array, "*lead D"]) -> Float[Array, "*lead D"]:
-        return self.down(ACTIVATION_FUNCTIONS[self.activation](self.up(x)))
+    def __call__(self, x: Float[Array, "*lead D"], rng: jax.Array | None = None) -> Float[Array, "*lead D"]:
+        return self.down(ACTIVATION_FUNCTIONS[self.activation](self.up(x, rng)), rng)
 
 
 class Embedding(nnx.Module):

@@ -20,7 +20,8 @@ class MixtureOfExperts(nnx.Module):
         self.activation = activation
         self.precision = precision
 
-    def __call__(self, x: Float[Array, "*lead D"]) -> Float[Array, "*lead D"]:
+    def __call__(self, x: Float[Array, "*lead D"], rng: jax.Array | None = None) -> Float[Array, "*lead D"]:
+        """The mixture; `rng` is for adapters, which experts do not have."""
         flat = x.reshape(-1, x.shape[-1])
         share, experts = route(self.router(flat), self.moe)
         # Pairs of token and expert, sorted by expert: each expert multiplies one run of rows.

@@ -80,11 +80,12 @@ def _joined(parts: list[tuple[Weight, jax.Array, tuple[int, ...]]]) -> np.ndarra
     """One Hugging Face tensor from the weights that lie in it."""
     tensor = np.empty(parts[0][0].hf_shape, parts[0][1].dtype)
     for weight, array, index in parts:
-        weight.write_hf(tensor, _fetch(array[index]))
+        weight.write_hf(tensor, fetch(array[index]))
     return tensor
 
 
-def _fetch(array: jax.Array) -> np.ndarray:
+def fetch(array: jax.Array) -> np.ndarray:
+    """The whole array on the host, whichever processes hold its pieces; all of them must call this."""
     if not array.is_fully_addressable:
         replicated = NamedSharding(array.sharding.mesh, jax.sharding.PartitionSpec())
         array = jax.jit(lambda x: x, out_shardings=replicated)(array)

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from slick_jax.mesh import constrain, sharding_for
 from slick_jax.models.attention import Attention, Prefix
 from slick_jax.models.layers import Embedding, Norm, PlainMLP, SwiGLU, dropout
+from slick_jax.models.lora import LoraSpec, adapter_table, join
 from slick_jax.models.moe import MixtureOfExperts
 from slick_jax.models.rope import Rotary, rope_kinds, rotary_angles
 from slick_jax.models.spec import ModelSpec
@@ -22,6 +23,15 @@ from slick_jax.models.weight import Table, Weight
 from slick_jax.models.weight_table import weight_table
 
 Params = dict[str, Any]  # nested dict of arrays, laid out as weight_table
+
+
+# Of each layer, what the forward pass keeps for the backward one: everything; nothing but the layer's input; that and
+# the products with weights (not the scores of attention, which grow with the square of the length).
+REMAT = {
+    "none": jax.checkpoint_policies.everything_saveable,
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
 
 
 class KV(NamedTuple):
@@ -78,9 +88,9 @@ class Layer(nnx.Module):
             branch = branch if self.residual_scale == 1 else branch * self.residual_scale
             return dropout(branch, rate, rng) if rate else branch
 
-        branch, kv = self.attention(self._normed(self.attention_norm, x), rotary, prefix, window)
+        branch, kv = self.attention(self._normed(self.attention_norm, x), rotary, prefix, window, rng)
         attended = x + added(branch, self.attention_out_norm, rngs[0])
-        branch = self.mlp(self._normed(self.mlp_norm, x if self.parallel else attended))
+        branch = self.mlp(self._normed(self.mlp_norm, x if self.parallel else attended), rng)
         return attended + added(branch, self.mlp_out_norm, rngs[1]), kv
 
     @staticmethod
@@ -91,8 +101,9 @@ class Layer(nnx.Module):
 class Decoder(nnx.Module):
     """The module tree. `layers` is one layer: its weights come stacked and are taken one by one."""
 
-    def __init__(self, spec: ModelSpec, precision: str):
+    def __init__(self, spec: ModelSpec, lora: LoraSpec | None, precision: str):
         table = weight_table(spec)
+        table = table if lora is None else join(table, adapter_table(spec, lora))
         self.embedding = Embedding(table["embedding"], precision)
         self.positions = Embedding(table["positions"], precision) if "positions" in table else None
         self.layers = Layer(spec, table["layers"], precision)
@@ -101,21 +112,27 @@ class Decoder(nnx.Module):
 
 
 @functools.cache
-def _graph(spec: ModelSpec, precision: str) -> dict[str, Any]:
+def _graph(spec: ModelSpec, lora: LoraSpec | None, precision: str) -> dict[str, Any]:
     """The static half of the module tree, per part; the arrays stay with the caller."""
-    decoder = Decoder(spec, precision)
+    decoder = Decoder(spec, lora, precision)
     parts = {name: getattr(decoder, name) for name in ("embedding", "positions", "layers", "final_norm", "head")}
     return {name: nnx.split(part)[0] for name, part in parts.items() if part is not None}
 
 
 @dataclass(frozen=True)
 class Network:
-    """A decoder without its weights: static and hashable, so that jitted programs can close over it."""
+    """A decoder without its weights: static and hashable, so that jitted programs can close over it.
+
+    With `lora`, the base model is frozen: init, abstract, shardings and decay_mask are of the adapters alone, which
+    training changes, and a forward pass takes base and adapters joined (lora.join).
+    """
 
     spec: ModelSpec
     dtype: str = "float32"  # of the computation; parameters stay float32
     precision: str = "highest"  # of float32 matmuls on accelerators that have faster, coarser ones
     scan_layers: bool = True
+    lora: LoraSpec | None = None
+    remat: str = "none"  # what the backward pass computes again, see REMAT
 
     def init(self, key: jax.Array, mesh: Mesh | None = None) -> Params:
         """Fresh float32 parameters, created where they will live; the values do not depend on the mesh."""
@@ -173,14 +190,18 @@ class Network:
             x = constrain(x, self._rows(x))
             seen = None if past is None else Prefix(*past, prefix.lengths)
             angles = rotary if kind is None else jax.tree.map(lambda part: part[kind], rotary)
-            module = nnx.merge(_graph(self.spec, self.precision)["layers"], weights)
+            module = nnx.merge(_graph(self.spec, self.lora, self.precision)["layers"], weights)
             x, kv = module(x, angles, window, seen, dropout, rng)
             return x, (kv if keep_kv else None, None if collect is None else collect(x))
 
-        rngs = jax.random.split(rng, self.spec.n_layers) if dropout else None
+        if self.remat != "none":
+            step = jax.checkpoint(step, policy=REMAT[self.remat], prevent_cse=False)
+        drops = dropout or (rng is not None and self.lora is not None and self.lora.dropout)
+        rngs = jax.random.split(rng, self.spec.n_layers) if drops else None
         past = None if prefix is None else (prefix.k, prefix.v)
         layers = (params["layers"], past, rngs, kinds, self._windows())
-        unroll = 1 if self.scan_layers else self.spec.n_layers
+        # Unrolled, the compiler would find both computations of a layer equal, and keep the first for the second.
+        unroll = 1 if self.scan_layers or self.remat != "none" else self.spec.n_layers
         x, (kv, collected) = jax.lax.scan(step, x, layers, unroll=unroll)
         if collect is not None:
             collected = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, collected)
@@ -222,10 +243,11 @@ class Network:
         return np.array(windows, np.int32) if any(window < longest for window in windows) else None
 
     def _part(self, name: str, params: Params) -> Any:
-        return nnx.merge(_graph(self.spec, self.precision)[name], params[name])
+        return nnx.merge(_graph(self.spec, self.lora, self.precision)[name], params[name])
 
     def _map(self, function: Callable[[Weight], Any]) -> Params:
-        return jax.tree.map(function, weight_table(self.spec), is_leaf=lambda node: isinstance(node, Weight))
+        table = weight_table(self.spec) if self.lora is None else adapter_table(self.spec, self.lora)
+        return jax.tree.map(function, table, is_leaf=lambda node: isinstance(node, Weight))
 
     @staticmethod
     def _rows(array: jax.Array) -> tuple[str | None, ...]:

@@ -18,7 +18,8 @@ from slick_jax.errors import InputError
 from slick_jax.knowledge.greedy import GreedyEvaluator
 from slick_jax.mesh import batch_sharding, replicated
 from slick_jax.models import weights
-from slick_jax.models.transformer import Network
+from slick_jax.models.lora import join
+from slick_jax.models.transformer import Network, Params
 from slick_jax.progress import Progress
 from slick_jax.training import signals
 from slick_jax.training.checkpoints import Checkpoints
@@ -67,7 +68,9 @@ def train(job: Job) -> list[dict]:
     per_epoch, n_steps = job.per_epoch, job.per_epoch * settings.epochs
     optimizer = make_optimizer(settings, n_steps, network.decay_mask())
     with jax.set_mesh(mesh), Checkpoints(job.folder / "checkpoints") as checkpoints, signals.noticed() as sigterm:
-        # Parameters: of the checkpoint the run starts from, or of its own newest one.
+        # Parameters: of the checkpoint the run starts from, or of its own newest one; with LoRA the adapters, while
+        # those of the base model are frozen.
+        frozen = _frozen(job)
         state, tally = _start(job, optimizer, batches, checkpoints, n_steps)
         step = int(state.step)
         rate = make_schedule(settings, n_steps)
@@ -75,7 +78,7 @@ def train(job: Job) -> list[dict]:
         stopped = "stopped by a signal after step {} of {}, everything is saved; run it again".format
         if step and step % per_epoch == 0:  # a checkpoint is saved before its epoch is asked about
             with sigterm.at_once(stopped(step, n_steps)):
-                record.complete(step // per_epoch, state.params, tally, float(rate(step - 1)))
+                record.complete(step // per_epoch, join(frozen, state.params), tally, float(rate(step - 1)))
             tally = Tally()
 
         # Steps: while one runs, what the one before measured is looked at.
@@ -88,7 +91,7 @@ def train(job: Job) -> list[dict]:
             batch = next(batches)
             rows = jax.tree.map(lambda part: _place(part, mesh), batch.rows)
             with jax.transfer_guard("disallow"):
-                state, measured = run_step(state, rows, rng=key)
+                state, measured = run_step(state, rows, rng=key, frozen=frozen)
             if pending is not None:
                 _take(job, tally, *pending)
             pending, step = (step, batch, measured), step + 1
@@ -102,10 +105,10 @@ def train(job: Job) -> list[dict]:
             checkpoints.choose(_chosen(job, record.lines))
             checkpoints.save(state, {"data": batches.state, "tally": dataclasses.asdict(tally)})
             with sigterm.at_once(stopped(step, n_steps)):  # which raises if the signal has come
-                record.complete(step // per_epoch, state.params, tally, float(rate(step - 1)))
+                record.complete(step // per_epoch, join(frozen, state.params), tally, float(rate(step - 1)))
             note, tally = f"epoch {step // per_epoch}, loss {tally.mean_loss:.3f}, ", Tally()
         with sigterm.at_once(stopped(step, n_steps)):
-            return [*record.lines, *_fill(job, checkpoints, record)]
+            return [*record.lines, *_fill(job, checkpoints, record, frozen)]
 
 
 def prune(job: Job, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -118,12 +121,29 @@ def prune(job: Job, lines: Sequence[Mapping[str, Any]]) -> None:
             checkpoints.delete(step)
 
 
+def _frozen(job: Job) -> Params | None:
+    """The base model of adapters, in the dtype it is held in; None where all parameters are trained."""
+    if job.network.lora is None:
+        return None
+    base = weights.load_hf(job.model, job.network, job.mesh, job.settings.lora.base_dtype)
+    trained, all_of_base = (sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (job.network.abstract(), base))
+    lora = job.network.lora
+    print(
+        f"train: adapters of rank {lora.rank} on {', '.join(lora.targets)}; {trained:,} parameters are trained,"
+        f" {all_of_base:,} are frozen in {job.settings.lora.base_dtype}"
+    )
+    return base
+
+
 def _start(
     job: Job, optimizer: Any, batches: Batches, checkpoints: Checkpoints, n_steps: int
 ) -> tuple[TrainState, Tally]:
     """The state to go on from, with what its epoch has seen so far; `batches` are placed to follow it."""
     if checkpoints.latest is None:
-        params = weights.load_hf(job.model, job.network, job.mesh)
+        if job.network.lora is None:
+            params = weights.load_hf(job.model, job.network, job.mesh)
+        else:
+            params = job.network.init(jax.random.key(job.settings.seed), job.mesh)
         print(parameter_overview.get_parameter_overview(params, include_stats=False))
         return _fresh(job.network, optimizer, params, job.mesh), Tally()
     print(f"train: {job.name} goes on from step {checkpoints.latest} of {n_steps}")
@@ -186,7 +206,7 @@ def _every(job: Job) -> set[int]:
     return {epoch * job.per_epoch for epoch in range(every, job.settings.epochs + 1, every)} if every else set()
 
 
-def _fill(job: Job, checkpoints: Checkpoints, record: Record) -> list[dict]:
+def _fill(job: Job, checkpoints: Checkpoints, record: Record, frozen: Params | None) -> list[dict]:
     """Lines of EARLY_STOP and CONVERGENCE with the splits that were not asked at these epochs."""
     lines = []
     for epoch in sorted({early_stop(record.lines) or job.settings.epochs, job.settings.epochs}):
@@ -194,5 +214,5 @@ def _fill(job: Job, checkpoints: Checkpoints, record: Record) -> list[dict]:
         missing = [name for name in job.evaluator.groups if name not in asked]
         if missing and epoch * job.per_epoch in checkpoints.steps:
             params = checkpoints.load_params(job.network.abstract(job.mesh), epoch * job.per_epoch)
-            lines.append({"epoch": epoch} | record.ask(params, missing)[0])
+            lines.append({"epoch": epoch} | record.ask(join(frozen, params), missing)[0])
     return lines

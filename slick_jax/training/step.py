@@ -1,5 +1,6 @@
 """One training step over rows of (tokens, targets, weights), whatever renders them: corpus, questions, long text."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -7,11 +8,12 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
+from slick_jax.models.lora import join
 from slick_jax.models.transformer import Network, Params
 
 
 class TrainState(NamedTuple):
-    """Everything a step changes; a checkpoint holds exactly this."""
+    """Everything a step changes; a checkpoint holds exactly this. With LoRA the parameters are the adapters."""
 
     step: jax.Array  # Int[], steps done
     params: Params
@@ -104,21 +106,32 @@ def mean_loss(
 
 
 def loss_and_gradients(
-    network: Network, params: Params, rows: Rows, *, dropout: float, rng: jax.Array | None, accumulate: int
+    network: Network,
+    params: Params,
+    rows: Rows,
+    *,
+    dropout: float,
+    rng: jax.Array | None,
+    accumulate: int,
+    frozen: Params | None = None,
 ) -> tuple[jax.Array, Params]:
     """`mean_loss` of all rows and its gradients, computed in `accumulate` parts one after the other.
 
     Part a holds the rows a, a + accumulate, ...: each device goes on with rows it has. Sums are divided by the weight
-    of the whole batch, so that the parts do not matter; dropout differs, as each part has a key of its own.
+    of the whole batch, so that the parts do not matter; dropout differs, as each part has a key of its own. `frozen`:
+    parameters that are joined with `params` and have no gradients (the base model of adapters).
     """
+
+    def gradients_of(loss: Callable, rows: Rows, rng: jax.Array | None) -> tuple[jax.Array, Params]:
+        return jax.value_and_grad(lambda p: loss(network, join(frozen, p), rows, dropout=dropout, rng=rng))(params)
+
     if accumulate == 1:
-        return jax.value_and_grad(lambda params: mean_loss(network, params, rows, dropout=dropout, rng=rng))(params)
+        return gradients_of(mean_loss, rows, rng)
     parts = jax.tree.map(lambda a: a.reshape(-1, accumulate, *a.shape[1:]).swapaxes(0, 1), rows)
 
     def add(carry: tuple[jax.Array, Params], part: tuple[jax.Array, Rows]) -> tuple[tuple[jax.Array, Params], None]:
         key = None if rng is None else jax.random.fold_in(rng, part[0])
-        found = jax.value_and_grad(lambda p: summed_loss(network, p, part[1], dropout=dropout, rng=key))(params)
-        return jax.tree.map(jnp.add, carry, found), None
+        return jax.tree.map(jnp.add, carry, gradients_of(summed_loss, part[1], key)), None
 
     start = (jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, params))
     total, _ = jax.lax.scan(add, start, (jnp.arange(accumulate), parts))
@@ -135,14 +148,17 @@ def train_step(
     dropout: float = 0.0,
     rng: jax.Array | None = None,
     accumulate: int = 1,
+    frozen: Params | None = None,
 ) -> tuple[TrainState, Measured]:
     """One update; returns the new state, and the loss and gradient before it. Pure: jit it with `state` donated.
 
     `rng` is the run's key; a step folds its own number into it, so that a resumed run draws the same dropout. See
-    `loss_and_gradients` for `accumulate`, which divides the number of rows.
+    `loss_and_gradients` for `accumulate`, which divides the number of rows, and `frozen`.
     """
     rng = None if rng is None else jax.random.fold_in(rng, state.step)
-    loss, gradients = loss_and_gradients(network, state.params, rows, dropout=dropout, rng=rng, accumulate=accumulate)
+    loss, gradients = loss_and_gradients(
+        network, state.params, rows, dropout=dropout, rng=rng, accumulate=accumulate, frozen=frozen
+    )
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     state = TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
     return state, Measured(loss, optax.tree.norm(gradients))

@@ -22,15 +22,17 @@ from slick_jax.knowledge.match import matcher
 from slick_jax.knowledge.questions import questions
 from slick_jax.mesh import make_mesh
 from slick_jax.models import weights
+from slick_jax.models.lora import LoraSpec
 from slick_jax.models.transformer import Network
-from slick_jax.training import checkpoints, loop, result
+from slick_jax.training import adapters, checkpoints, loop, result
 from slick_jax.training.claim import claimed
 from slick_jax.training.fine_tuning_data import render
 from slick_jax.training.mixture_file import MixtureRow, read_mixture
 from slick_jax.training.record import TRAIN
 from slick_jax.training.writers import make_writers
 
-UNCOUNTED = ("keep", "keep_every", "writers", "mixture", "variant")  # settings that change nothing in the results
+# Settings that change nothing in the results (remat: as little as other devices do).
+UNCOUNTED = ("keep", "keep_every", "writers", "mixture", "variant", "remat")
 
 
 def run(config: Config) -> epath.Path:
@@ -50,14 +52,18 @@ def run(config: Config) -> epath.Path:
     asked, annotated = questions(config)
     fingerprint = weights.fingerprint(model)
     _check_origin(path, mixture, annotated, config, fingerprint)
-    network = Network(weights.read_spec(model), config.model.dtype, config.model.precision, config.model.scan_layers)
+    spec, arithmetic = weights.read_spec(model), config.model
+    lora = adapters.lora_spec(settings.lora, spec)
+    network = Network(
+        spec, arithmetic.dtype, arithmetic.precision, arithmetic.scan_layers, lora=lora, remat=settings.remat
+    )
     tokenizer = Tokenizer.from_folder(model, network.spec.vocab_size)
     style = prompt_style(config.annotate, tokenizer)
     trained = [Asked(row.id, row.prompt, (row.answer,), row.relation, row.category) for row in mixture]
     groups = {TRAIN: trained, **asked}
     limit, positions = settings.max_target_tokens, network.spec.max_position_embeddings
     rows = render(style, mixture, max_target=limit, max_positions=positions, where=model)
-    fields = _fields(config, mixture, asked, fingerprint, style.name)
+    fields = _fields(config, mixture, asked, fingerprint, style.name, lora)
     if "dev" not in groups:
         print("train: the data has no dev split (data.dev_path), so there is no EARLY_STOP and no best checkpoint")
     with claimed(folder, "train.json", fields, "result.json"):
@@ -71,6 +77,9 @@ def run(config: Config) -> epath.Path:
             evaluator = GreedyEvaluator(network, mesh, tokenizer, groups, config.annotate, limit, model)
         if jax.process_index() == 0:
             checkpoints.describe(folder / "checkpoints", model)
+            where = str(epath.Path(model).resolve())
+            origin = lora and adapters.Origin(lora, where, fingerprint, settings.lora.base_dtype)
+            adapters.describe(folder / "checkpoints", origin)
         name = f"{variant}/seed-{settings.seed}"
         run_id = _digest([str(folder.resolve()), fields])[:12]
         with contextlib.ExitStack() as stack:
@@ -119,12 +128,21 @@ def _check_origin(
 
 
 def _fields(
-    config: Config, mixture: list[MixtureRow], asked: dict[str, list[Asked]], fingerprint: str, style: str
+    config: Config,
+    mixture: list[MixtureRow],
+    asked: dict[str, list[Asked]],
+    fingerprint: str,
+    style: str,
+    lora: LoraSpec | None,
 ) -> dict:
     """All that the results of a run depend on, the devices left out."""
     settings = dataclasses.asdict(config.train)
     for name in UNCOUNTED:
         del settings[name]
+    if lora is None:
+        del settings["lora"]
+    else:
+        settings["lora"]["targets"] = list(lora.targets)  # all of them, where none is named
     questions = [[name, row.id, row.prompt, row.answers, row.category] for name, rows in asked.items() for row in rows]
     return {
         "train": settings,

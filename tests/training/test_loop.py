@@ -174,7 +174,8 @@ def test_real_signals_to_a_process(folder, finished, tmp_path):
     """SIGTERM ends with status 75, kill -9 ends at once; what follows is the undisturbed run, to the last bit."""
     config = config_for(folder, tmp_path)
     names = [field.name for field in dataclasses.fields(config.train)]
-    settings = {f"train.{name}": getattr(config.train, name) for name in names if name not in ("keep", "writers")}
+    left = ("keep", "writers", "lora")  # as they are by default
+    settings = {f"train.{name}": getattr(config.train, name) for name in names if name not in left}
     settings |= {
         "run_dir": tmp_path, "data.path": config.data.path, "data.dev_path": config.data.dev_path,
         "model.path": config.model.path, "model.scan_layers": False, "annotate.batch_rows": 64,

@@ -1,0 +1,70 @@
+"""A model as it can be asked: a Hugging Face folder, a training checkpoint, or adapters and the model they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from jax.sharding import Mesh
+
+from slick_jax.errors import InputError
+from slick_jax.models import peft_folder, weights
+from slick_jax.models.lora import LoraSpec, join
+from slick_jax.models.spec import ModelSpec
+from slick_jax.models.transformer import Network, Params
+from slick_jax.training.adapters import load_base, origin_of
+from slick_jax.training.checkpoints import find_step, load_params
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A model that was found, with nothing of its weights read.
+
+    folder: has the tokenizer; load: all parameters, of a network of `spec` and `lora`, sharded over a mesh.
+    """
+
+    folder: Path
+    spec: ModelSpec
+    lora: LoraSpec | None
+    load: Callable[[Network, Mesh], Params]
+
+
+def find(checkpoint: str | Path, model: str = "") -> Tuned:
+    """The model of a Hugging Face folder, of a PEFT folder, of a run's checkpoints (the newest), or a step in them.
+
+    `model` is where the base of adapters is looked for besides the place they name. Raises InputError when there is no
+    checkpoint, or not the base that it needs.
+    """
+    if (Path(checkpoint) / peft_folder.CONFIG).is_file():
+        return _adapter(Path(checkpoint), model)
+    folder, step = find_step(checkpoint)
+    spec = weights.read_spec(folder)
+    if step is None and not _is_training(folder):
+        return Tuned(folder, spec, None, lambda network, mesh: weights.load_hf(folder, network, mesh))
+    origin = origin_of(folder)
+
+    def load(network: Network, mesh: Mesh) -> Params:
+        base = None if origin is None else load_base(origin, network, mesh, model)
+        return join(base, load_params(folder, network, mesh, step))
+
+    return Tuned(folder, spec, origin and origin.lora, load)
+
+
+def _adapter(folder: Path, model: str) -> Tuned:
+    named = peft_folder.base_of(folder)
+    base = next((Path(path) for path in (named, model) if path and (Path(path) / "config.json").is_file()), None)
+    if base is None:
+        raise InputError(f"{folder}: its base model {named!r} is no folder here; give the folder as config.model.path")
+    spec = weights.read_spec(base)
+    lora = peft_folder.read_lora(folder, spec)
+
+    def load(network: Network, mesh: Mesh) -> Params:
+        return join(weights.load_hf(base, network, mesh), peft_folder.load_adapter(folder, network, mesh))
+
+    return Tuned(base, spec, lora, load)
+
+
+def _is_training(folder: Path) -> bool:
+    """Whether the folder holds numbered checkpoints and no weights of its own."""
+    return not any(folder.glob("*.safetensors*")) and any(path.name.isdecimal() for path in folder.iterdir())
