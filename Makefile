@@ -1,6 +1,8 @@
 # Every target makes .venv and installs what it needs; nothing but Python 3.11 or later has to be there.
 PYTHON ?= python3
 BIN := .venv/bin
+# Test files are shared out over a few processes: most of their time is compilation, on one core.
+SHARED := -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test parity verify bench lint clean
 
@@ -8,11 +10,11 @@ demo: .venv/.installed
 	$(BIN)/slick demo --config=configs/demo.py
 
 test: lint
-	$(BIN)/python -m pytest -q -m "not verify"
+	$(BIN)/python -m pytest -q -m "not verify" $(SHARED)
 
 # The same model code against transformers.
 parity: .venv/.parity
-	$(BIN)/python -m pytest -q tests/parity
+	$(BIN)/python -m pytest -q tests/parity $(SHARED)
 
 # The long exactness checks that docs/exactness.md reports.
 verify: .venv/.tested

@@ -59,7 +59,7 @@ setup(
         "tpu": ["jax[tpu]"],
         "tensorboard": ["tensorboard>=2.17"],
         "wandb": ["wandb>=0.18"],
-        "test": ["hypothesis>=6.100", "pytest>=8", "ruff>=0.8", "tensorboard>=2.17"],
+        "test": ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.8", "tensorboard>=2.17"],
         "parity": ["peft>=0.17", "torch==2.13.0", "transformers>=5"],
     },
 )

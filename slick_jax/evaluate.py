@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import jax
@@ -11,7 +12,7 @@ from etils import epath
 
 from slick_jax import run_folder, tuned
 from slick_jax.categories import CATEGORIES
-from slick_jax.config import Config
+from slick_jax.config import AnnotateConfig, Config
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.knowledge.greedy import Answered, Asked, GreedyEvaluator
@@ -45,7 +46,7 @@ def run(config: Config) -> dict[str, dict]:
         found = {name: rates(name, answers[name]) for name in groups}
     print(table(found))
     if config.run_dir and jax.process_index() == 0:
-        _write(epath.Path(config.run_dir) / "evaluations", checkpoint, groups, answers, found)
+        _write(epath.Path(config.run_dir) / "evaluations", checkpoint, config.annotate, groups, answers, found)
     return found
 
 
@@ -68,8 +69,14 @@ def table(found: dict[str, dict]) -> str:
 
 
 def _write(
-    folder: epath.Path, checkpoint: str, groups: dict[str, list[Asked]], answers: dict[str, Answered], found: dict
+    folder: epath.Path,
+    checkpoint: str,
+    settings: AnnotateConfig,
+    groups: dict[str, list[Asked]],
+    answers: dict[str, Answered],
+    found: dict,
 ) -> None:
+    """Files named by the end of the checkpoint's path, and a digest of all of it and of how it was asked."""
     rows = [(split, row, index) for split, asked in groups.items() for index, row in enumerate(asked)]
     columns = {
         "id": [row.id for _, row, _ in rows],
@@ -80,7 +87,9 @@ def _write(
         "strict_hit": [bool(answers[split].hits[index, 0]) for split, _, index in rows],
         "abstained": [bool(answers[split].abstained[index]) for split, _, index in rows],
     }
-    name = "_".join(part for part in Path(checkpoint).parts[-4:] if part.strip("./\\"))
+    asked = {"checkpoint": checkpoint, "prompt_style": settings.prompt_style, "match": settings.match}
+    digest = hashlib.sha256(repr([str(Path(checkpoint).resolve()), asked]).encode()).hexdigest()[:8]
+    name = "_".join([*(part for part in Path(checkpoint).parts[-4:] if part.strip("./\\")), digest])
     run_folder.write_parquet(folder / f"{name}.parquet", pa.table(columns))
-    run_folder.write_json(folder / f"{name}.json", {"checkpoint": checkpoint, "splits": found})
+    run_folder.write_json(folder / f"{name}.json", asked | {"splits": found})
     print(f"evaluate: {folder / name}.json")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from slick_jax.config import Config
 from slick_jax.errors import InputError
 from slick_jax.mesh import make_mesh
@@ -9,7 +11,7 @@ from slick_jax.models import weights
 from slick_jax.models.lora import merge
 from slick_jax.models.peft_folder import save_adapter
 from slick_jax.models.transformer import Network
-from slick_jax.training.adapters import load_base, origin_of
+from slick_jax.training.adapters import describe, load_base, origin_of
 from slick_jax.training.checkpoints import find_step, load_params
 
 
@@ -24,6 +26,10 @@ def run(config: Config) -> None:
     export = config.export
     folder, step = find_step(export.checkpoint)
     origin = origin_of(folder)
+    # Writing clears a model out of `out`: it must be none that is still needed.
+    sources = {folder, Path(config.model.path or folder), Path(origin.base if origin else folder)}
+    if Path(export.out).resolve() in {source.resolve() for source in sources}:
+        raise InputError(f"export.out: {export.out!r} is what is exported, or its base model; give a folder of its own")
     if origin is None and export.lora == "adapter":
         raise InputError(f"export.lora: 'adapter', but {folder} is no LoRA run; leave export.lora at 'merged'")
     mesh, spec = make_mesh(config.mesh), weights.read_spec(folder)
@@ -32,6 +38,7 @@ def run(config: Config) -> None:
     if export.lora == "adapter":
         base = origin.find_base(config.model.path)
         save_adapter(export.out, spec, origin.lora, params, base=base, tokenizer_folder=folder)
+        describe(export.out, origin)  # peft does not look at it; `slick evaluate` asks the base as it was trained on
     else:
         if origin is not None:
             params = merge(origin.lora, load_base(origin, network, mesh, config.model.path), params)

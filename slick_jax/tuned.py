@@ -9,7 +9,7 @@ from pathlib import Path
 from jax.sharding import Mesh
 
 from slick_jax.errors import InputError
-from slick_jax.models import peft_folder, weights
+from slick_jax.models import hub, peft_folder, weights
 from slick_jax.models.lora import LoraSpec, join
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network, Params
@@ -52,15 +52,18 @@ def find(checkpoint: str | Path, model: str = "") -> Tuned:
 
 
 def _adapter(folder: Path, model: str) -> Tuned:
-    named = peft_folder.base_of(folder)
+    named, origin = peft_folder.base_of(folder), origin_of(folder)
     base = next((Path(path) for path in (named, model) if path and (Path(path) / "config.json").is_file()), None)
-    if base is None:
-        raise InputError(f"{folder}: its base model {named!r} is no folder here; give the folder as config.model.path")
+    if base is None and not (model or named):
+        raise InputError(f"{folder}: names no base model; give its folder as config.model.path")
+    if base is None:  # a hub id, as peft writes it
+        base = Path(hub.resolve(model or named, "config.model.path, the base of the adapters").folder)
     spec = weights.read_spec(base)
     lora = peft_folder.read_lora(folder, spec)
 
     def load(network: Network, mesh: Mesh) -> Params:
-        return join(weights.load_hf(base, network, mesh), peft_folder.load_adapter(folder, network, mesh))
+        dtype = "float32" if origin is None else origin.base_dtype
+        return join(weights.load_hf(base, network, mesh, dtype), peft_folder.load_adapter(folder, network, mesh))
 
     return Tuned(base, spec, lora, load)
 

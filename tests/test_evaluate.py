@@ -75,6 +75,7 @@ def test_a_model_folder_with_the_categories_of_the_run(trained, tmp_path):
     }
     assert found["dev"]["by_category"] == {}
     (path,) = (tmp_path / "evaluations").glob("*.parquet")
+    assert json.loads(path.with_suffix(".json").read_text())["prompt_style"] == "qa"
     table = pq.read_table(path).to_pandas()
     assert json.loads(path.with_suffix(".json").read_text())["splits"] == found
     for split in ("train", "dev"):

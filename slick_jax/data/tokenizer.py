@@ -141,16 +141,17 @@ class Tokenizer:
 
 def _n_trailing(backend: tokenizers.Tokenizer) -> int:
     """Number of ids that the post-processor appends to a text."""
-    bare = backend.encode("a", add_special_tokens=False).ids
-    framed = backend.encode("a").ids
-    n_front = next(i for i in range(len(framed)) if framed[i : i + len(bare)] == bare)
-    return len(framed) - n_front - len(bare)
+    added = backend.encode("a").special_tokens_mask
+    return next((number for number, special in enumerate(reversed(added)) if not special), 0)
 
 
 def _chat_template(files: dict[str, bytes], settings: dict, where: str) -> str | None:
     """chat_template.jinja, else `chat_template` of tokenizer_config.json: a text, or a list with one named default."""
     if "chat_template.jinja" in files:
-        return files["chat_template.jinja"].decode("utf-8")
+        try:
+            return files["chat_template.jinja"].decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{where}: chat_template.jinja is no UTF-8 text ({error}); copy the file again") from None
     found = settings.get("chat_template")
     if isinstance(found, list):
         named = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}

@@ -23,7 +23,10 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     folder = Path(folder)
     path = folder / "config.json"
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give a Hugging Face model folder")
+        raise InputError(
+            f"{folder}: no such folder; give a Hugging Face model folder, or a hub id with its owner, such as"
+            " openai-community/gpt2"
+        )
     if not path.is_file():
         raise InputError(f"{path}: no such file; a model folder holds config.json and model.safetensors")
     try:
@@ -78,7 +81,8 @@ def open_tensors(folder: str | Path) -> dict[str, TensorFile]:
 def start_writing(folder: Path) -> None:
     """Creates `folder`, or takes from it what makes it a model: unfinished, it must not pass for one."""
     folder.mkdir(parents=True, exist_ok=True)
-    adapter = ("adapter_config.json", "adapter_model.safetensors")  # beside a model, they would be applied to it
+    # Beside a model, adapters would be applied to it.
+    adapter = ("adapter_config.json", "adapter_model.safetensors", "lora.json")
     for pattern in ("config.json", INDEX, "model.safetensors", "model-*-of-*.safetensors", *adapter):
         for path in folder.glob(pattern):
             path.unlink()

@@ -140,6 +140,18 @@ def _read_config(folder: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: not the config of an adapter ({error}); copy the file again") from None
     if missing:
         raise InputError(f"{path}: no {', '.join(missing)}: not the config of a LoRA adapter")
+    targets, base = config["target_modules"], config.get("base_model_name_or_path")
+    named = isinstance(targets, list) and targets and all(isinstance(one, str) for one in targets)
+    sound = {
+        "r": isinstance(config["r"], int) and not isinstance(config["r"], bool) and config["r"] > 0,
+        "lora_alpha": isinstance(config["lora_alpha"], int | float) and config["lora_alpha"] > 0,
+        "target_modules": named or isinstance(targets, str),
+        "base_model_name_or_path": base is None or isinstance(base, str),
+        "task_type": config.get("task_type") in ("CAUSAL_LM", None),
+    }
+    wrong = [f"{name} is {config[name]!r}" for name, fine in sound.items() if not fine]
+    if wrong:
+        raise InputError.of(wrong, f"{path}: not the config of LoRA adapters of a language model; copy the file again")
     return config
 
 

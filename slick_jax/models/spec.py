@@ -92,8 +92,10 @@ class ModelSpec:
         rotated = "head_dim" if self.rotary_dim is None else "rotary_dim"
         if not found and self.positions == "rotary" and getattr(self, rotated) % 2:
             found.append(f"{rotated} is {getattr(self, rotated)}; rotary positions need an even number")
-        for name in ("rope_theta", "norm_eps"):
+        for name in ("rope_theta", "norm_eps", "local_rope_theta"):
             value = getattr(self, name)
+            if name == "local_rope_theta" and value is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 found.append(f"{name} is {value!r}; it must be a number above 0")
         for name in ("windows", "ropes"):

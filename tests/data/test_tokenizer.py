@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 import tokenizers
-from tokenizers import decoders, models, pre_tokenizers
+from tokenizers import decoders, models, pre_tokenizers, processors
 
 from slick_jax.config import WorldConfig
 from slick_jax.data.tokenizer import Tokenizer
@@ -154,6 +154,20 @@ def test_where_there_is_a_tokenizer_json_its_post_processor_decides_about_bos(tm
     assert tokenizer.encode("ab") == backend.encode("ab", add_special_tokens=False).ids
     framed = Tokenizer.from_folder(write_folder(tmp_path, metaspace_backend(), tokenizer_config=settings))
     assert framed.encode("ab") == [1, *tokenizer.encode("ab")]
+
+
+def test_a_vocabulary_without_the_letter_a(tmp_path):
+    backend = tokenizers.Tokenizer(models.BPE({"<s>": 0, "b": 1}, []))
+    backend.add_special_tokens(["<s>"])
+    backend.decoder = decoders.Metaspace()
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    assert Tokenizer({"tokenizer.json": backend.to_str().encode()}).encode("bb") == [0, 1, 1]
+
+
+def test_a_chat_template_that_is_no_text(world_tokenizer):
+    files = world_tokenizer.files | {"chat_template.jinja": b"\xff"}
+    with pytest.raises(InputError, match="chat_template.jinja is no UTF-8 text"):
+        Tokenizer(files)
 
 
 def test_vocab_and_merges_make_a_byte_level_tokenizer():

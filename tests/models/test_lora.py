@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -181,6 +182,19 @@ def test_a_peft_folder_that_does_not_fit(tmp_path):
         assert what in str(error.value)
     (tmp_path / "adapter_config.json").write_text('{"peft_type": "IA3"}')
     with pytest.raises(InputError, match="no r, lora_alpha, target_modules: not the config of a LoRA adapter"):
+        read_lora(tmp_path, SPEC)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("r", "4"), ("r", 0), ("lora_alpha", "x"), ("target_modules", [1]), ("target_modules", []),
+     ("task_type", "SEQ_CLS"), ("base_model_name_or_path", 5)],
+)  # fmt: skip
+def test_a_bad_adapter_config_is_named(tmp_path, name, value):
+    save_adapter(tmp_path, SPEC, LORA, NETWORK.init(jax.random.key(0)), base="")
+    path = tmp_path / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.raises(InputError, match=f"{name} is {re.escape(repr(value))}"):
         read_lora(tmp_path, SPEC)
 
 

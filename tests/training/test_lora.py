@@ -228,6 +228,14 @@ def test_a_full_run_in_the_same_folder_keeps_no_record_and_is_exported(folder, t
     assert evaluate.run(asked)["dev"] == lines_of(tmp_path / RUN)[-1]["dev"]
 
 
+def test_nothing_that_is_needed_is_written_over(folder, finished):
+    config, run = finished
+    for out, kind in ((f"{run}/checkpoints", "adapter"), (f"{folder}/model", "merged"), (f"{folder}/model", "adapter")):
+        with pytest.raises(InputError, match="is what is exported, or its base model; give a folder of its own"):
+            export.run(dataclasses.replace(config, export=ExportConfig(f"{run}/checkpoints", out, kind)))
+    assert (folder / "model" / "config.json").exists()
+
+
 def test_bad_input_is_refused(folder, finished, tmp_path):
     config, run = finished
     with pytest.raises(InputError, match=r"train.lora.targets: this model \(llama\) has no c_attn to adapt"):

@@ -26,7 +26,10 @@ SIZES: Mapping[str, str] = {
 }
 _REQUIRED = frozenset({"vocab_size", "d_model", "n_layers", "n_heads", "d_mlp"})
 # Other names of an activation -> ours; gelu_new is the tanh approximation written out.
-_SYNONYMS = {"swish": "silu", "gelu_new": "gelu_pytorch_tanh"}
+_SYNONYMS = {
+    "swish": "silu", "gelu_python": "gelu",
+    **dict.fromkeys(("gelu_new", "gelu_fast", "gelu_python_tanh"), "gelu_pytorch_tanh"),
+}  # fmt: skip
 
 Values = dict[str, Any]  # fields of ModelSpec
 

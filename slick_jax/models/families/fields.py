@@ -17,10 +17,12 @@ HARMLESS = frozenset({
     "num_return_sequences", "diversity_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size",
     "bad_words_ids", "suppress_tokens", "begin_suppress_tokens", "forced_bos_token_id", "forced_eos_token_id",
     "decoder_start_token_id", "exponential_decay_length_penalty", "remove_invalid_values", "cache_implementation",
-    "classifier_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop",
+    "classifier_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "_num_labels",
+    "attention_probs_dropout_prob", "hidden_dropout_prob", "output_past", "max_sequence_length", "is_encoder_decoder",
+    "is_decoder", "tie_encoder_decoder", "gradient_checkpointing",
 })  # fmt: skip
 # Fields that say nothing at one value and change the computation at every other.
-NEUTRAL: Mapping[str, Any] = {"partial_rotary_factor": 1.0, "rope_interleaved": False, "use_sliding_window": False}
+NEUTRAL: Mapping[str, Any] = {"partial_rotary_factor": 1.0, "pruned_heads": {}, "is_causal": True}
 
 
 class Fields:
@@ -67,9 +69,9 @@ class Fields:
     def left_over(self) -> None:
         """Refuses by name what nobody asked for, unless it is harmless or switched off."""
         for name, value in sorted(self.config.items()):
-            if name in self.asked or name in HARMLESS or value is False or value == NEUTRAL.get(name):
-                continue
-            self._refuse(name, value)
+            switched_off = value is False if name not in NEUTRAL else value == NEUTRAL[name]
+            if name not in self.asked and name not in HARMLESS and not switched_off:
+                self._refuse(name, value)
 
     def _refuse(self, name: str, value: Any) -> None:
         self.problems.append(

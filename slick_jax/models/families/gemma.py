@@ -1,6 +1,7 @@
 """Gemma, Gemma 2 and the text model of Gemma 3."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from slick_jax.models.families.family import SIZES, Family, Values
@@ -71,7 +72,10 @@ def _gemma3(fields: Fields, values: Values) -> Values:
     rope, name, rest = read_rope(
         fields, values["max_position_embeddings"], theta=1_000_000.0, nested="full_attention"
     )
-    local = dict(rest.pop("sliding_attention", None) or {})
+    local = rest.pop("sliding_attention", None) or {}
+    if not isinstance(local, Mapping):
+        fields.problems.append(f"{name}.sliding_attention is {short(local)}; it must be an object")
+    local = dict(local) if isinstance(local, Mapping) else {}
     rest.pop("full_attention", None)
     local_theta = local.pop("rope_theta", fields.number("rope_local_base_freq", 10000.0))
     if local.pop("rope_type", "default") != "default" or local:

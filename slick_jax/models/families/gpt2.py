@@ -46,7 +46,7 @@ FAMILIES = (
         back=_back,
         harmless=(
             "n_ctx", "reorder_and_upcast_attn", "summary_type", "summary_use_proj", "summary_activation",
-            "summary_proj_to_labels", "summary_first_dropout",
+            "summary_proj_to_labels", "summary_first_dropout", "n_special", "predict_special_tokens",
         ),  # fmt: skip
         neutral={"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False},
         layout=Layout(

@@ -15,7 +15,7 @@ def _more(fields: Fields, values: Values) -> Values:
         fields.problems.append(f"no_rope_layer_interval is {short(every)}; it must be an integer of at least 1")
         every = 4
     turned = fields.get("no_rope_layers", [int((layer + 1) % every != 0) for layer in range(n_layers)])
-    if not isinstance(turned, list) or len(turned) < n_layers or not set(turned) <= {0, 1}:
+    if not isinstance(turned, list) or len(turned) < n_layers or not all(turn in (0, 1) for turn in turned):
         fields.problems.append(f"no_rope_layers is {short(turned)}; it must have 0 (none) or 1 for every layer")
         return {}
     turned = turned[:n_layers]

@@ -24,7 +24,8 @@ def read_windows(
 ) -> tuple[int | None, ...] | None:
     """The window of every layer, by `layer_types` or, where the file is silent, where `sliding` is true."""
     types = fields.get("layer_types", [SLIDING if slides else FULL for slides in sliding])
-    if not isinstance(types, list) or not set(types) <= {SLIDING, FULL} or len(types) != n_layers:
+    known = isinstance(types, list) and all(kind in (SLIDING, FULL) for kind in types)
+    if not known or len(types) != n_layers:
         fields.problems.append(
             f"layer_types is {short(types)}; it must have {SLIDING!r} or {FULL!r} for each of the {n_layers} layers"
         )
