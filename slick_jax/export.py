@@ -36,8 +36,9 @@ def run(config: Config) -> None:
     network = Network(spec, lora=origin and origin.lora)
     params = load_params(folder, network, mesh, step)
     if export.lora == "adapter":
-        base = origin.find_base(config.model.path)
-        save_adapter(export.out, spec, origin.lora, params, base=base, tokenizer_folder=folder)
+        repo, _, commit = origin.source.partition("@")
+        named = {"base": repo or origin.find_base(config.model.path), "revision": commit or None}
+        save_adapter(export.out, spec, origin.lora, params, **named, tokenizer_folder=folder)
         describe(export.out, origin)  # peft does not look at it; `slick evaluate` asks the base as it was trained on
     else:
         if origin is not None:

@@ -38,9 +38,12 @@ def save_adapter(
     params: Params,
     *,
     base: str,
+    revision: str | None = None,
     tokenizer_folder: str | Path | None = None,
 ) -> None:
     """Writes adapters as a folder that peft loads on `base`, the config last: a folder without it is unfinished.
+
+    `base` is a folder, or a hub id of which `revision` names the commit.
 
     Maps that share a Hugging Face module become one adapter of their ranks' sum: B is zero where one map's part of A
     meets another's outputs. On several processes all of them must call this; the first one writes.
@@ -60,12 +63,14 @@ def save_adapter(
     for name in TOKENIZER_FILES if tokenizer_folder is not None else ():
         if name != "generation_config.json" and (Path(tokenizer_folder) / name).is_file():
             replace(folder / name, lambda path, name=name: shutil.copyfile(Path(tokenizer_folder) / name, path))
-    write_json(folder / CONFIG, _config(spec, lora, base))
+    write_json(folder / CONFIG, _config(spec, lora, base) | {"revision": revision})
 
 
 def base_of(folder: str | Path) -> str:
-    """The base model that a PEFT folder names: a folder, a hub id, or nothing."""
-    return _read_config(folder).get("base_model_name_or_path") or ""
+    """The base model that a PEFT folder names: a folder, a hub id with its revision, or nothing."""
+    config = _read_config(folder)
+    base, revision = config.get("base_model_name_or_path") or "", config.get("revision")
+    return f"{base}@{revision}" if base and revision and not Path(base).is_dir() else base
 
 
 def read_lora(folder: str | Path, spec: ModelSpec) -> LoraSpec:

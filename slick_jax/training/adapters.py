@@ -21,12 +21,16 @@ RECORD = "lora.json"  # beside the checkpoints, which hold the adapters alone
 
 @dataclass(frozen=True)
 class Origin:
-    """What the adapters of a checkpoint belong to: base model (folder and fingerprint) and the dtype it was held in."""
+    """What the adapters of a checkpoint belong to: base model (folder and fingerprint) and the dtype it was held in.
+
+    source: `org/name@commit` where the base came from the hub, else empty.
+    """
 
     lora: LoraSpec
     base: str
     fingerprint: str
     base_dtype: str
+    source: str = ""
 
     def find_base(self, other: str = "") -> str:
         """The folder of the base model: where it was, or `other`. Raises InputError when neither holds that model."""

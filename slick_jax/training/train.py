@@ -78,7 +78,7 @@ def run(config: Config) -> epath.Path:
         if jax.process_index() == 0:
             checkpoints.describe(folder / "checkpoints", model)
             where = str(epath.Path(model).resolve())
-            origin = lora and adapters.Origin(lora, where, fingerprint, settings.lora.base_dtype)
+            origin = lora and adapters.Origin(lora, where, fingerprint, settings.lora.base_dtype, arithmetic.source)
             adapters.describe(folder / "checkpoints", origin)
         name = f"{variant}/seed-{settings.seed}"
         run_id = _digest([str(folder.resolve()), fields])[:12]
@@ -91,7 +91,7 @@ def run(config: Config) -> epath.Path:
             lines = loop.train(job)
 
         # What it comes to; only then go the checkpoints that are not asked for.
-        found = result.summarise(variant, settings, mixture, lines)
+        found = result.summarise(variant, settings, mixture, lines) | {"model": arithmetic.source or str(model)}
         if jax.process_index() == 0:
             run_folder.write_json(folder / "result.json", found)
         loop.prune(job, lines)

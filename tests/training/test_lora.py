@@ -19,6 +19,7 @@ from slick_jax.config_rules import problems
 from slick_jax.errors import InputError, Stopped
 from slick_jax.mesh import make_mesh
 from slick_jax.models.lora import LoraSpec, resolve
+from slick_jax.models.peft_folder import base_of
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
 from slick_jax.models.weights import fingerprint, load_hf, read_spec
@@ -226,6 +227,17 @@ def test_a_full_run_in_the_same_folder_keeps_no_record_and_is_exported(folder, t
     asked = config_for(folder, tmp_path)
     asked = dataclasses.replace(asked, run_dir="", evaluate=EvaluateConfig(str(tmp_path / "out"), ("dev",)))
     assert evaluate.run(asked)["dev"] == lines_of(tmp_path / RUN)[-1]["dev"]
+
+
+def test_adapters_of_a_hub_model_name_it(folder, tmp_path):
+    config = lora_config(folder, tmp_path, epochs=1)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, source="org/base@0a1b"))
+    run = train.run(config)
+    assert json.loads((run / "result.json").read_text())["model"] == "org/base@0a1b"
+    export.run(dataclasses.replace(config, export=ExportConfig(f"{run}/checkpoints", str(tmp_path / "out"), "adapter")))
+    found = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert (found["base_model_name_or_path"], found["revision"]) == ("org/base", "0a1b")
+    assert base_of(tmp_path / "out") == "org/base@0a1b"
 
 
 def test_nothing_that_is_needed_is_written_over(folder, finished):
