@@ -17,6 +17,7 @@ from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.knowledge import preparation, records, store
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.preparation import Prepared
+from slick_jax.knowledge.saturation import saturation
 from slick_jax.knowledge.verify import verify
 from slick_jax.knowledge.walk import Vocabulary
 from slick_jax.mesh import make_mesh
@@ -44,7 +45,7 @@ def run(config: Config) -> None:
 def annotate(config: Config) -> tuple[pd.DataFrame, dict]:
     """Annotate the rows of `config.data` with the checkpoint of `config.model`.
 
-    Writes annotations/part-*.parquet as they are done, then annotations.parquet, summary.json and exemplars.json. A run
+    Writes annotations/part-*.parquet as they are done, then annotations.parquet, summary.json and saturation.csv. A run
     that was killed goes on behind its last finished part and ends with the same files.
 
     Returns:
@@ -143,4 +144,7 @@ def _merge(config: Config, prepared: Prepared, parts: store.Parts) -> tuple[pd.D
     merged = pa.Table.from_pandas(table, store.OUTPUT_SCHEMA, preserve_index=False).replace_schema_metadata(None)
     run_folder.write_parquet(folder / "annotations.parquet", merged)
     run_folder.write_json(folder / "summary.json", summary)
+    if config.annotate.mode == "full":
+        shares = saturation(table["greedy_hits"].tolist(), table["sampled_hits"].tolist())
+        run_folder.write_text(folder / "saturation.csv", shares.to_csv(index=False, lineterminator="\n"))
     return table, summary

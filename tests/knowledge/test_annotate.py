@@ -75,6 +75,11 @@ def test_every_category_appears_and_the_tables_agree(run):
         assert shares == {name: counts.get((split, name), 0) for name in CATEGORIES}
     for split, relation in table.groupby(["split", "relation"]).groups:
         assert relation in printed and sum(summary["relations"][split][relation].values()) > 0
+    whole = pd.read_csv(folder / "saturation.csv").iloc[-1]  # with all sets and samples: the run's own shares
+    assert (whole["n_exemplar_sets"], whole["n_samples"]) == (10, 16)
+    assert whole[list(CATEGORIES)].tolist() == pytest.approx(
+        [100 * (table["category"] == name).mean() for name in CATEGORIES]
+    )
 
 
 def test_columns_follow_from_the_stored_hits(run):
