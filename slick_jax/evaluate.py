@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import jax
@@ -18,6 +17,7 @@ from slick_jax.errors import InputError
 from slick_jax.knowledge.greedy import Answered, Asked, GreedyEvaluator
 from slick_jax.knowledge.match_rates import MatchRates
 from slick_jax.knowledge.questions import questions
+from slick_jax.knowledge.store import digest
 from slick_jax.mesh import make_mesh
 from slick_jax.models.transformer import Network
 
@@ -87,9 +87,10 @@ def _write(
         "strict_hit": [bool(answers[split].hits[index, 0]) for split, _, index in rows],
         "abstained": [bool(answers[split].abstained[index]) for split, _, index in rows],
     }
-    asked = {"checkpoint": checkpoint, "prompt_style": settings.prompt_style, "match": settings.match}
-    digest = hashlib.sha256(repr([str(Path(checkpoint).resolve()), asked]).encode()).hexdigest()[:8]
-    name = "_".join([*(part for part in Path(checkpoint).parts[-4:] if part.strip("./\\")), digest])
+    how = {name: getattr(settings, name) for name in ("prompt_style", "chat_options", "match")}
+    asked = {"checkpoint": checkpoint, **how}
+    told_apart = digest([str(Path(checkpoint).resolve()), asked])[:8]
+    name = "_".join([*(part for part in Path(checkpoint).parts[-4:] if part.strip("./\\")), told_apart])
     run_folder.write_parquet(folder / f"{name}.parquet", pa.table(columns))
     run_folder.write_json(folder / f"{name}.json", asked | {"splits": found})
     print(f"evaluate: {folder / name}.json")

@@ -95,8 +95,8 @@ def train(job: Job) -> list[dict]:
             if pending is not None:
                 _take(job, tally, *pending)
             pending, step = (step, batch, measured), step + 1
-            progress.show(_examples(job, step), note)
             if step % per_epoch and not sigterm.came:
+                progress.show(_examples(job, step), note)
                 continue
             _take(job, tally, *pending)
             pending = None
@@ -107,6 +107,7 @@ def train(job: Job) -> list[dict]:
             with sigterm.at_once(stopped(step, n_steps)):  # which raises if the signal has come
                 record.complete(step // per_epoch, join(frozen, state.params), tally, float(rate(step - 1)))
             note, tally = f"epoch {step // per_epoch}, loss {tally.mean_loss:.3f}, ", Tally()
+            progress.show(_examples(job, step), note)
         with sigterm.at_once(stopped(step, n_steps)):
             return [*record.lines, *_fill(job, checkpoints, record, frozen)]
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import json
 
 import jax
 from etils import epath
@@ -20,6 +18,7 @@ from slick_jax.errors import InputError
 from slick_jax.knowledge.greedy import Asked, GreedyEvaluator
 from slick_jax.knowledge.match import matcher
 from slick_jax.knowledge.questions import questions
+from slick_jax.knowledge.store import digest
 from slick_jax.mesh import make_mesh
 from slick_jax.models import weights
 from slick_jax.models.lora import LoraSpec
@@ -81,7 +80,7 @@ def run(config: Config) -> epath.Path:
             origin = lora and adapters.Origin(lora, where, fingerprint, settings.lora.base_dtype, arithmetic.source)
             adapters.describe(folder / "checkpoints", origin)
         name = f"{variant}/seed-{settings.seed}"
-        run_id = _digest([str(folder.resolve()), fields])[:12]
+        run_id = digest([str(folder.resolve()), fields])[:12]
         with contextlib.ExitStack() as stack:
             writers = make_writers(settings.writers, folder, name, run_id, dataclasses.asdict(config))
             for writer in writers:
@@ -146,8 +145,8 @@ def _fields(
     questions = [[name, row.id, row.prompt, row.answers, row.category] for name, rows in asked.items() for row in rows]
     return {
         "train": settings,
-        "mixture_sha256": _digest([dataclasses.astuple(row) for row in mixture]),
-        "questions_sha256": _digest(questions),
+        "mixture_sha256": digest([dataclasses.astuple(row) for row in mixture]),
+        "questions_sha256": digest(questions),
         "model": fingerprint,
         "dtype": config.model.dtype,
         "precision": config.model.precision,
@@ -155,7 +154,3 @@ def _fields(
         "match": [config.annotate.match, matcher(config.annotate.match).source],
         "abstain_phrases": list(config.annotate.abstain_phrases),
     }
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
