@@ -16,6 +16,7 @@ from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
 from slick_jax.models.weights import save_hf
 
+RUN = "train/mixed/seed-0"  # the run of SETTINGS, below its run_dir
 N = 44  # training rows: five batches of 8 and a short one
 SETTINGS = TrainConfig(
     variant="mixed",

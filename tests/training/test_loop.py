@@ -26,21 +26,7 @@ from slick_jax.training import loop, train
 from slick_jax.training.checkpoints import Checkpoints, load_params
 from slick_jax.training.record import Record
 from slick_jax.training.step import Measured, abstract_state
-from tests.training.fine_tuning import N, config_for, make_folder, mixture_rows
-
-RUN = "train/mixed/seed-0"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return make_folder(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def finished(folder, tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("undisturbed")
-    train.run(config_for(folder, run_dir))
-    return run_dir / RUN
+from tests.training.fine_tuning import RUN, N, config_for, mixture_rows
 
 
 def lines_of(run):

@@ -12,21 +12,7 @@ from slick_jax.data.mix import content_digest
 from slick_jax.errors import InputError
 from slick_jax.training import train
 from slick_jax.training.claim import claimed
-from tests.training.fine_tuning import config_for, make_folder, mixture_rows, write_mixture
-
-RUN = "train/mixed/seed-0"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return make_folder(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def finished(folder, tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("undisturbed")
-    train.run(config_for(folder, run_dir))
-    return run_dir / RUN
+from tests.training.fine_tuning import RUN, config_for, mixture_rows, write_mixture
 
 
 def test_categories_of_another_model_are_refused(folder, tmp_path):
