@@ -191,7 +191,6 @@ def evaluate(subject: Subject, mesh) -> Line:
     """Questions per second of greedy evaluation."""
     asked = [Asked(row.id, row.prompt, (row.answer,), row.relation) for row in subject.rows]
     annotate = AnnotateConfig()
-    annotate = dataclasses.replace(annotate, batch_rows=min(annotate.batch_rows, len(asked)))
     folder = subject.folder
     params = load_hf(folder, subject.network, mesh)
     groups = {"asked": asked}

@@ -95,8 +95,7 @@ class AnnotateConfig:
     seed: int = 0  # noise of the sampled answers
     exemplar_seed: int = 0  # draw of the exemplar sets
     part_size: int = 256  # examples per part file, the unit of resuming
-    batch_rows: int = 320  # rows of one device batch, over all devices
-    group_rows: int = 8  # rows of a batch that share one exemplar prefix; divides batch_rows
+    batch_tokens: int = 0  # tokens of one device batch, per slice of the mesh; 0: what the kind of device is fast at
 
 
 @dataclass(frozen=True)

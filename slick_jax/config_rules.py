@@ -164,9 +164,10 @@ def _seed(name: str, value: int) -> Iterator[str]:
 
 
 def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
-    for name in ("n_exemplar_sets", "n_exemplars", "top_k", "part_size", "batch_rows", "group_rows"):
+    for name in ("n_exemplar_sets", "n_exemplars", "top_k", "part_size"):
         yield from _at_least(f"annotate.{name}", getattr(annotate, name), 1)
-    yield from _at_least("annotate.n_reserve_sets", annotate.n_reserve_sets, 0)
+    for name in ("n_reserve_sets", "batch_tokens"):
+        yield from _at_least(f"annotate.{name}", getattr(annotate, name), 0)
     for name in ("seed", "exemplar_seed"):
         yield from _seed(f"annotate.{name}", getattr(annotate, name))
     if annotate.n_exemplar_sets + annotate.n_reserve_sets > MAX_SETS:
@@ -202,11 +203,6 @@ def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
             yield f"annotate.exact_pairs: ({temperature}, {top_k}) needs a temperature above 0 and a top_k of 1 or more"
     if any(not phrase.strip() or "\n" in phrase for phrase in annotate.abstain_phrases):
         yield f"annotate.abstain_phrases: {annotate.abstain_phrases!r} holds an empty phrase or one with a line break"
-    if annotate.group_rows >= 1 and annotate.batch_rows % annotate.group_rows:
-        yield (
-            f"annotate.group_rows: {annotate.group_rows} does not divide annotate.batch_rows={annotate.batch_rows};"
-            " make batch_rows a multiple of it"
-        )
 
 
 def _pretrain(pretrain: PretrainConfig) -> Iterator[str]:

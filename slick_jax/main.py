@@ -11,7 +11,7 @@ from slick_jax.models import hub
 
 STOPPED_STATUS = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run it again
 
-MEMORY_HINT = "cut the model over more devices (mesh.fsdp), or lower annotate.batch_rows or raise train.accumulate"
+MEMORY_HINT = "cut the model over more devices (mesh.fsdp), or lower annotate.batch_tokens or raise train.accumulate"
 
 # command: (module with run(config), what it does)
 COMMANDS = {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import functools
 import importlib.metadata
 from collections import Counter
+from collections.abc import Callable
 
 import jax
 import pandas as pd
@@ -18,12 +21,14 @@ from slick_jax.knowledge import preparation, records, store
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.preparation import Prepared
 from slick_jax.knowledge.saturation import saturation
-from slick_jax.knowledge.verify import verify
+from slick_jax.knowledge.verify import Verification
 from slick_jax.knowledge.walk import Vocabulary
 from slick_jax.mesh import make_mesh
 from slick_jax.models import weights
-from slick_jax.models.transformer import Network
+from slick_jax.models.transformer import KV, Network
 from slick_jax.progress import Progress
+
+IN_FLIGHT = 3  # parts under way at once: while one waits for its last few branches, the device works on the others
 
 
 def run(config: Config) -> None:
@@ -98,22 +103,23 @@ def _device(config: Config, network: Network, mesh, tokenizer: Tokenizer, prepar
 def _annotate_parts(
     prepared: Prepared, todo: list[int], parts: store.Parts, device: Device, tokenizer: Tokenizer
 ) -> None:
-    """Verify and write every part of `todo`."""
+    """Verify and write every part of `todo`, a few of them at a time."""
     settings = prepared.settings
-    vocabulary = Vocabulary(tokenizer.token_bytes, tokenizer.is_stop.tolist())
     done = len(prepared.rows) - sum(len(prepared.parts[number]) for number in todo)
     progress = Progress("annotate", len(prepared.rows), "questions", done)
-    protocol, shapes = preparation.protocol_of(settings), prepared.shapes(device.shards)
-    loaded: list = []
-    for number in todo:
+    start = _starter(prepared, device, tokenizer)
+    waiting, on_their_way = iter(todo), collections.deque()
+    while True:
+        while len(on_their_way) < IN_FLIGHT and (number := next(waiting, None)) is not None:
+            on_their_way.append((number, start(prepared.parts[number])))
+        if not on_their_way:
+            break
+        number, verification = on_their_way.popleft()
+        if verification.advance():
+            on_their_way.append((number, verification))
+            continue
         part = prepared.parts[number]
-        keys = prepared.part_prefixes(part)
-        if keys != loaded:
-            device.load_prefixes([prepared.prefix(key) for key in keys], prepared.bank_slots)
-            loaded = keys
-        bank = {key: slot for slot, key in enumerate(keys)}
-        questions = [prepared.question(index, bank) for index in part]
-        found, counts = verify(questions, protocol, device, vocabulary, tokenizer.longest_match, shapes)
+        found, counts = verification.result()
         rows = [
             records.record(prepared.rows[index], prepared.assigned[index], verified, settings)
             | {"protocol": parts.protocol}
@@ -122,6 +128,26 @@ def _annotate_parts(
         parts.write(number, rows, counts)
         done += len(part)
         progress.show(done)
+
+
+def _starter(prepared: Prepared, device: Device, tokenizer: Tokenizer) -> Callable[[list[int]], Verification]:
+    """Starts the verification of a part. Parts that follow each other share a bank of prefixes where it is the same."""
+    protocol, shapes = preparation.protocol_of(prepared.settings), prepared.shapes(device.shards)
+    vocabulary = Vocabulary(tokenizer.token_bytes, tokenizer.is_stop.tolist())
+
+    @functools.lru_cache(maxsize=1)
+    def bank_of(keys: tuple) -> KV:
+        return device.bank([prepared.prefix(key) for key in keys], prepared.bank_slots)
+
+    def start(part: list[int]) -> Verification:
+        keys = prepared.part_prefixes(part)
+        slots = {key: slot for slot, key in enumerate(keys)}
+        questions = [prepared.question(index, slots) for index in part]
+        return Verification(
+            questions, protocol, device, bank_of(tuple(keys)), vocabulary, tokenizer.longest_match, shapes
+        )
+
+    return start
 
 
 def _merge(config: Config, prepared: Prepared, parts: store.Parts) -> tuple[pd.DataFrame, dict]:

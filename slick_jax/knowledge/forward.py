@@ -1,4 +1,4 @@
-"""The device side of verification: shared prefixes once, then for every drafted position the token each draw takes."""
+"""The device side of verification: shared prefixes once, then for every judged position the token each draw takes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from jaxtyping import Array, Float, Int, UInt32
 from slick_jax.errors import InputError
 from slick_jax.knowledge.batches import Batch
 from slick_jax.mesh import batch_sharding, replicated
+from slick_jax.models.attention import Forest
 from slick_jax.models.transformer import KV, Network
 from slick_jax.sampling import logits as select
 
 
-class Judged(NamedTuple):
-    """What the model says at the judged positions of a batch: S shards of M positions each.
+class Verdict(NamedTuple):
+    """What the model says at judged positions: S shards of M each.
 
     draws int32[S M 1+n]: the token of the greedy decode (0) and of every sample; values float32[S M k] and ids
     int32[S M k]: the k largest logits, falling; gold float32[S M]: log-probability of the target token (T = 1,
@@ -47,31 +48,38 @@ class Program:
     top_k: int
     n_tokens: int
 
-    def scores(
+    def states(
         self,
         params,
         bank: KV,
         prefix: Int[Array, " G"],
-        tokens: Int[Array, "G B T"],
-        where: Int[Array, "S M"],
-    ) -> Float[Array, "S M V"]:
-        """One forward pass behind the shared prefixes; logits of the judged positions only."""
-        group_prefix = KV(bank.k[:, prefix], bank.v[:, prefix], bank.lengths[prefix])
-        states = self.network.hidden(params, tokens, group_prefix).states
-        states = states.reshape(where.shape[0], -1, states.shape[-1])  # a shard gathers from its own groups
-        states = jnp.take_along_axis(states, where[..., None], axis=1)
-        return select.clean(self.network.logits(params, states), self.n_tokens)
+        tokens: Int[Array, "G T"],
+        depth: Int[Array, "G T"],
+        end: Int[Array, "G T"],
+    ) -> Float[Array, "G T D"]:
+        """One forward pass of lanes of token trees behind the shared prefixes."""
+        behind = KV(bank.k[:, prefix], bank.v[:, prefix], bank.lengths[prefix])
+        forest = Forest(depth[:, None], end[:, None])
+        return self.network.hidden(params, tokens[:, None], behind, forest=forest).states[:, 0]
+
+    @staticmethod
+    def judged(states: Float[Array, "G T D"], where: Int[Array, "S M"]) -> Float[Array, "S M D"]:
+        """The states of the judged positions. A shard gathers from its own lanes."""
+        return jnp.take_along_axis(states.reshape(len(where), -1, states.shape[-1]), where[..., None], axis=1)
 
     def decide(
         self,
-        logits: Float[Array, "S M V"],
+        params,
+        states: Float[Array, "S M D"],
         step: Int[Array, "S M"],
         names: UInt32[Array, "S M 3"],
         targets: Int[Array, "S M"],
         key: UInt32[Array, "2"],
         temperature: Float[Array, ""],
-    ) -> Judged:
-        """What every draw takes at the judged positions. A program of its own: it compiles once for all row lengths."""
+    ) -> Verdict:
+        """What every draw takes at the judged positions. A program of its own: it compiles once for all lane lengths,
+        and the vocabulary is scored at judged positions only."""
+        logits = select.clean(self.network.logits(params, states), self.n_tokens)
         flat = logits.reshape(-1, logits.shape[-1])
         values, ids = (found.reshape(*step.shape, -1) for found in select.top_k(flat, self.top_k))
         total = jax.nn.logsumexp(flat, axis=-1)
@@ -82,11 +90,11 @@ class Program:
             kept, kept_ids = (array[..., None, : self.sample_top_k] for array in (values, ids))
             samples = select.draw(kept, kept_ids, select.gumbel(keys, step[..., None, None], kept_ids), temperature)
             drawn = jnp.concatenate([drawn, samples], axis=-1)
-        return Judged(drawn, values, ids, gold, jnp.all(jnp.isfinite(total)))
+        return Verdict(drawn, values, ids, gold, jnp.all(jnp.isfinite(total)))
 
 
 class Device:
-    """Runs the programs on a mesh: prefixes are kept in a bank there, batches are sharded over their groups."""
+    """Runs the programs on a mesh: prefixes are kept in a bank there, batches are sharded over their lanes."""
 
     def __init__(self, program: Program, params, mesh, *, seed: int, temperature: float, prefix_length: int):
         self.program, self.params, self.mesh = program, params, mesh
@@ -95,36 +103,44 @@ class Device:
         self.temperature = np.float32(temperature)
         self.prefix_length = prefix_length
         self._prefix = jax.jit(program.network.prefix, out_shardings=replicated(mesh))
-        self._scores = jax.jit(program.scores)
+        self._states = jax.jit(program.states)
+        self._judged = jax.jit(program.judged)
         self._decide = jax.jit(program.decide)
         self._shard = functools.partial(batch_sharding, mesh)
-        self.bank: KV | None = None
 
-    def load_prefixes(self, prefixes: list[np.ndarray], slots: int) -> None:
-        """Compute keys and values of `prefixes` and keep them as the bank, padded to `slots` (few shapes)."""
+    def bank(self, prefixes: list[np.ndarray], slots: int) -> KV:
+        """Keys and values of `prefixes`, padded to `slots` (few shapes): the bank that batches stand behind."""
         rows = -(-slots // self.shards) * self.shards
         tokens = np.zeros((rows, self.prefix_length), np.int32)
         lengths = np.zeros(rows, np.int32)
         for index, prefix in enumerate(prefixes):
             tokens[index, : len(prefix)] = prefix
             lengths[index] = len(prefix)
-        placed = jax.device_put(tokens, self._shard(2)), jax.device_put(lengths, self._shard(1))
-        self.bank = self._prefix(self.params, *placed)
+        return self._prefix(self.params, *self._place(tokens, lengths))
 
-    def judge(self, batch: Batch) -> Judged:
-        """Dispatch one batch; the result is fetched later with `fetch`, so host and device overlap."""
-        parts = (batch.prefix, batch.tokens, batch.where, batch.step, batch.names, batch.targets)
-        prefix, tokens, where, *rest = (jax.device_put(part, self._shard(part.ndim)) for part in parts)
-        logits = self._scores(self.params, self.bank, prefix, tokens, where)
-        return self._decide(logits, *rest, self.key, self.temperature)
+    def judge(self, bank: KV, batch: Batch) -> list[Verdict]:
+        """Dispatch one batch: a verdict per call of `batch.judged`, to be fetched later with `fetch`, so that host and
+        device overlap."""
+        states = self._states(self.params, bank, *self._place(batch.prefix, batch.tokens, batch.depth, batch.end))
+        verdicts = []
+        for judged in batch.judged:
+            where, *rest = self._place(judged.where, judged.step, judged.names, judged.targets)
+            verdict = self._decide(self.params, self._judged(states, where), *rest, self.key, self.temperature)
+            for part in verdict:
+                part.copy_to_host_async()
+            verdicts.append(verdict)
+        return verdicts
+
+    def _place(self, *arrays: np.ndarray) -> list[jax.Array]:
+        return [jax.device_put(array, self._shard(array.ndim)) for array in arrays]
 
     @staticmethod
-    def fetch(judged: Judged) -> Judged:
+    def fetch(verdict: Verdict) -> Verdict:
         """The result as numpy arrays. Raises InputError on a NaN or infinite logit: its draws would mean nothing."""
-        judged = jax.device_get(judged)
-        if not judged.finite:
+        verdict = jax.device_get(verdict)
+        if not verdict.finite:
             raise InputError(
                 "model: a logit is NaN or infinite, so no answer can be judged; check the checkpoint's weights, or set"
                 " model.dtype=float32 if they overflow in bfloat16"
             )
-        return judged
+        return verdict

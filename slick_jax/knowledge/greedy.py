@@ -14,7 +14,7 @@ from slick_jax.data.prompt_styles import prompt_style
 from slick_jax.data.prompts import PrefixTable
 from slick_jax.data.target_tokens import target_tokens
 from slick_jax.data.tokenizer import Tokenizer
-from slick_jax.knowledge.batches import Shapes, choose_lengths
+from slick_jax.knowledge.batches import Shapes, choose_shapes
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.match import Golds, matcher
 from slick_jax.knowledge.verify import Protocol, Question, verify
@@ -23,8 +23,6 @@ from slick_jax.models.transformer import Network
 from slick_jax.sampling.logits import id_words
 
 MAX_PREFIXES = 64  # shared beginnings kept on the device; with more relations than that, all share one
-POSITION_STEP = 64  # judged positions are a multiple of this, so that other questions find their programs compiled
-GROUP_ROWS = 4  # questions of a device batch that are sure to share their beginning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,15 +92,17 @@ class GreedyEvaluator:
         program = Program(network, 0, 1, 1, tokenizer.n_ids)
         length = max(map(len, self._prefixes))
         self._device = Device(program, None, mesh, seed=0, temperature=1.0, prefix_length=length)
-        self._shapes = _shapes(questions, max_tokens, settings.batch_rows, self._device.shards)
+        self._shapes = _shapes(questions, max_tokens, settings.batch_tokens, self._device.shards)
 
     def __call__(self, params: Any, names: Sequence[str]) -> dict[str, Answered]:
         """The answers of the model with `params` to the named groups, all asked together."""
         self._device.params = params
-        self._device.load_prefixes(self._prefixes, len(self._prefixes))
+        bank = self._device.bank(self._prefixes, len(self._prefixes))
         keys = [key for key in self._keys() if key[0] in names]
         asked = [self._questions[key] for key in keys]
-        found, _ = verify(asked, self._protocol, self._device, self._vocabulary, self._longest_match, self._shapes)
+        found, _ = verify(
+            asked, self._protocol, self._device, bank, self._vocabulary, self._longest_match, self._shapes
+        )
         answered = {}
         for name in names:
             mine = [one for key, one in zip(keys, found, strict=True) if key[0] == name]
@@ -127,18 +127,11 @@ def _share(relations: Sequence[str], prompts: Sequence[list[int]]) -> tuple[list
     return slots, [table.prefix(key) for key in number]
 
 
-def _shapes(questions: Sequence[Question], max_tokens: int, batch_rows: int, shards: int) -> Shapes:
+def _shapes(questions: Sequence[Question], max_tokens: int, batch_tokens: int, shards: int) -> Shapes:
     """Batch shapes that fit the first round, which is nearly all of the work."""
-    rests = [len(one.slots[0][1]) for one in questions for _ in one.drafts]
-    drafts = [len(draft) for one in questions for draft, _ in one.drafts]
-    return Shapes(
-        lengths=choose_lengths(np.add(rests, drafts), max(rests) + max_tokens - 1),
-        groups=-(-batch_rows // GROUP_ROWS),
-        group_rows=GROUP_ROWS,
-        positions=(int(1.1 * (float(np.mean(drafts)) + 1) * batch_rows) // POSITION_STEP + 1) * POSITION_STEP,
-        most_judged=max_tokens,
-        shards=shards,
-    )
+    rests = [len(one.slots[0][1]) for one in questions]
+    lengths = [rest + len(one.drafts[0][0]) for rest, one in zip(rests, questions, strict=True)]
+    return choose_shapes(lengths, max(rests) + max_tokens - 1, batch_tokens, shards)
 
 
 def _draft(tokenizer: Tokenizer, target: list[int]) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from slick_jax.data.prompts import Draft, PrefixTable, draft_answers, tokenise_p
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.knowledge import exemplars
-from slick_jax.knowledge.batches import Shapes, choose_lengths
+from slick_jax.knowledge.batches import Shapes, choose_shapes
 from slick_jax.knowledge.match import Golds, Matcher, matcher
 from slick_jax.knowledge.verify import Protocol, Question
 from slick_jax.progress import Progress
@@ -119,20 +119,11 @@ class Prepared:
 
     def shapes(self, shards: int) -> Shapes:
         """Batch shapes that fit the run's first round, which is nearly all of its work."""
-        settings, judged, lengths = self.settings, [], []
-        for kept, drafts in zip(self.kept, self.drafts, strict=True):
-            judged += [len(made.tokens) + 1 for made in drafts for _ in kept]
-            lengths += [len(self.prompts.rest(k)) + len(made.tokens) for made in drafts for k in kept]
-        rest = max(len(self.prompts.rest(k)) for kept in self.kept for k in kept)
-        longest = rest + settings.max_answer_tokens - 1
-        return Shapes(
-            lengths=choose_lengths(lengths, longest),
-            groups=settings.batch_rows // settings.group_rows,
-            group_rows=settings.group_rows,
-            positions=int(1.1 * float(np.mean(judged)) * settings.batch_rows) + 1,
-            most_judged=settings.max_answer_tokens,
-            shards=shards,
-        )
+        rests = [[len(self.prompts.rest(k)) for k in kept] for kept in self.kept]
+        drafted = [sum(len(made.tokens) for made in drafts) for drafts in self.drafts]
+        lengths = [rest + more for mine, more in zip(rests, drafted, strict=True) for rest in mine]
+        longest = max(map(max, rests)) + self.settings.max_answer_tokens - 1
+        return choose_shapes(np.minimum(lengths, longest), longest, self.settings.batch_tokens, shards)
 
     def question(self, index: int, bank: dict[PrefixKey, int]) -> Question:
         """Row `index` as the engine takes it; `bank` maps prefix keys to bank slots."""
@@ -250,7 +241,7 @@ def protocol_fields(config: Config, prepared: Prepared, model: str, tokenizer: s
     """All that a label depends on, for the protocol hash. `model`, `tokenizer`: fingerprints; `devices`: how many."""
     settings = dataclasses.asdict(config.annotate)
     del settings["prompt_style"], settings["chat_options"]  # the template holds both
-    shape = {name: settings.pop(name) for name in ("batch_rows", "group_rows", "part_size")}
+    shape = {name: settings.pop(name) for name in ("batch_tokens", "part_size")}
     shape |= {"mesh": dataclasses.asdict(config.mesh), "devices": devices, "scan_layers": config.model.scan_layers}
     exact = config.model.dtype == "float32" and config.model.precision == "highest"
     return {

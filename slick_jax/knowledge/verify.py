@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from slick_jax.knowledge.batches import Batch, Shapes, pack
-from slick_jax.knowledge.forward import Device, Judged
+from slick_jax.knowledge.batches import Judged, Shapes, pack
+from slick_jax.knowledge.forward import Device, Verdict
 from slick_jax.knowledge.match import Golds
-from slick_jax.knowledge.walk import Judge, Mass, Node, Path, Row, Vocabulary, Walk, open_text
+from slick_jax.knowledge.walk import Choice, Judge, Mass, Path, Row, Vocabulary, Walk, open_text
+from slick_jax.models.transformer import KV
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +78,7 @@ class _Inquiry:
         self.judge = Judge(vocabulary, question.golds, question.abstentions)
         self.walks = [
             Walk(
-                self.judge, question.words, slot, prefix, list(tokens), protocol.max_answer_tokens,
+                self, self.judge, question.words, slot, prefix, list(tokens), protocol.max_answer_tokens,
                 1 + protocol.n_samples, [Mass(index) for index in range(len(protocol.pairs))],
             )
             for slot, (prefix, tokens) in enumerate(question.slots)
@@ -89,17 +90,12 @@ class _Inquiry:
             walk.start(range(1 + protocol.n_samples) if self.samples_begun else [0])
 
     def first_rows(self) -> list[Row]:
-        """The drafted answers of every walk; nodes that several drafts share are judged once."""
-        rows = []
-        for walk in self.walks:
-            seen: set[Path] = set()
-            for number, (tokens, stop) in enumerate(self.question.drafts):
-                nodes = [tokens[:length] for length in range(len(tokens) + 1)]
-                owned = sum(node in seen for node in nodes)
-                if owned < len(nodes):
-                    rows.append(walk.row((), tokens, () if number else (*tokens, stop), owned))
-                seen.update(nodes)
-        return rows
+        """The drafted answers of every walk; the log-probability of the first one is asked for."""
+        return [
+            walk.row((), tokens, () if number else (*tokens, stop))
+            for walk in self.walks
+            for number, (tokens, stop) in enumerate(self.question.drafts)
+        ]
 
     def advance(self) -> None:
         """Move draws and mass on; with lazy samples, begin them once every greedy draw has missed."""
@@ -131,11 +127,15 @@ class _Inquiry:
                 self.expansions += 1
                 wanted[slot, path] = None
                 left += mass
-        rows = []
-        for slot, path in wanted:
-            walk = self.walks[slot]
-            rows.append(walk.row(path, longest_match(self.judge.completion(walk.data(path)))))
-        return rows
+        return [
+            self.walks[slot].row(path, self._draft(path, self.walks[slot].data(path), longest_match))
+            for slot, path in wanted
+        ]
+
+    def _draft(self, path: Path, data: bytes, longest_match: Callable[[bytes], list[int]]) -> Sequence[int]:
+        """How an alive path would most likely go on: to a gold; where none begins so ("____"), by repeating itself."""
+        completion = self.judge.completion(data)
+        return longest_match(completion) if completion else path[-1:] * len(path)
 
     def result(self) -> Verified:
         """What was measured, once nothing is waiting."""
@@ -151,75 +151,103 @@ class _Inquiry:
         )
 
 
-def verify(
-    questions: Sequence[Question],
-    protocol: Protocol,
-    device: Device,
-    vocabulary: Vocabulary,
-    longest_match: Callable[[bytes], list[int]],
-    shapes: Shapes,
-) -> tuple[list[Verified], Counter]:
-    """Verify `questions` together, round by round.
+class Verification:
+    """Questions verified together, round by round: `advance` until it says that nothing is on its way, then `result`.
 
-    Args:
-      longest_match: bytes -> token ids that spell them (`Tokenizer.longest_match`), for drafts of later rounds.
-      shapes: of the device batches.
-
-    Returns:
-      a `Verified` per question, and counters: rounds (the largest of any call), rows, tokens_forwarded,
-      tokens_computed (padding included), alive_branches, one `alive: <cause>` per cause, truncated.
-
-    Raises InputError when a logit is NaN.
+    Several may be on their way at once: the device works on one while the host moves the draws of another.
     """
-    open_questions = [_Inquiry(question, protocol, vocabulary) for question in questions]
-    everyone, counts = list(open_questions), Counter(questions=len(questions))
-    rows = [row for inquiry in open_questions for row in inquiry.first_rows()]
-    while rows:
-        counts["rounds"] += 1
-        batches = pack(rows, shapes)
-        started = [(batch, device.judge(batch)) for batch in batches]
-        for batch, judged in started:
-            _absorb(batch, device.fetch(judged), protocol.pairs)
-            counts["tokens_computed"] += batch.tokens.size
-            counts["positions_computed"] += batch.where.size
-        counts["rows"] += len(rows)
-        counts["positions_judged"] += sum(row.judged for row in rows)
-        counts["tokens_forwarded"] += sum(len(row.tokens) for row in rows)
-        waiting, rows = [], []
-        for inquiry in open_questions:
-            inquiry.advance()
-            new = inquiry.rows(longest_match)
-            if new:
-                waiting.append(inquiry)
-                rows.extend(new)
-        open_questions = waiting
-    for inquiry in everyone:
-        for walk in inquiry.walks:
-            counts["truncated"] += int(walk.truncated.sum())
-            for data, number in walk.alive.items():
-                counts["alive_branches"] += number
-                counts[f"alive: {cause(open_text(data)[0], inquiry.question.golds)}"] += number
-    return [inquiry.result() for inquiry in everyone], counts
+
+    def __init__(
+        self,
+        questions: Sequence[Question],
+        protocol: Protocol,
+        device: Device,
+        bank: KV,
+        vocabulary: Vocabulary,
+        longest_match: Callable[[bytes], list[int]],
+        shapes: Shapes,
+    ):
+        """Dispatches the first round.
+
+        Args:
+          bank: keys and values of the prefixes that the questions' slots name (`Device.bank`).
+          longest_match: bytes -> token ids that spell them (`Tokenizer.longest_match`), for drafts of later rounds.
+          shapes: of the device batches.
+        """
+        self._protocol, self._device, self._bank, self._shapes = protocol, device, bank, shapes
+        self._longest_match = longest_match
+        self._everyone = [_Inquiry(question, protocol, vocabulary) for question in questions]
+        self._counts = Counter(questions=len(questions))
+        self._dispatch([row for inquiry in self._everyone for row in inquiry.first_rows()])
+
+    def _dispatch(self, rows: list[Row]) -> None:
+        batches = pack(rows, self._shapes)
+        self._started = [(batch, self._device.judge(self._bank, batch)) for batch in batches]
+        if rows:
+            self._counts["rounds"] += 1
+        self._counts["rows"] += len(rows)
+        for batch in batches:
+            self._counts["tokens_forwarded"] += batch.real
+            self._counts["tokens_computed"] += batch.tokens.size
+            self._counts["positions_judged"] += sum(len(judged.nodes) for judged in batch.judged)
+            self._counts["positions_computed"] += sum(judged.where.size for judged in batch.judged)
+
+    def advance(self) -> bool:
+        """Take in the round that is on its way and dispatch the next. False: there was none.
+
+        A question moves on as soon as all of its own has come back. Raises InputError when a logit is NaN.
+        """
+        if not self._started:
+            return False
+        missing = Counter(
+            id(walk.inquiry) for batch, _ in self._started for judged in batch.judged for *_, walk, _ in judged.nodes
+        )
+        rows: list[Row] = []
+        for batch, verdicts in self._started:
+            for judged, verdict in zip(batch.judged, verdicts, strict=True):
+                _absorb(judged, self._device.fetch(verdict), self._protocol.pairs)
+                back: dict[int, _Inquiry] = {}
+                for *_, walk, _ in judged.nodes:
+                    missing[id(walk.inquiry)] -= 1
+                    back[id(walk.inquiry)] = walk.inquiry
+                for key, inquiry in back.items():
+                    if not missing[key]:
+                        inquiry.advance()
+                        rows.extend(inquiry.rows(self._longest_match))
+        self._dispatch(rows)
+        return True
+
+    def result(self) -> tuple[list[Verified], Counter]:
+        """A `Verified` per question, and counters: rounds, rows, tokens_forwarded, tokens_computed (padding included),
+        positions_judged and positions_computed, alive_branches, one `alive: <cause>` per cause, truncated."""
+        counts = self._counts
+        for inquiry in self._everyone:
+            for walk in inquiry.walks:
+                counts["truncated"] += int(walk.truncated.sum())
+                for data, number in walk.alive.items():
+                    counts["alive_branches"] += number
+                    counts[f"alive: {cause(open_text(data)[0], inquiry.question.golds)}"] += number
+        return [inquiry.result() for inquiry in self._everyone], counts
 
 
-def _absorb(batch: Batch, judged: Judged, pairs: Sequence[tuple[float, int]]) -> None:
-    """Turn the judged positions of a batch into nodes of its walks."""
-    draws, ids = judged.draws.tolist(), judged.ids.tolist()
-    shares = [_softmax(judged.values[..., :top_k], temperature) for temperature, top_k in pairs]
-    for shard, offset, row in batch.rows:
-        walk, path = row.walk, row.path
-        continuation = row.tokens[len(row.tokens) - row.judged + 1 :]
-        data, table = walk.data(path), walk.judge.vocabulary.token_bytes
-        for step in range(row.judged):
-            if step:
-                token = continuation[step - 1]
-                path, data = (*path, token), data + table[token]
-            place = offset + step
-            walk.nodes[path] = Node(
-                data, draws[shard][place], ids[shard][place], [share[shard, place] for share in shares]
-            )
-        if row.targets:
-            walk.gold_logprob = float(judged.gold[shard, offset : offset + row.judged].sum(dtype=np.float64))
+def verify(*arguments, **named) -> tuple[list[Verified], Counter]:
+    """The result of one `Verification` on its own."""
+    verification = Verification(*arguments, **named)
+    while verification.advance():
+        pass
+    return verification.result()
+
+
+def _absorb(judged: Judged, verdict: Verdict, pairs: Sequence[tuple[float, int]]) -> None:
+    """Turn judged positions into nodes of their walks."""
+    draws, ids = verdict.draws.tolist(), verdict.ids.tolist()
+    shares = [_softmax(verdict.values[..., :top_k], temperature) for temperature, top_k in pairs]
+    for shard, place, walk, node in judged.nodes:
+        walk.nodes[node.path] = Choice(
+            walk.data(node.path), draws[shard][place], ids[shard][place], [share[shard, place] for share in shares]
+        )
+        if node.target is not None:
+            walk.gold_logprob += float(verdict.gold[shard, place])
 
 
 def _softmax(values: np.ndarray, temperature: float) -> np.ndarray:

@@ -11,6 +11,7 @@ import codecs
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,9 +34,9 @@ class Vocabulary:
 
 
 @dataclasses.dataclass(frozen=True)
-class Node:
-    """A judged token path: its text's bytes, the token of every draw (0 = greedy), the kept token ids by falling logit,
-    and their probabilities at every (temperature, top k) of the protocol."""
+class Choice:
+    """What may follow a judged token path: its text's bytes, the token of every draw (0 = greedy), the kept token ids
+    by falling logit, and their probabilities at every (temperature, top k) of the protocol."""
 
     data: bytes
     draws: list[int]
@@ -43,26 +44,17 @@ class Node:
     shares: list[np.ndarray]
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Row:
-    """One row to forward: `tokens` behind shared prefix `prefix`; its last `judged` positions are nodes of `walk`."""
+    """What one draft asks of the device: `path` and every node of its drafted `continuation` are judged.
+
+    targets: tokens whose log-probability is asked for, one per node; empty: none is.
+    """
 
     walk: Walk
-    prefix: int
-    tokens: list[int]
-    path: Path  # of the first judged node; the following nodes are the row's next tokens
-    judged: int
+    path: Path
+    continuation: Path
     targets: Sequence[int] = ()
-
-    @property
-    def depth(self) -> int:
-        """Answer position t of the first judged node."""
-        return len(self.path)
-
-    @property
-    def name(self) -> tuple[int, int, int]:
-        """What its noise hangs on: the id's two words and the exemplar slot."""
-        return (*self.walk.words, self.walk.slot)
 
 
 def open_text(data: bytes) -> tuple[str, bytes]:
@@ -166,18 +158,24 @@ class Walk:
     """
 
     def __init__(
-        self, judge: Judge, words: tuple[int, int], slot: int, prefix: int, tokens: list[int], limit: int,
-        n_draws: int, masses: list[Mass],
+        self, inquiry: Any, judge: Judge, words: tuple[int, int], slot: int, prefix: int, tokens: list[int],
+        limit: int, n_draws: int, masses: list[Mass],
     ):  # fmt: skip
+        self.inquiry = inquiry  # the question it belongs to
         self.judge, self.words, self.slot, self.prefix, self.tokens = judge, words, slot, prefix, tokens
         self.limit, self.masses = limit, masses
-        self.nodes: dict[Path, Node] = {}
+        self.nodes: dict[Path, Choice] = {}
         self.hits = np.zeros((n_draws, 2), bool)
         self.abstained = np.zeros(n_draws, bool)
         self.truncated = np.zeros(n_draws, bool)
         self.waiting: dict[Path, list[int]] = {}  # alive path -> its draws
         self.alive: Counter[bytes] = Counter()  # texts whose branch outlived the draft
         self.gold_logprob = 0.0
+
+    @property
+    def name(self) -> tuple[int, int, int]:
+        """What its noise hangs on: the id's two words and the exemplar slot."""
+        return (*self.words, self.slot)
 
     def start(self, draws: Sequence[int]) -> None:
         """Let draws begin at the end of the prompt; `advance` moves them."""
@@ -214,13 +212,9 @@ class Walk:
                     self.waiting[path].append(number)
             return
 
-    def row(self, path: Path, continuation: Sequence[int], targets: Sequence[int] = (), owned: int = 0) -> Row:
-        """The row that judges `path` and the nodes of its drafted `continuation`; the first `owned` nodes of the
-        continuation belong to another row and are only forwarded."""
-        continuation = tuple(continuation)[: self.limit - 1 - len(path)]
-        first = path + continuation[:owned]
-        tokens = [*self.tokens, *path, *continuation]
-        return Row(self, self.prefix, tokens, first, 1 + len(continuation) - owned, targets)
+    def row(self, path: Path, continuation: Sequence[int], targets: Sequence[int] = ()) -> Row:
+        """The row that judges `path` and the nodes of its drafted `continuation`, as far as the token limit allows."""
+        return Row(self, path, tuple(continuation)[: self.limit - 1 - len(path)], targets)
 
     def data(self, path: Path) -> bytes:
         """Bytes of the answer text that `path` spells."""

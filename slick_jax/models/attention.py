@@ -26,6 +26,17 @@ class Prefix(NamedTuple):
     lengths: Int[Array, " G"]
 
 
+class Forest(NamedTuple):
+    """Rows that hold token trees in place of one text each, in depth-first order: siblings continue the same tokens.
+
+    depth: how many ancestors a token has; end: place behind its last descendant. A token sees its ancestors and itself.
+    Padding is a tree of one token.
+    """
+
+    depth: Int[Array, "G B T"]
+    end: Int[Array, "G B T"]
+
+
 class Attention(nnx.Module):
     """Grouped-query attention, causal within a row, over the group's prefix and the row."""
 
@@ -48,6 +59,7 @@ class Attention(nnx.Module):
         prefix: Prefix | None,
         window: Int[Array, ""] | None = None,
         rng: jax.Array | None = None,
+        forest: Forest | None = None,
     ) -> tuple[Float[Array, "G B T D"], tuple[Float[Array, "G B T K H"], Float[Array, "G B T K H"]]]:
         """The attended branch, and the keys (normed and rotated) and values of these tokens."""
         q, k, v = self.q(x, rng), self.k(x, rng), self.v(x, rng)
@@ -55,7 +67,7 @@ class Attention(nnx.Module):
         if rotary is not None:
             q, k = rotate(q, rotary), rotate(k, rotary)
         out = shared_prefix_attention(
-            q, k, v, prefix, self.precision, scale=self.scale, softcap=self.softcap, window=window
+            q, k, v, prefix, self.precision, scale=self.scale, softcap=self.softcap, window=window, forest=forest
         )
         return self.o(out, rng), (k, v)
 
@@ -75,8 +87,9 @@ def shared_prefix_attention(
     scale: float,
     softcap: float | None = None,
     window: Int[Array, ""] | int | None = None,
+    forest: Forest | None = None,
 ) -> Float[Array, "G B T N H"]:
-    """Attention of each row over its own tokens, causally, and over its group's prefix.
+    """Attention of each row over its own tokens, causally (along the trees of a `forest`), and over its group's prefix.
 
     With a `window` a query sees only that many tokens, itself included, those of the prefix among them. Scores and
     softmax are float32 over both parts joined. The prefix part is one matmul per group and head with all B * R * T
@@ -90,18 +103,21 @@ def shared_prefix_attention(
     q = (q * scale).reshape(g, b, t, -1, repeats, h).transpose(0, 3, 1, 4, 2, 5)  # [G K B R T H]
     k, v = k.transpose(0, 3, 1, 2, 4), v.transpose(0, 3, 1, 2, 4)
     own = cap(einsum("gkbrth,gkbsh->gkbrts", q, k))
-    visible = jnp.tril(jnp.ones((t, t), bool))
+    place = jnp.arange(t)
+    visible, depth = jnp.tril(jnp.ones((1, 1, t, t), bool)), place[None, None]  # [G B T S], [G B T]
+    if forest is not None:
+        visible, depth = visible & (place[:, None] < forest.end[:, :, None]), forest.depth
     if window is not None:
-        visible &= jnp.arange(t)[:, None] - jnp.arange(t) < window
-    own = jnp.where(visible, own, -jnp.inf)
+        visible &= depth[..., None] - depth[:, :, None] < window
+    own = jnp.where(visible[:, None, :, None], own, -jnp.inf)
     top = jnp.max(own, axis=-1, keepdims=True)  # finite: every token sees itself
     if prefix is not None:
         past = cap(einsum("gkbrth,gkph->gkbrtp", q, prefix.k.transpose(0, 2, 1, 3)))
         slots = jnp.arange(prefix.k.shape[1])
         seen = (slots < prefix.lengths[:, None])[:, None, None, None, None]  # [G 1 1 1 1 P]
         if window is not None:
-            behind = (prefix.lengths[:, None] + jnp.arange(t))[..., None] - slots  # [G T P]
-            seen &= (behind < window)[:, None, None, None]
+            behind = (prefix.lengths[:, None, None] + depth)[..., None] - slots  # [G B T P]
+            seen &= (behind < window)[:, None, :, None]
         past = jnp.where(seen, past, -jnp.inf)
         top = jnp.maximum(top, jnp.max(past, axis=-1, keepdims=True))
     top = jax.lax.stop_gradient(top)  # it cancels

@@ -13,8 +13,8 @@ from slick_jax.models.spec import ModelSpec, RopeScaling
 class Rotary(NamedTuple):
     """Cosines and sines of the rotary angles, in float32; R: rotated entries of a head."""
 
-    cos: Float[Array, "*kinds G 1 T 1 R/2"]
-    sin: Float[Array, "*kinds G 1 T 1 R/2"]
+    cos: Float[Array, "*kinds G _ T 1 R/2"]
+    sin: Float[Array, "*kinds G _ T 1 R/2"]
 
 
 def rope_kinds(spec: ModelSpec) -> tuple[str, ...]:
@@ -24,7 +24,7 @@ def rope_kinds(spec: ModelSpec) -> tuple[str, ...]:
     return ("global",) if spec.ropes is None else tuple(sorted(set(spec.ropes)))
 
 
-def rotary_angles(spec: ModelSpec, positions: Int[Array, "G T"]) -> Rotary | None:
+def rotary_angles(spec: ModelSpec, positions: Int[Array, "G _ T"]) -> Rotary | None:
     """Angles at `positions`, in float32: bfloat16 cannot hold positions above 256.
 
     Models whose layers differ get a leading axis, in the order of `rope_kinds`; a layer without rope has angle 0.
@@ -38,7 +38,7 @@ def rotary_angles(spec: ModelSpec, positions: Int[Array, "G T"]) -> Rotary | Non
         frequencies, factors = frequencies[0], factors[0]
     else:
         frequencies, factors = (part.reshape(len(kinds), *[1] * 4, -1) for part in (frequencies, factors))
-    angles = positions[:, None, :, None, None].astype(jnp.float32) * frequencies
+    angles = positions[..., None, None].astype(jnp.float32) * frequencies
     if (factors == 1).all():
         return Rotary(jnp.cos(angles), jnp.sin(angles))
     return Rotary(jnp.cos(angles) * factors, jnp.sin(angles) * factors)

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PyTree
 
 from slick_jax.mesh import constrain, sharding_for
-from slick_jax.models.attention import Attention, Prefix
+from slick_jax.models.attention import Attention, Forest, Prefix
 from slick_jax.models.layers import Embedding, Norm, PlainMLP, SwiGLU, dropout
 from slick_jax.models.lora import LoraSpec, adapter_table, join
 from slick_jax.models.moe import MixtureOfExperts
@@ -79,6 +79,7 @@ class Layer(nnx.Module):
         prefix: Prefix | None,
         rate: float,
         rng: jax.Array | None,
+        forest: Forest | None = None,
     ) -> tuple[Float[Array, "G B T D"], tuple[jax.Array, jax.Array]]:
         """The residual stream after this layer, and the keys and values [G B T K H] of these tokens."""
         rngs = (None, None) if rng is None else jax.random.split(rng)
@@ -88,7 +89,7 @@ class Layer(nnx.Module):
             branch = branch if self.residual_scale == 1 else branch * self.residual_scale
             return dropout(branch, rate, rng) if rate else branch
 
-        branch, kv = self.attention(self._normed(self.attention_norm, x), rotary, prefix, window, rng)
+        branch, kv = self.attention(self._normed(self.attention_norm, x), rotary, prefix, window, rng, forest)
         attended = x + added(branch, self.attention_out_norm, rngs[0])
         branch = self.mlp(self._normed(self.mlp_norm, x if self.parallel else attended), rng)
         return attended + added(branch, self.mlp_out_norm, rngs[1]), kv
@@ -169,18 +170,21 @@ class Network:
         rng: jax.Array | None = None,
         collect: Callable[[jax.Array], Any] | None = None,
         keep_kv: bool = False,
+        forest: Forest | None = None,
     ) -> Hidden:
         """States of the tokens, whose groups each continue one prefix.
 
         Positions go on from `prefix.lengths`; prefix slots at or past the length are not seen. Rows may be padded on
-        the right: attention is causal, so padding cannot reach what stands before it. `collect` reduces the residual
-        stream [G B T D] after the embeddings and after every layer; its results are stacked, [L+1 ...].
+        the right: attention is causal, so padding cannot reach what stands before it. With a `forest` a row holds
+        trees of tokens instead of one text. `collect` reduces the residual stream [G B T D] after the embeddings and
+        after every layer; its results are stacked, [L+1 ...].
         """
         if dropout and rng is None:
             raise ValueError("dropout needs rng")
         tokens = constrain(tokens, self._rows(tokens))
         start = jnp.zeros(tokens.shape[0], jnp.int32) if prefix is None else prefix.lengths
-        positions = start[:, None] + jnp.arange(tokens.shape[2])
+        depth = jnp.arange(tokens.shape[2])[None, None] if forest is None else forest.depth
+        positions = start[:, None, None] + depth
         rotary, kinds = rotary_angles(self.spec, positions), self._rope_of_layers()
         x = self._embedded(params, tokens, positions)
         first = None if collect is None else collect(x)
@@ -191,7 +195,7 @@ class Network:
             seen = None if past is None else Prefix(*past, prefix.lengths)
             angles = rotary if kind is None else jax.tree.map(lambda part: part[kind], rotary)
             module = nnx.merge(_graph(self.spec, self.lora, self.precision)["layers"], weights)
-            x, kv = module(x, angles, window, seen, dropout, rng)
+            x, kv = module(x, angles, window, seen, dropout, rng, forest)
             return x, (kv if keep_kv else None, None if collect is None else collect(x))
 
         if self.remat != "none":
@@ -222,13 +226,13 @@ class Network:
         return scores if cap is None else cap * jnp.tanh(scores / cap)
 
     def _embedded(
-        self, params: Params, tokens: Int[Array, "G B T"], positions: Int[Array, "G T"]
+        self, params: Params, tokens: Int[Array, "G B T"], positions: Int[Array, "G _ T"]
     ) -> Float[Array, "G B T D"]:
         x = self._part("embedding", params)(tokens, self.dtype)
         if self.spec.embedding_scale != 1:
             x = x * self.spec.embedding_scale  # the scale is rounded to the dtype of x, as Gemma does
         if self.spec.positions == "learned":
-            x = x + self._part("positions", params)(positions, self.dtype)[:, None]
+            x = x + self._part("positions", params)(positions, self.dtype)
         return x
 
     def _rope_of_layers(self) -> Int[np.ndarray, " L"] | None:

@@ -180,10 +180,16 @@ class ScriptedNetwork:
         self.script = script
         self.spec = SimpleNamespace(vocab_size=N_TOKENS + PADDED_ROWS)
 
-    def hidden(self, params, tokens, prefix=None, *, keep_kv=False):
-        """States int32[G B T P+T]: the ids of the prefix and of the tokens up to each position, else -1."""
+    def hidden(self, params, tokens, prefix=None, *, keep_kv=False, forest=None):
+        """States int32[G B T P+T]: the ids of the prefix and of the tokens up to each position, else -1.
+
+        Checks that the depths of a forest are those of its shape.
+        """
         groups, rows, length = tokens.shape
         seen = jnp.tril(jnp.ones((length, length), bool))
+        if forest is not None:
+            seen = seen & (jnp.arange(length)[:, None] < forest.end[:, :, None])
+            assert (forest.depth == seen.sum(-1) - 1).all()
         states = jnp.where(seen, tokens[:, :, None, :], -1)
         if prefix is not None:
             past = prefix.k[0, :, :, 0, 0]
@@ -204,3 +210,11 @@ class ScriptedNetwork:
         rows = states.reshape(-1, states.shape[-1])
         found = [self.script.logits(tuple(row[row >= 0].tolist())) for row in rows]
         return np.stack(found).reshape(*states.shape[:-1], -1)
+
+
+@dataclass(frozen=True)
+class Given:
+    """A network whose states are the logits: those that the script gave outside of jit."""
+
+    def logits(self, params, states):
+        return states

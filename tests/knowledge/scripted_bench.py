@@ -20,7 +20,7 @@ from tests.knowledge.scripted import GOLDS, N_TOKENS, NEWLINE, PHRASES, STOPS, T
 
 SEED, N_SAMPLES, TEMPERATURE, TOP_K, LIMIT, N_SLOTS = 3, 16, 0.5, 8, 11, 3
 PREFIXES = [(), (0, 5, 9), (0, 7, 7, 20, 21, 22), (0, 33, 12, 40, 41)]
-ROUTINE = Shapes(lengths=(12, 20), groups=8, group_rows=4, positions=256, most_judged=LIMIT)
+ROUTINE = Shapes(lengths=(12, 40), tokens=320, positions=256)
 VOCABULARY = Vocabulary(TOKEN_BYTES, STOPS)
 VIABLE = Golds.viable  # as imported, whatever a test puts in its place
 
@@ -45,9 +45,18 @@ def make_device(script, shards=1):
     mesh = make_mesh(SimpleNamespace(data=shards, fsdp=1, tensor=1), jax.devices()[:shards])
     program = Program(scripted.ScriptedNetwork(script), N_SAMPLES, TOP_K, TOP_K, N_TOKENS)
     device = Device(program, {}, mesh, seed=SEED, temperature=TEMPERATURE, prefix_length=8)
-    device._scores = program.scores
-    device.load_prefixes([np.array(prefix, np.int32) for prefix in PREFIXES], len(PREFIXES))
+    device._states, device._judged, device._decide = program.states, program.judged, scripted_decide(program)
     return device
+
+
+def scripted_decide(program):
+    """`Program.decide` with the logits computed outside of jit."""
+    drawn = jax.jit(dataclasses.replace(program, network=scripted.Given()).decide)
+
+    def decide(params, states, *rest):
+        return drawn(params, program.network.logits(params, states), *rest)
+
+    return decide
 
 
 def prompt(slot):
@@ -72,7 +81,9 @@ class Bench:
     def verify(self, protocol=None, device=None, questions=None, shapes=ROUTINE, match=longest_match):
         protocol = protocol or Protocol(N_SAMPLES, LIMIT, ())
         questions = questions or questions_of(self.asked)
-        return verify(questions, protocol, device or self.device, VOCABULARY, match, shapes)
+        device = device or self.device
+        bank = device.bank([np.array(prefix, np.int32) for prefix in PREFIXES], len(PREFIXES))
+        return verify(questions, protocol, device, bank, VOCABULARY, match, shapes)
 
     def differences(self, verified):
         """Number of wrong entries per field; truncations count on viable paths only."""

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from slick_jax.errors import InputError
-from slick_jax.knowledge import walk
-from slick_jax.knowledge.batches import Shapes
+from slick_jax.knowledge import verify, walk
+from slick_jax.knowledge.batches import Shapes, pack
 from slick_jax.knowledge.estimate import category
 from slick_jax.knowledge.match import Golds, normalise
 from slick_jax.knowledge.verify import Protocol
-from slick_jax.knowledge.walk import Row, Walk, open_text
+from slick_jax.knowledge.walk import Walk, open_text
 from slick_jax.sampling import logits as select
 from tests.knowledge import scripted
 from tests.knowledge.reference import ARTICLES, judge_text, normalize_answer, official_match
@@ -113,7 +113,7 @@ def test_every_gold_form_and_stop_is_reached(bench):
 
 
 def test_a_question_alone_gives_what_it_gives_among_others(bench, pooled):
-    rounds, shapes = [], dataclasses.replace(ROUTINE, groups=4, positions=64)
+    rounds, shapes = [], dataclasses.replace(ROUTINE, tokens=80, positions=64)
     for question, wanted in zip(questions_of(bench.asked[:24]), pooled, strict=False):
         (alone,), counts = bench.verify(questions=[question], shapes=shapes)
         rounds.append(counts["rounds"])
@@ -123,14 +123,13 @@ def test_a_question_alone_gives_what_it_gives_among_others(bench, pooled):
 
 
 def restart(patch):
-    original = Walk.row
-
-    def row(self, path, continuation, targets=(), owned=0):
-        made = original(self, path, continuation, targets, owned)
-        made.__class__ = type("Restarted", (Row,), {"depth": property(lambda row: owned)})
+    def packed(rows, shapes):
+        made = pack(rows, shapes)
+        for judged in (judged for batch in made for judged in batch.judged):
+            judged.step[...] -= min((len(node.path) for *_, node in judged.nodes), default=0)
         return made
 
-    patch.setattr(Walk, "row", row)
+    patch.setattr(verify, "pack", packed)
 
 
 def ties_to_the_higher_id(patch):
@@ -179,7 +178,7 @@ def merged_by_text(patch):
 
 
 def noise_by_prefix(patch):
-    patch.setattr(Row, "name", property(lambda row: (*row.walk.words, row.prefix)))
+    patch.setattr(Walk, "name", property(lambda walk: (*walk.words, walk.prefix)))
 
 
 WRONG = (
@@ -200,9 +199,9 @@ def test_a_wrong_version_is_caught(bench, monkeypatch, change):
 @pytest.mark.parametrize(
     "shapes",
     [
-        Shapes(lengths=(20,), groups=1, group_rows=1, positions=11, most_judged=LIMIT),
-        Shapes(lengths=(14, 17, 21), groups=16, group_rows=3, positions=700, most_judged=LIMIT),
-        Shapes(lengths=(16, 24), groups=6, group_rows=5, positions=100, most_judged=LIMIT, shards=2),
+        Shapes(lengths=(20,), tokens=20, positions=3),
+        Shapes(lengths=(14, 21, 90), tokens=2000, positions=700),
+        Shapes(lengths=(16, 24), tokens=240, positions=50, shards=2),
     ],
     ids=["one by one", "large", "two shards"],
 )

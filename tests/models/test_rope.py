@@ -19,7 +19,7 @@ def test_scores_depend_on_distance_alone():
     q, k = jnp.asarray(rng.standard_normal((2, 1, 1, 1, 1, 64)), jnp.float32)
 
     def score(at, other):
-        turned = [rotate(x, rotary_angles(spec(), jnp.array([[n]]))) for x, n in ((q, at), (k, other))]
+        turned = [rotate(x, rotary_angles(spec(), jnp.array([[[n]]]))) for x, n in ((q, at), (k, other))]
         return float(jnp.sum(turned[0] * turned[1]))
 
     assert score(7, 3) == pytest.approx(score(104, 100), abs=1e-3)
@@ -27,7 +27,7 @@ def test_scores_depend_on_distance_alone():
 
 
 def test_angles_of_far_positions_stay_apart():
-    cos = rotary_angles(spec(), jnp.array([[4096, 4097]])).cos
+    cos = rotary_angles(spec(), jnp.array([[[4096, 4097]]])).cos
     np.testing.assert_allclose(cos[0, 0, :, 0, 0], np.cos([4096.0, 4097.0]), atol=1e-3)
 
 
@@ -71,6 +71,6 @@ def test_layers_of_different_ropes():
 
 def test_part_of_a_head_is_left_as_it_is():
     x = jnp.asarray(np.random.default_rng(0).standard_normal((1, 1, 1, 1, 64)), jnp.float32)
-    turned = rotate(x, rotary_angles(spec(rotary_dim=16), jnp.array([[3]])))
+    turned = rotate(x, rotary_angles(spec(rotary_dim=16), jnp.array([[[3]]])))
     np.testing.assert_array_equal(turned[..., 16:], x[..., 16:])
     assert np.abs(turned[..., :16] - x[..., :16]).max() > 0.1
