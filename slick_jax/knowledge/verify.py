@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -128,14 +128,24 @@ class _Inquiry:
                 wanted[slot, path] = None
                 left += mass
         return [
-            self.walks[slot].row(path, self._draft(path, self.walks[slot].data(path), longest_match))
+            self.walks[slot].row(path, draft)
             for slot, path in wanted
+            for draft in self._drafts(self.walks[slot], path, longest_match)
         ]
 
-    def _draft(self, path: Path, data: bytes, longest_match: Callable[[bytes], list[int]]) -> Sequence[int]:
-        """How an alive path would most likely go on: to a gold; where none begins so ("____"), by repeating itself."""
+    def _drafts(self, walk: Walk, path: Path, longest_match: Callable[[bytes], list[int]]) -> Iterator[Sequence[int]]:
+        """How an alive path would most likely go on: to a gold. One of marks alone ("____") may as well repeat itself;
+        and where no gold stood a chance at the start, it hardly does behind a mark."""
+        data = walk.data(path)
         completion = self.judge.completion(data)
-        return longest_match(completion) if completion else path[-1:] * len(path)
+        if any(map(str.isalnum, open_text(data)[0])):
+            yield longest_match(completion)
+            return
+        first = walk.nodes[()].ids if path else ()
+        likely = not path or any(tokens and tokens[0] in first for tokens, _ in self.question.drafts)
+        yield longest_match(completion) if likely else ()
+        if len(path) > 1:
+            yield path
 
     def result(self) -> Verified:
         """What was measured, once nothing is waiting."""
