@@ -119,7 +119,7 @@ def test_all_mistakes_come_in_one_error(config_file):
         ("annotate.n_samples=0", "config.annotate.n_samples: 0 is too small"),
         ("annotate.mode=fast", "allowed: full, labels, exact"),
         ("annotate.match=loose", "squad, strict, or your own as module:function"),
-        ("annotate.group_rows=7", "7 does not divide annotate.batch_rows=320"),
+        ("annotate.batch_tokens=-1", "annotate.batch_tokens: -1 is too small"),
         ("annotate.exact_tolerance=2", "is not a probability"),
         ("annotate.exact_pairs=((0.0, 40),)", "needs a temperature above 0"),
         ("annotate.abstain_phrases=['']", "holds an empty phrase"),
