@@ -30,7 +30,9 @@ def run(config: Config) -> dict[str, dict]:
     """
     checkpoint = config.evaluate.checkpoint or config.model.path
     model, arithmetic = tuned.find(checkpoint, config.model.path), config.model
-    network = Network(model.spec, arithmetic.dtype, arithmetic.precision, arithmetic.scan_layers, lora=model.lora)
+    network = Network(
+        model.spec, arithmetic.dtype, arithmetic.precision, arithmetic.scan_layers, lora=model.lora
+    )
     tokenizer = Tokenizer.from_folder(model.folder, network.spec.vocab_size)
     groups, _ = questions(config, config.evaluate.splits)  # categories may be of the model it was tuned from
     if not groups:

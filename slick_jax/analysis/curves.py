@@ -50,7 +50,10 @@ def by_budget(study: Study, split: str) -> pd.DataFrame:
 
 def common_budgets(study: Study, split: str) -> list[int]:
     """Up to MOST_BUDGETS epochs at which every finished unknown_<X> run evaluated `split`, the last one among them."""
-    sets = [set(run.accuracy.loc[run.accuracy["split"] == split, "epoch"]) for run in study.mixtures]
+    sets = [
+        set(run.accuracy.loc[run.accuracy["split"] == split, "epoch"])
+        for run in study.mixtures
+    ]
     common = sorted(set.intersection(*sets)) if sets else []
     if not common:
         return []

@@ -230,7 +230,9 @@ def _left_out(apart: dict[comparable.Name, str]) -> list[str]:
 def _gaps(run: TrainingRun, splits: Sequence[str]) -> list[str]:
     """What a finished run cannot tell of these splits or of the training examples, because they were not evaluated."""
     name = f"{run.variant}, seed {run.seed}"
-    gaps = [f"{name}: {split} was never evaluated" for split in splits if not (run.accuracy["split"] == split).any()]
+    gaps = [
+        f"{name}: {split} was never evaluated" for split in splits if not (run.accuracy["split"] == split).any()
+    ]
     for stop in STOPS:
         epoch = run.epoch_of(stop)
         if epoch is None:

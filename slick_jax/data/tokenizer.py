@@ -207,7 +207,9 @@ def _byte_alphabet() -> dict[str, bytes]:
     return {chr(b): bytes([b]) for b in printable} | {chr(256 + n): bytes([b]) for n, b in enumerate(others)}
 
 
-def _special_ids(backend: tokenizers.Tokenizer, vocab: dict[str, int], settings: dict, named: list[str]) -> set[int]:
+def _special_ids(
+    backend: tokenizers.Tokenizer, vocab: dict[str, int], settings: dict, named: list[str]
+) -> set[int]:
     """Ids that decoding skips: marked special in tokenizer.json or tokenizer_config.json, or `named` special."""
     ids = {i for i, token in backend.get_added_tokens_decoder().items() if token.special}
     ids |= {int(i) for i, token in (settings.get("added_tokens_decoder") or {}).items() if token.get("special")}

@@ -88,7 +88,9 @@ def _llama(vocab: dict[str, int], merges: list[tuple[str, str]], settings: Mappi
     scheme = "never" if not prefix else "always" if settings.get("legacy", False) else "first"
     backend.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme, split=False)
     strip = [decoders.Strip(content=" ", left=1, right=0)] if prefix else []
-    backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *strip])
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *strip]
+    )
     return backend
 
 
@@ -103,7 +105,9 @@ def _gemma(vocab: dict[str, int], merges: list[tuple[str, str]], settings: Mappi
 
 
 def _byte_level_bpe(vocab: dict[str, int], merges: list[tuple[str, str]]) -> models.BPE:
-    return models.BPE(vocab=vocab, merges=merges, continuing_subword_prefix="", end_of_word_suffix="", fuse_unk=False)
+    return models.BPE(
+        vocab=vocab, merges=merges, continuing_subword_prefix="", end_of_word_suffix="", fuse_unk=False
+    )
 
 
 CLASSES = {

@@ -75,7 +75,9 @@ class Linear(nnx.Module):
         self.inputs = weights["kernel"].inputs
         self.precision = precision
 
-    def __call__(self, x: Float[Array, "*lead_inputs"], rng: jax.Array | None = None) -> Float[Array, "*lead_outputs"]:
+    def __call__(
+        self, x: Float[Array, "*lead_inputs"], rng: jax.Array | None = None
+    ) -> Float[Array, "*lead_outputs"]:
         y = jnp.tensordot(x, self.kernel[...].astype(x.dtype), self.inputs, precision=self.precision)
         y = y if self.lora is None else y + self.lora(x, rng)
         return y if self.bias is None else y + self.bias[...].astype(x.dtype)

@@ -238,7 +238,9 @@ def _names(weight: Weight, box: tuple[Span, ...]) -> list[str]:
 
 def _spans(weight: Weight, box: tuple[Span, ...], index: Sequence[slice]) -> tuple[Span, ...]:
     """The spans of the weight's own axes that `index` of a stacked array selects."""
-    return tuple(part.indices(size)[:2] for part, size in zip(index[len(box) :], weight.shape, strict=True))
+    return tuple(
+        part.indices(size)[:2] for part, size in zip(index[len(box) :], weight.shape, strict=True)
+    )
 
 
 def _boxes(lead: tuple[int, ...], count: int) -> Iterator[tuple[Span, ...]]:

@@ -39,7 +39,9 @@ class MixtureOfExperts(nnx.Module):
         return jnp.einsum("mkd,mk->md", rows, share.astype(rows.dtype), precision=self.precision).reshape(x.shape)
 
 
-def route(scores: Float[Array, "M E"], moe: MoE) -> tuple[Float[Array, "M top_k"], Int[Array, "M top_k"]]:
+def route(
+    scores: Float[Array, "M E"], moe: MoE
+) -> tuple[Float[Array, "M top_k"], Int[Array, "M top_k"]]:
     """The experts each token takes, best first, and their weights: softmax over all experts, in float32."""
     share, experts = jax.lax.top_k(jax.nn.softmax(scores.astype(jnp.float32), axis=-1), moe.top_k)
     return (share / jnp.sum(share, axis=-1, keepdims=True) if moe.normalise else share), experts

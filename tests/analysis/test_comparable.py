@@ -31,7 +31,7 @@ def test_variant_seed_and_mixture_may_differ():
     ],
 )
 def test_any_other_setting_sets_a_run_apart_and_is_named(changed, says):
-    ((name, difference),) = set_apart(RUNS | {("unknown_100", 0): changed}, rank=len).items()
+    (name, difference), = set_apart(RUNS | {("unknown_100", 0): changed}, rank=len).items()
     assert name == ("unknown_100", 0) and difference.startswith(says)
 
 

@@ -47,7 +47,6 @@ def test_several_seeds_are_their_mean_and_range(tmp_path):
     """Seed s falls s points more at CONVERGENCE, and stops at epoch 6 + s."""
     for seed in range(3):
         for percent in (0, 100):
-
             def scores(epoch, fitted, size, seed=seed, percent=percent):
                 test = 0.4 - (0.05 + 0.01 * seed) * (epoch == 12) * percent / 100
                 return {"dev": 0.5 - abs(epoch - 6 - seed) / 100, "test": test, "ood_test": 0.4}

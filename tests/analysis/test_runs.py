@@ -110,9 +110,7 @@ def test_what_was_asked_later_at_early_stop_is_taken_from_the_result(tmp_path):
     path = tmp_path / "train/unknown_50/seed-0/result.json"
     later = {
         "train": {
-            "em": 0.6,
-            "n": 40,
-            "by_category": {"Unknown": {"em": 0.25, "n": 20}, "MaybeKnown": {"em": 1, "n": 5}},
+            "em": 0.6, "n": 40, "by_category": {"Unknown": {"em": 0.25, "n": 20}, "MaybeKnown": {"em": 1, "n": 5}},
         },
         "test": {"em": 0.31, "n": 400, "by_category": {}},
         "dev": {"em": 0.99, "n": 1, "by_category": {}},

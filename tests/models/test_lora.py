@@ -43,7 +43,9 @@ def adapters():
 
 def test_fresh_adapters_change_nothing(base):
     fresh = NETWORK.init(jax.random.key(1))
-    np.testing.assert_array_equal(STATES(NETWORK, join(base, fresh), TOKENS), STATES(Network(SPEC), base, TOKENS))
+    np.testing.assert_array_equal(
+        STATES(NETWORK, join(base, fresh), TOKENS), STATES(Network(SPEC), base, TOKENS)
+    )
 
 
 def test_initial_values_are_those_of_kaiming_uniform():
@@ -99,7 +101,9 @@ def test_dropout_follows_the_key_and_falls_on_the_adapters_alone(base, adapters)
     assert np.abs(one - other).max() > 0.01
     np.testing.assert_array_equal(STATES(network, params, TOKENS), STATES(NETWORK, params, TOKENS))
     silent = join(base, network.init(jax.random.key(0)))  # B is zero
-    np.testing.assert_array_equal(STATES(network, silent, TOKENS, jax.random.key(1)), STATES(NETWORK, silent, TOKENS))
+    np.testing.assert_array_equal(
+        STATES(network, silent, TOKENS, jax.random.key(1)), STATES(NETWORK, silent, TOKENS)
+    )
 
 
 def test_dropout_of_a_map_is_that_of_its_layer_and_name(base):

@@ -60,7 +60,9 @@ def test_longrope_divides_every_entry_by_its_own_factor():
 
 
 def test_layers_of_different_ropes():
-    rotary = rotary_angles(spec(ropes=("local", "none"), local_rope_theta=100.0, rope_theta=10.0), jnp.array([[0, 5]]))
+    rotary = rotary_angles(
+        spec(ropes=("local", "none"), local_rope_theta=100.0, rope_theta=10.0), jnp.array([[0, 5]])
+    )
     assert rotary.cos.shape == (2, 1, 1, 2, 1, 32)
     np.testing.assert_array_equal(rotary.cos[1], 1)  # no rope: the identity
     expected = np.cos(5 * rotary_frequencies(64, 100.0))

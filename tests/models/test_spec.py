@@ -31,7 +31,9 @@ def read(**changes):
 
 
 def test_sizes_come_from_the_file():
-    assert read() == ModelSpec(50, 24, 2, 6, 3, 4, 40, rope_theta=500000.0, norm_eps=1e-6, tie_embeddings=True)
+    assert read() == ModelSpec(
+        50, 24, 2, 6, 3, 4, 40, rope_theta=500000.0, norm_eps=1e-6, tie_embeddings=True
+    )
     assert read(head_dim=10).head_dim == 10
     assert read(num_key_value_heads=...).n_kv_heads == 6
     assert read(hidden_act="swish").activation == "silu"

@@ -119,12 +119,16 @@ def assert_close(network, tree, theirs, folder):
         assert (found[name] - expected).abs().max() / expected.abs().max() < RTOL, name
 
 
-@pytest.mark.parametrize("variant, rslora", [("llama-tied-biases", False), ("llama", True), ("gemma3_text", False)])
+@pytest.mark.parametrize(
+    "variant, rslora", [("llama-tied-biases", False), ("llama", True), ("gemma3_text", False)]
+)
 def test_gradients_and_adamw_steps_are_those_of_peft(variant, rslora, rows, tmp_path):
     model = build(variant)
     model.save_pretrained(tmp_path / "base")
     spec = read_spec(tmp_path / "base")
-    config = peft.LoraConfig(r=3, lora_alpha=5, target_modules="all-linear", init_lora_weights=False, use_rslora=rslora)
+    config = peft.LoraConfig(
+        r=3, lora_alpha=5, target_modules="all-linear", init_lora_weights=False, use_rslora=rslora
+    )
     theirs = peft.get_peft_model(model, config)
     theirs.save_pretrained(tmp_path / "adapter")
     network = Network(spec, lora=read_lora(tmp_path / "adapter", spec))
@@ -140,7 +144,9 @@ def test_gradients_and_adamw_steps_are_those_of_peft(variant, rslora, rows, tmp_
 
     expected = torch_loss(theirs, rows)
     expected.backward()
-    loss, gradients = loss_and_gradients(network, adapters, rows, dropout=0.0, rng=None, accumulate=1, frozen=base)
+    loss, gradients = loss_and_gradients(
+        network, adapters, rows, dropout=0.0, rng=None, accumulate=1, frozen=base
+    )
     assert float(loss) == pytest.approx(expected.item(), rel=RTOL)
     assert_close(network, gradients, named(lambda value: value.grad), tmp_path / "gradients")
 

@@ -1,8 +1,8 @@
 """EntityQuestions as a TFDS data set: `tfds.builder("entity_questions", path=...)` once this module is imported.
 
-builder = EntityQuestions(data_dir="data")  # downloads; with path="dataset.zip" or a folder it does not
-builder.download_and_prepare()
-source = builder.as_data_source("train")  # what Grain takes; texts come as bytes
+    builder = EntityQuestions(data_dir="data")  # downloads; with path="dataset.zip" or a folder it does not
+    builder.download_and_prepare()
+    source = builder.as_data_source("train")  # what Grain takes; texts come as bytes
 """
 
 from __future__ import annotations

@@ -69,7 +69,9 @@ def _gemma3(fields: Fields, values: Values) -> Values:
     windows = read_windows(
         fields, n_layers, window_size(fields, 4096), [(layer + 1) % every != 0 for layer in range(n_layers)]
     )
-    rope, name, rest = read_rope(fields, values["max_position_embeddings"], theta=1_000_000.0, nested="full_attention")
+    rope, name, rest = read_rope(
+        fields, values["max_position_embeddings"], theta=1_000_000.0, nested="full_attention"
+    )
     local = rest.pop("sliding_attention", None) or {}
     if not isinstance(local, Mapping):
         fields.problems.append(f"{name}.sliding_attention is {short(local)}; it must be an object")

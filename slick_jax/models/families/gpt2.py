@@ -36,31 +36,17 @@ FAMILIES = (
             "tie_word_embeddings": "tie_embeddings",
         },
         defaults={
-            "max_position_embeddings": 1024,
-            "norm_eps": 1e-5,
-            "activation": "gelu_new",
-            "tie_embeddings": True,
+            "max_position_embeddings": 1024, "norm_eps": 1e-5, "activation": "gelu_new", "tie_embeddings": True,
         },  # fmt: skip
         fixed={
-            "positions": "learned",
-            "norm": "layer",
-            "gated_mlp": False,
-            "attention_bias": True,
-            "mlp_bias": True,
+            "positions": "learned", "norm": "layer", "gated_mlp": False, "attention_bias": True, "mlp_bias": True,
         },  # fmt: skip
         rope_theta=None,
         more=_more,
         back=_back,
         harmless=(
-            "n_ctx",
-            "reorder_and_upcast_attn",
-            "summary_type",
-            "summary_use_proj",
-            "summary_activation",
-            "summary_proj_to_labels",
-            "summary_first_dropout",
-            "n_special",
-            "predict_special_tokens",
+            "n_ctx", "reorder_and_upcast_attn", "summary_type", "summary_use_proj", "summary_activation",
+            "summary_proj_to_labels", "summary_first_dropout", "n_special", "predict_special_tokens",
         ),  # fmt: skip
         neutral={"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False},
         layout=Layout(
