@@ -104,7 +104,8 @@ def test_both_panels_of_saturation_end_with_the_run_itself(study, drawn):
         along_sets, along_samples = lines(sets)[name], lines(samples)[name]
         assert list(along_sets.get_xdata()) == [1, 2, 3, 4, 5] and list(along_samples.get_xdata()) == [*range(7)]
         assert along_sets.get_ydata()[-1] == along_samples.get_ydata()[-1] == table[name].iloc[-1]
-        assert along_sets.get_ydata()[0] == table[(table["n_exemplar_sets"] == 1) & (table["n_samples"] == 6)][name].item()
+        one_set = table[(table["n_exemplar_sets"] == 1) & (table["n_samples"] == 6)]
+        assert along_sets.get_ydata()[0] == one_set[name].item()
 
 
 def test_every_axis_says_what_it_shows_and_in_which_unit(drawn):

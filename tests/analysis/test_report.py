@@ -69,7 +69,9 @@ def test_figures_are_embedded_and_nothing_is_fetched(page, folder):
 
 def test_files_beside_the_page_hold_the_same_figures_and_numbers(page, folder):
     images = {path.stem for path in (folder / "figures").glob("*.png")}
-    assert images == {"f1_curves", "f3a_budgets", "f3b_ablation", "f4_fitted", "f7a_budgets", "f7b_ablation", "saturation"}
+    assert images == {
+        "f1_curves", "f3a_budgets", "f3b_ablation", "f4_fitted", "f7a_budgets", "f7b_ablation", "saturation"
+    }  # fmt: skip
     csv = {path.stem for path in (folder / "tables").glob("*.csv")}
     assert csv == images | {"t1_regression", "t3_categories", "t4_categories", "t5_categories", "runs"}
     t1 = pd.read_csv(folder / "tables/t1_regression.csv")
