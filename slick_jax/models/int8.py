@@ -59,11 +59,19 @@ def product(
     """multiply(x, kernel) in the dtype of `x`, for kernels of either kind.
 
     Of 8 bits, the whole numbers are multiplied, which every dtype holds exactly, and the scale falls on the sums, still
-    in float32. `axes`: logical axes of the kernel; what is cut along the model width is gathered as it is held, not as
-    floats of four times the size. `spread` brings the scale to the shape of the sums where that is not simply their last axes.
+    in float32.
+
+    Args:
+      axes: logical axes of the kernel. What is cut along the model width is gathered first and then widened.
+      spread: brings the scale to the shape of the sums where it is not simply that of their last axes.
     """
+
+    def widened(array: jax.Array) -> jax.Array:
+        if array.dtype.itemsize < x.dtype.itemsize:
+            array = constrain(array, [None if axis == "embed" else axis for axis in axes])
+        return array.astype(x.dtype)
+
     if not isinstance(kernel, Int8Kernel):
-        return multiply(x, kernel.astype(x.dtype))
-    values = constrain(kernel.values, [None if axis == "embed" else axis for axis in axes])
-    sums = multiply(x, values.astype(x.dtype), preferred_element_type=jnp.float32)
+        return multiply(x, widened(kernel))
+    sums = multiply(x, widened(kernel.values), preferred_element_type=jnp.float32)
     return (sums * spread(kernel.scale)).astype(x.dtype)

@@ -63,9 +63,10 @@ def load_hf(
 ) -> Params:
     """Parameters of `network` from the safetensors of `folder`, in `dtype`, sharded over `mesh` where one is given.
 
-    With `int8` the kernels of the layers are `Int8Kernel`s, rounded a few tensors at a time as they are read. Every device gets only its own piece, and the host holds little more than the tensor being read, never a model.
-    Raises InputError listing all missing, unexpected and mis-shaped tensors together, or every tensor with NaN or
-    infinite values.
+    With `int8` the kernels of the layers are `Int8Kernel`s, rounded a few tensors at a time as they are read. Every
+    device gets only its own piece, and the host holds little more than the tensor being read, never a model. Raises
+    InputError listing all missing, unexpected and mis-shaped tensors together, or every tensor with NaN or infinite
+    values.
     """
     where = check_tensors(folder, network.spec)
     finite: list[tuple[list[str], Any]] = []  # names of tensors, and whether each is finite
