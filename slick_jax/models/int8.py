@@ -1,7 +1,7 @@
 """Kernels of linear maps held in 8 bits: whole numbers from -127 to 127, and a float32 scale for every output.
 
-Weights alone are rounded, each to the nearest of 255 steps of its output's largest (symmetric, per output channel);
-activations stay in the compute dtype, so a matmul costs what it did and its weights a quarter of float32's memory.
+Rounding is symmetric, per output channel: the largest weight of an output becomes 127 or -127. Activations stay in the
+compute dtype, so a matmul takes the time it did and its weights a quarter of float32's memory.
 """
 
 from __future__ import annotations
