@@ -23,6 +23,7 @@ verify: .venv/.tested
 bench: .venv/.parity
 	test -e runs/demo/annotations.parquet || $(MAKE) demo
 	$(BIN)/python benchmarks/annotate_vs_plain.py
+	$(BIN)/python benchmarks/label_agreement.py
 	$(BIN)/python benchmarks/train_vs_transformers.py
 	$(BIN)/python benchmarks/load_weights.py
 	$(BIN)/python benchmarks/training_memory.py

@@ -60,6 +60,7 @@ class ModelConfig:
     path: str = ""  # Hugging Face folder (config.json, *.safetensors, tokenizer), or hub id: org/name[@revision]
     source: str = ""  # filled in for a hub id: org/name@commit
     dtype: str = "float32"  # compute type: 'float32' (hits are exact) or 'bfloat16'
+    weights: str = ""  # how `slick annotate` holds the weights: '' as dtype, 'bfloat16', or 'int8' (kernels in 8 bits)
     precision: str = "highest"  # matmul precision: 'highest', 'high' or 'default'
     scan_layers: bool = True  # one scanned layer body (compiles fast) or unrolled layers
     shape: ShapeConfig = field(default_factory=ShapeConfig)

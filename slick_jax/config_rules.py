@@ -86,6 +86,11 @@ def _needs(config: Config, command: str) -> Iterator[str]:
         yield "train.variant, mixture, seed: `slick study` takes study.variants and study.seeds; leave the three unset"
     if command == "evaluate" and not (config.evaluate.checkpoint or config.model.path):
         yield "evaluate.checkpoint: empty, and so is model.path; give a Hugging Face folder or a training checkpoint"
+    if command in ("demo", "pretrain", "train", "study", "evaluate") and config.model.weights:
+        yield (
+            f"model.weights: {config.model.weights!r} is for `slick annotate` alone; give `slick {command}`"
+            " --config.model.weights="
+        )
     if "://" in config.run_dir:
         yield f"run_dir: {config.run_dir!r} is no local folder; object stores are not supported yet"
     if command in READS_DATA and config.data.kind != "world":
@@ -137,6 +142,7 @@ def _model(model: ModelConfig) -> Iterator[str]:
     if model.source:
         yield "model.source: filled in by the program for a hub id; leave it empty, and name a revision in model.path"
     yield from _choice("model.dtype", model.dtype, ("float32", "bfloat16"))
+    yield from _choice("model.weights", model.weights, ("", "bfloat16", "int8"))
     yield from _choice("model.precision", model.precision, ("highest", "high", "default"))
     shape = model.shape
     for name in ("d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_mlp"):

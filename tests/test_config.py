@@ -127,6 +127,7 @@ def test_all_mistakes_come_in_one_error(config_file):
         ("data.splits=test", "no split 'test' in data of kind 'rows'; it has train, dev"),
         ("data.limit=0", "config.data.limit: 0 is too small"),
         ("data.drop_shared_objects=true", "only data.kind='entity_questions' has this option"),
+        ("model.weights=int4", "config.model.weights: 'int4' is unknown; allowed: , bfloat16, int8"),
         ("model.shape.head_dim=31", "31 is odd"),
         ("model.shape.n_kv_heads=3", "does not divide n_heads=4"),
         ("mesh.fsdp=0", "config.mesh.fsdp: 0 is not a number of devices"),
@@ -163,6 +164,12 @@ def test_settings_that_would_have_no_effect(config_file):
     pairs = [f"--config={path}", "--config.annotate.mode=labels", "--config.annotate.exact_pairs=((1.0, 40),)"]
     assert "mode 'labels' computes no exact P_Correct" in errors_of(pairs)
     assert "`slick study` takes study.variants" in errors_of([f"--config={path}", "--config.train.seed=3"], "study")
+
+
+@pytest.mark.parametrize("command", ["demo", "pretrain", "train", "study", "evaluate"])
+def test_rounded_weights_are_for_annotation_alone(config_file, command):
+    pairs = [f"--config={config_file()}", "--config.model.weights=int8"]
+    assert f"model.weights: 'int8' is for `slick annotate` alone; give `slick {command}`" in errors_of(pairs, command)
 
 
 def test_what_a_command_needs(config_file):

@@ -90,7 +90,9 @@ def _versions() -> dict[str, str]:
 def _device(config: Config, network: Network, mesh, tokenizer: Tokenizer, prepared: Prepared) -> Device:
     """Load the weights and set up the programs."""
     settings = config.annotate
-    params = weights.load_hf(config.model.path, network, mesh, dtype=config.model.dtype)
+    held, dtype = config.model.weights, config.model.dtype
+    dtype = dtype if held in ("", "int8") else held
+    params = weights.load_hf(config.model.path, network, mesh, dtype, int8=held == "int8")
     protocol = preparation.protocol_of(settings)
     top_k = max(settings.top_k, *(pair[1] for pair in protocol.pairs), 1)
     program = Program(network, protocol.n_samples, settings.top_k, top_k, tokenizer.n_ids)

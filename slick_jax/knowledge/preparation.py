@@ -251,6 +251,7 @@ def protocol_fields(config: Config, prepared: Prepared, model: str, tokenizer: s
         "template": prepared.template,
         "exemplar_sets": prepared.exemplars_json(),
         "dtype": config.model.dtype,
+        "weights": config.model.weights or config.model.dtype,
         "precision": config.model.precision,
         "match_source": prepared.rule.source,
         # below full precision a near-tie may flip with the shapes that are computed
