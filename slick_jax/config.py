@@ -81,6 +81,7 @@ class AnnotateConfig:
     n_exemplar_sets: int = 10  # N_ex: exemplar sets per relation
     n_reserve_sets: int = 4  # spare sets a pool must at least give, for questions that a regular set would leak
     n_exemplars: int = 4  # k: question-answer pairs in a set
+    exemplars: str = "per_relation"  # sets shared by a relation's questions, or drawn anew 'per_question' (costs more)
     n_samples: int = 16  # N_sample: sampled answers per question and set, besides the greedy one
     temperature: float = 0.5  # T of the sampled answers
     top_k: int = 40  # tokens kept at each step of a sampled answer

@@ -182,6 +182,7 @@ def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
     yield from _at_least("annotate.max_answer_tokens", annotate.max_answer_tokens, 2)
     yield from _above_zero("annotate.temperature", annotate.temperature)
     yield from _choice("annotate.mode", annotate.mode, ("full", "labels", "exact"))
+    yield from _choice("annotate.exemplars", annotate.exemplars, ("per_relation", "per_question"))
     if annotate.match not in RULES and not all(annotate.match.partition(":")):
         yield (
             f"annotate.match: {annotate.match!r} is unknown; allowed: {', '.join(RULES)}, or your own as"

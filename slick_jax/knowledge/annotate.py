@@ -62,7 +62,7 @@ def annotate(config: Config) -> tuple[pd.DataFrame, dict]:
     asked = preparation.ask(config)
     prepared = preparation.prepare(config, asked, tokenizer, spec.max_position_embeddings)
     protocol = preparation.protocol_fields(
-        config, prepared, weights.fingerprint(config.model.path), tokenizer.fingerprint(), mesh.size
+        config, prepared, weights.fingerprint(config.model.path), tokenizer.fingerprint(), mesh.shape
     )
     parts = store.Parts(folder / "annotations", protocol, prepared.rows, settings.part_size)
     described = {"config": dataclasses.asdict(config), "protocol": parts.protocol, "versions": _versions()}

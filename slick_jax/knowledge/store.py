@@ -33,6 +33,7 @@ PART_SCHEMA = pa.schema(
         "question": pa.string(),
         "answers": pa.list_(pa.string()),
         "exemplar_sets": pa.list_(pa.int32()),  # number of the exemplar set behind each slot
+        "exemplar_rows": pa.list_(pa.list_(pa.int32())),  # with exemplars per question: pool rows of each slot's set
         **_BY_RULE,
         **{f"strict_{name}": kind for name, kind in _BY_RULE.items()},
         "exact_by_set": pa.list_(pa.float64()),
