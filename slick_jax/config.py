@@ -67,11 +67,22 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class MeshConfig:
-    """Devices per mesh axis; their product is the number of devices."""
+    """Devices per mesh axis; their product is the number of devices, of all processes together."""
 
     data: int = -1  # batch rows; -1: all devices the other axes leave
     fsdp: int = 1  # weights split along the embedding axis, gathered when used
     tensor: int = 1  # heads, mlp and vocabulary split
+
+
+@dataclass(frozen=True)
+class DistributedConfig:
+    """Several processes of one `slick annotate` (docs/scaling.md); those of TPU pods and of srun find each other."""
+
+    coordinator: str = ""  # host:port of process 0, where no cluster says it
+    process_count: int | None = None  # processes in all, with coordinator
+    process_index: int | None = None  # number of this one, from 0, with coordinator
+    cluster: str = "auto"  # 'auto' (join the processes of a TPU pod, srun or mpirun) or 'none' (work alone)
+    silence: int = 100  # seconds without a sign of life after which another process counts as dead
 
 
 @dataclass(frozen=True)
@@ -96,7 +107,7 @@ class AnnotateConfig:
     seed: int = 0  # noise of the sampled answers
     exemplar_seed: int = 0  # draw of the exemplar sets
     part_size: int = 256  # examples per part file, the unit of resuming
-    batch_rows: int = 320  # rows of one device batch, over all devices
+    batch_rows: int = 320  # rows of one device batch, over all devices of the process (or of the team, if one spans)
     group_rows: int = 8  # rows of a batch that share one exemplar prefix; divides batch_rows
 
 
@@ -207,6 +218,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
     annotate: AnnotateConfig = field(default_factory=AnnotateConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     mix: MixConfig = field(default_factory=MixConfig)

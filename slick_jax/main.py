@@ -3,13 +3,11 @@
 import importlib
 import sys
 
-from slick_jax import __version__
+from slick_jax import __version__, processes
 from slick_jax.compilation import use_compilation_cache
 from slick_jax.config_file import load_config
 from slick_jax.errors import InputError, Stopped
 from slick_jax.models import hub
-
-STOPPED_STATUS = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run it again
 
 MEMORY_HINT = "cut the model over more devices (mesh.fsdp), or lower annotate.batch_rows or raise train.accumulate"
 
@@ -47,14 +45,16 @@ def main(argv: list[str] | None = None) -> int:
         if any(one in ("-h", "--help") for one in rest):
             print(_usage())
             return 0
-        config = hub.resolve_config(load_config(rest, command), command)
+        config = load_config(rest, command)
+        processes.join(command, config)
+        config = hub.resolve_config(config, command)
         importlib.import_module(COMMANDS[command][0]).run(config)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except Stopped as stopped:
         print(f"{command}: {stopped}", file=sys.stderr)
-        return STOPPED_STATUS
+        return Stopped.STATUS
     except RuntimeError as error:  # jax.errors.JaxRuntimeError is one
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise

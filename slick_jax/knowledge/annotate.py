@@ -1,10 +1,15 @@
-"""`slick annotate`: P_Correct and SliCK category of every example, part by part, resumable at any moment."""
+"""`slick annotate`: P_Correct and SliCK category of every example, part by part, resumable at any moment.
+
+Several processes share the parts out; they meet only to begin, and when process 0 merges what all have written.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import time
 from collections import Counter
+from collections.abc import Iterator
 
 import jax
 import pandas as pd
@@ -20,15 +25,19 @@ from slick_jax.knowledge.preparation import Prepared
 from slick_jax.knowledge.saturation import saturation
 from slick_jax.knowledge.verify import verify
 from slick_jax.knowledge.walk import Vocabulary
-from slick_jax.mesh import make_mesh
+from slick_jax.mesh import Team, make_team
 from slick_jax.models import weights
 from slick_jax.models.transformer import Network
+from slick_jax.peers import Peers
 from slick_jax.progress import Progress
 
 
 def run(config: Config) -> None:
-    """Annotate and print where the results are and what they say."""
-    table, summary = annotate(config)
+    """Annotate and print where the results are and what they say (process 0)."""
+    found = annotate(config)
+    if found is None:
+        return
+    table, summary = found
     counts = records.category_table(table)
     shares = counts.groupby(level=0, sort=False).sum()
     print(counts.to_string(), "\n")
@@ -42,38 +51,83 @@ def run(config: Config) -> None:
     print(f"annotations: {epath.Path(config.run_dir) / 'annotations.parquet'}")
 
 
-def annotate(config: Config) -> tuple[pd.DataFrame, dict]:
+def annotate(config: Config) -> tuple[pd.DataFrame, dict] | None:
     """Annotate the rows of `config.data` with the checkpoint of `config.model`.
 
     Writes annotations/part-*.parquet as they are done, then annotations.parquet, summary.json and saturation.csv. A run
     that was killed goes on behind its last finished part and ends with the same files.
 
     Returns:
-      the annotations (a row per example, in input order) and the summary.
+      the annotations (a row per example, in input order) and the summary; None in processes other than the first.
 
-    Raises InputError for bad input, all of it before the model runs, except NaN logits.
+    Raises InputError for bad input, all of it before the model runs, except NaN logits; Stopped when another process
+    ended with its parts unwritten.
     """
+    team = make_team(config.mesh)
+    with Peers(config.run_dir, team.members, config.distributed.silence) as peers:
+        return _annotate(config, team, peers)
+
+
+def _annotate(config: Config, team: Team, peers: Peers) -> tuple[pd.DataFrame, dict] | None:
     settings, folder = config.annotate, epath.Path(config.run_dir)
     spec = weights.read_spec(config.model.path)
     weights.check_tensors(config.model.path, spec)
     network = Network(spec, config.model.dtype, config.model.precision, config.model.scan_layers)
-    mesh = make_mesh(config.mesh)
     tokenizer = Tokenizer.from_folder(config.model.path, spec.vocab_size)
     asked = preparation.ask(config)
     prepared = preparation.prepare(config, asked, tokenizer, spec.max_position_embeddings)
     protocol = preparation.protocol_fields(
-        config, prepared, weights.fingerprint(config.model.path), tokenizer.fingerprint(), mesh.shape
+        config, prepared, weights.fingerprint(config.model.path), tokenizer.fingerprint(), team.mesh.shape
     )
-    parts = store.Parts(folder / "annotations", protocol, prepared.rows, settings.part_size)
-    described = {"config": dataclasses.asdict(config), "protocol": parts.protocol, "versions": _versions()}
-    run_folder.write_json(folder / "config.json", described)
-    run_folder.write_json(folder / "exemplars.json", prepared.exemplars_json())
-    todo = [number for number in range(len(prepared.parts)) if not parts.done(number)]
-    if todo:
-        with jax.set_mesh(mesh):
-            device = _device(config, network, mesh, tokenizer, prepared)
-            _annotate_parts(prepared, todo, parts, device, tokenizer)
-    return _merge(config, prepared, parts)
+    todo = None if peers.leads else peers.published()
+    parts = store.Parts(folder / "annotations", protocol, prepared.rows, settings.part_size, peers.leads)
+    if peers.leads:
+        described = {"config": dataclasses.asdict(config), "protocol": parts.protocol, "versions": _versions()}
+        run_folder.write_json(folder / "config.json", described)
+        run_folder.write_json(folder / "exemplars.json", prepared.exemplars_json())
+        todo = [number for number in range(len(prepared.parts)) if not parts.done(number)]
+        peers.publish(todo)
+    ours = todo[team.number :: team.count]
+    progress = _Progress(prepared, parts, peers.count > 1)
+    if ours:
+        with jax.set_mesh(team.mesh):
+            device = _device(config, network, team.mesh, tokenizer, prepared)
+            for number in _annotate_parts(prepared, ours, parts, device, tokenizer, team.writes):
+                progress.show(number)
+                peers.check()
+    if not peers.leads:
+        peers.await_merge()
+        return None
+
+    def missing() -> dict[int, int]:
+        if peers.count > 1:
+            progress.show()
+        return {n: team.first_of(place % team.count) for place, n in enumerate(todo) if n not in progress.written}
+
+    peers.await_parts(missing)
+    merged = _merge(config, prepared, parts)
+    peers.say("merged")
+    return merged
+
+
+class _Progress:
+    """Questions of all parts that are in the folder, whichever process wrote them."""
+
+    def __init__(self, prepared: Prepared, parts: store.Parts, shared: bool):
+        self._sizes, self._parts, self._shared = [len(part) for part in prepared.parts], parts, shared
+        self.written = set(parts.finished(len(self._sizes)))
+        self._listed, self._line = time.monotonic(), Progress("annotate", sum(self._sizes), "questions", self._done())
+
+    def show(self, number: int | None = None) -> None:
+        """Part `number` has been written here; others are looked for in the folder, once a second at most."""
+        self.written |= set() if number is None else {number}
+        if self._shared and (number is None or time.monotonic() - self._listed > 1):
+            self.written |= set(self._parts.finished(len(self._sizes)))
+            self._listed = time.monotonic()
+        self._line.show(self._done())
+
+    def _done(self) -> int:
+        return sum(self._sizes[number] for number in self.written)
 
 
 def _versions() -> dict[str, str]:
@@ -96,13 +150,11 @@ def _device(config: Config, network: Network, mesh, tokenizer: Tokenizer, prepar
 
 
 def _annotate_parts(
-    prepared: Prepared, todo: list[int], parts: store.Parts, device: Device, tokenizer: Tokenizer
-) -> None:
-    """Verify and write every part of `todo`."""
+    prepared: Prepared, todo: list[int], parts: store.Parts, device: Device, tokenizer: Tokenizer, writes: bool
+) -> Iterator[int]:
+    """Verify every part of `todo`; its number is given once it has been written, or left to the one that `writes`."""
     settings = prepared.settings
     vocabulary = Vocabulary(tokenizer.token_bytes, tokenizer.is_stop.tolist())
-    done = len(prepared.rows) - sum(len(prepared.parts[number]) for number in todo)
-    progress = Progress("annotate", len(prepared.rows), "questions", done)
     protocol, shapes = preparation.protocol_of(settings), prepared.shapes(device.shards)
     loaded: list = []
     for number in todo:
@@ -114,14 +166,14 @@ def _annotate_parts(
         bank = {key: slot for slot, key in enumerate(keys)}
         questions = [prepared.question(index, bank) for index in part]
         found, counts = verify(questions, protocol, device, vocabulary, tokenizer.longest_match, shapes)
-        rows = [
-            records.record(prepared.rows[index], prepared.assigned[index], verified, settings)
-            | {"protocol": parts.protocol}
-            for index, verified in zip(part, found, strict=True)
-        ]
-        parts.write(number, rows, counts)
-        done += len(part)
-        progress.show(done)
+        if writes:
+            rows = [
+                records.record(prepared.rows[index], prepared.assigned[index], verified, settings)
+                | {"protocol": parts.protocol}
+                for index, verified in zip(part, found, strict=True)
+            ]
+            parts.write(number, rows, counts)
+        yield number
 
 
 def _merge(config: Config, prepared: Prepared, parts: store.Parts) -> tuple[pd.DataFrame, dict]:
