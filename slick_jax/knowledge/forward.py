@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from slick_jax.errors import InputError
 from slick_jax.knowledge.batches import Batch
-from slick_jax.mesh import batch_sharding, replicated
+from slick_jax.mesh import batch_sharding, place, readable, replicated
 from slick_jax.models.transformer import KV, Network
 from slick_jax.sampling import logits as select
 
@@ -96,7 +96,7 @@ class Device:
         self.prefix_length = prefix_length
         self._prefix = jax.jit(program.network.prefix, out_shardings=replicated(mesh))
         self._scores = jax.jit(program.scores)
-        self._decide = jax.jit(program.decide)
+        self._decide = jax.jit(program.decide, out_shardings=readable(mesh))
         self._shard = functools.partial(batch_sharding, mesh)
         self.bank: KV | None = None
 
@@ -108,13 +108,13 @@ class Device:
         for index, prefix in enumerate(prefixes):
             tokens[index, : len(prefix)] = prefix
             lengths[index] = len(prefix)
-        placed = jax.device_put(tokens, self._shard(2)), jax.device_put(lengths, self._shard(1))
+        placed = place(tokens, self._shard(2)), place(lengths, self._shard(1))
         self.bank = self._prefix(self.params, *placed)
 
     def judge(self, batch: Batch) -> Judged:
         """Dispatch one batch; the result is fetched later with `fetch`, so host and device overlap."""
         parts = (batch.prefix, batch.tokens, batch.where, batch.step, batch.names, batch.targets)
-        prefix, tokens, where, *rest = (jax.device_put(part, self._shard(part.ndim)) for part in parts)
+        prefix, tokens, where, *rest = (place(part, self._shard(part.ndim)) for part in parts)
         logits = self._scores(self.params, self.bank, prefix, tokens, where)
         return self._decide(logits, *rest, self.key, self.temperature)
 
