@@ -45,9 +45,8 @@ def main(argv: list[str] | None = None) -> int:
         if any(one in ("-h", "--help") for one in rest):
             print(_usage())
             return 0
-        config = load_config(rest, command)
-        processes.join(command, config)
-        config = hub.resolve_config(config, command)
+        config = hub.resolve_config(load_config(rest, command), command)
+        processes.join(command, config)  # after the download: processes wait for each other a limited time
         importlib.import_module(COMMANDS[command][0]).run(config)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -12,7 +12,7 @@ from slick_jax.errors import InputError
 from slick_jax.peers import mark_start
 
 SEVERAL = ("annotate",)  # commands that share their work out over processes
-START_TIMEOUT = 300  # seconds that processes wait for each other at the start
+START_TIMEOUT = 900  # seconds that processes wait for each other at the start
 
 
 def join(command: str, config: Config) -> None:
