@@ -128,7 +128,7 @@ class Peers:
             elif "done" not in states.values() or time.monotonic() - seen > self._silence:
                 gone = ", ".join(f"process {index} {_TOLD[state]}" for index, state in sorted(states.items()))
                 parts = ", ".join(map(str, sorted(left)[:10])) + (", ..." if len(left) > 10 else "")
-                raise Stopped(f"{len(left)} parts are missing ({parts}): {gone}; {_RESTART}")
+                raise Stopped(f"{len(left)} unwritten parts ({parts}): {gone}; {_RESTART}")
             time.sleep(min(self._beat, 1.0))
             self._look()
             now = missing()
