@@ -35,10 +35,9 @@ def join(command: str, config: Config) -> None:
 
     # The end of one process shall not end the others by itself: what they finish is not lost.
     jax.config.update("jax_enable_recoverability", True)
+    heartbeat = max(100, 2 * config.distributed.silence)  # what slick_jax.peers notices is told more clearly
     try:
-        jax.distributed.initialize(
-            **found, initialization_timeout=START_TIMEOUT, heartbeat_timeout_seconds=config.distributed.silence
-        )
+        jax.distributed.initialize(**found, initialization_timeout=START_TIMEOUT, heartbeat_timeout_seconds=heartbeat)
     except (ValueError, RuntimeError, OSError) as error:
         raise InputError(
             f"the other processes of this run cannot be found ({error}); give config.distributed.coordinator,"

@@ -15,7 +15,7 @@ from slick_jax.knowledge.store import Parts
 from tests.knowledge.test_annotate import annotate, assert_same, command, environment
 
 CHOSEN = ("--config.data.splits=test", "--config.data.limit=72", "--config.annotate.part_size=8")
-SILENCE = 5  # seconds
+SILENCE = 8  # seconds
 
 
 @pytest.fixture(scope="module")
