@@ -14,7 +14,7 @@ from slick_jax.errors import InputError
 from slick_jax.knowledge.store import Parts
 from tests.knowledge.test_annotate import annotate, assert_same, command, environment
 
-CHOSEN = ("--config.data.splits=test", "--config.data.limit=72", "--config.annotate.part_size=8")
+CHOSEN = ("--config.data.splits=test", "--config.data.limit=48", "--config.annotate.part_size=8")
 SILENCE = 8  # seconds
 
 
@@ -68,7 +68,7 @@ def kill_after(process, folder, parts):
 
 def test_a_team_that_loses_a_process_ends_and_two_processes_for_themselves_finish_its_run(root, one_device, start):
     (first, second), folder = start("--config.mesh.data=1", "--config.mesh.tensor=8")  # vocabulary and MLP over both
-    killed = kill_after(second, folder, parts=3)
+    killed = kill_after(second, folder, parts=2)
     _, told = first.communicate(timeout=60)
     assert time.monotonic() - killed < 4 * SILENCE
     assert first.returncode == 75, told
@@ -78,11 +78,12 @@ def test_a_team_that_loses_a_process_ends_and_two_processes_for_themselves_finis
     (first, second), folder = start()
     (printed, progress), (nothing, quiet) = first.communicate(timeout=120), second.communicate(timeout=60)
     assert (first.returncode, second.returncode) == (0, 0), progress + quiet
-    assert "HighlyKnown" in printed and "annotate: 72 of 72 questions" in progress
-    assert nothing == "" and "questions" not in quiet
+    assert "HighlyKnown" in printed and "annotate: 48 of 48 questions" in progress
+    assert "questions" not in quiet
+    assert all(line.startswith("[Gloo]") for line in nothing.splitlines()), nothing  # what XLA itself prints
     assert not (folder / "processes").exists()
     assert_same(one_device, pq.read_table(folder / "annotations.parquet").to_pandas())
-    assert json.loads((folder / "summary.json").read_text())["questions"] == 72
+    assert json.loads((folder / "summary.json").read_text())["questions"] == 48
 
 
 def test_a_process_that_dies_is_named_and_one_process_finishes_the_run(root, one_device, start, small_model):
