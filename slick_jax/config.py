@@ -68,11 +68,22 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class MeshConfig:
-    """Devices per mesh axis; their product is the number of devices."""
+    """Devices per mesh axis; their product is the number of devices, of all processes together."""
 
     data: int = -1  # batch rows; -1: all devices the other axes leave
     fsdp: int = 1  # weights split along the embedding axis, gathered when used
     tensor: int = 1  # heads, mlp and vocabulary split
+
+
+@dataclass(frozen=True)
+class DistributedConfig:
+    """Several processes of one `slick annotate` (docs/scaling.md); those of TPU pods and of srun find each other."""
+
+    coordinator: str = ""  # host:port of process 0, where no cluster says it
+    process_count: int | None = None  # processes in all, with coordinator
+    process_index: int | None = None  # number of this one, from 0, with coordinator
+    cluster: str = "auto"  # 'auto' (join the processes of a TPU pod, srun or mpirun) or 'none' (work alone)
+    silence: int = 100  # seconds without a sign of life after which another process counts as dead
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,7 @@ class AnnotateConfig:
     n_exemplar_sets: int = 10  # N_ex: exemplar sets per relation
     n_reserve_sets: int = 4  # spare sets a pool must at least give, for questions that a regular set would leak
     n_exemplars: int = 4  # k: question-answer pairs in a set
+    exemplars: str = "per_relation"  # sets shared by a relation's questions, or drawn anew 'per_question' (costs more)
     n_samples: int = 16  # N_sample: sampled answers per question and set, besides the greedy one
     temperature: float = 0.5  # T of the sampled answers
     top_k: int = 40  # tokens kept at each step of a sampled answer
@@ -206,6 +218,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
     annotate: AnnotateConfig = field(default_factory=AnnotateConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     mix: MixConfig = field(default_factory=MixConfig)

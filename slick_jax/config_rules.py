@@ -8,6 +8,7 @@ from slick_jax.config import (
     AnnotateConfig,
     Config,
     DataConfig,
+    DistributedConfig,
     EvaluateConfig,
     ExportConfig,
     LoraConfig,
@@ -56,6 +57,7 @@ def problems(config: Config, command: str = "") -> list[str]:
         *_world(config.data.world),
         *_model(config.model),
         *_mesh(config.mesh),
+        *_distributed(config.distributed),
         *_annotate(config.annotate),
         *_pretrain(config.pretrain),
         *_mix(config.mix),
@@ -164,6 +166,27 @@ def _mesh(mesh: MeshConfig) -> Iterator[str]:
         yield f"mesh: {sizes} has more than one -1; only one axis can take all devices that are left"
 
 
+def _distributed(distributed: DistributedConfig) -> Iterator[str]:
+    yield from _choice("distributed.cluster", distributed.cluster, ("auto", "none"))
+    yield from _at_least("distributed.silence", distributed.silence, 1)
+    given = {"coordinator": bool(distributed.coordinator)}
+    given |= {name: getattr(distributed, name) is not None for name in ("process_count", "process_index")}
+    if any(given.values()) and not all(given.values()):
+        missing = ", ".join(name for name, there in given.items() if not there)
+        yield f"distributed.coordinator, process_count, process_index: they go together, and {missing} is not set"
+        return
+    if not distributed.coordinator:
+        return
+    host, _, port = distributed.coordinator.rpartition(":")
+    if not host or not port.isdecimal():
+        yield f"distributed.coordinator: {distributed.coordinator!r} is no host:port, such as 10.0.0.1:8476"
+    if not 0 <= distributed.process_index < distributed.process_count:
+        yield (
+            f"distributed.process_index: {distributed.process_index} is not one of"
+            f" distributed.process_count={distributed.process_count}; the first is 0"
+        )
+
+
 def _seed(name: str, value: int) -> Iterator[str]:
     if not 0 <= value < 2**32:
         yield f"{name}: {value} is no seed; give a whole number from 0 to {2**32 - 1}"
@@ -189,6 +212,7 @@ def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
     yield from _at_least("annotate.max_answer_tokens", annotate.max_answer_tokens, 2)
     yield from _above_zero("annotate.temperature", annotate.temperature)
     yield from _choice("annotate.mode", annotate.mode, ("full", "labels", "exact"))
+    yield from _choice("annotate.exemplars", annotate.exemplars, ("per_relation", "per_question"))
     if annotate.match not in RULES and not all(annotate.match.partition(":")):
         yield (
             f"annotate.match: {annotate.match!r} is unknown; allowed: {', '.join(RULES)}, or your own as"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,13 @@ from slick_jax.categories import CATEGORIES
 from slick_jax.config import AnnotateConfig
 from slick_jax.data.examples import Example
 from slick_jax.knowledge import estimate, store
+from slick_jax.knowledge.exemplars import Chosen
 from slick_jax.knowledge.verify import Verified
 
 RULES = ("strict_", "")  # column prefix of each match rule, in the order of the rule axis
 
 
-def record(row: Example, sets: list[int], found: Verified, settings: AnnotateConfig) -> dict:
+def record(row: Example, sets: Sequence[Chosen], found: Verified, settings: AnnotateConfig) -> dict:
     """One annotation row (columns of `store.PART_SCHEMA`, without the protocol)."""
     greedy, sampled = found.hits[:, 0], found.hits[:, 1:]
     has_exact = len(found.exact) > 0
@@ -27,7 +29,8 @@ def record(row: Example, sets: list[int], found: Verified, settings: AnnotateCon
         "subject": row.subject,
         "question": row.question,
         "answers": list(row.answers),
-        "exemplar_sets": sets,
+        "exemplar_sets": None if settings.exemplars == "per_question" else sets,
+        "exemplar_rows": sets if settings.exemplars == "per_question" else None,
         "exact_by_set": found.exact[0, :, 1].tolist() if has_exact else None,
         "exact_rest": float(found.unresolved[0].mean()) if has_exact else None,
         "exact_pairs": found.exact[1:, :, 1].mean(axis=1).tolist(),

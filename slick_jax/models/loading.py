@@ -139,7 +139,7 @@ def _untied(spec: ModelSpec, where: Mapping[str, Tensor], block: int = 4096) -> 
 
 def _sharding(weight: Weight, mesh: Mesh | None) -> Sharding:
     if mesh is None:
-        return SingleDeviceSharding(jax.devices()[0])
+        return SingleDeviceSharding(jax.local_devices()[0])
     return sharding_for(mesh, weight.stacked_axes, weight.stacked_shape)
 
 
