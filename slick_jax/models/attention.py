@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from slick_jax.models.cache import Past, past_attention
 from slick_jax.models.layers import Linear, Norm
 from slick_jax.models.rope import Rotary, rotate
 from slick_jax.models.spec import ModelSpec
@@ -45,7 +46,7 @@ class Attention(nnx.Module):
         self,
         x: Float[Array, "G B T D"],
         rotary: Rotary | None,
-        prefix: Prefix | None,
+        prefix: Prefix | Past | None,
         window: Int[Array, ""] | None = None,
         rng: jax.Array | None = None,
     ) -> tuple[Float[Array, "G B T D"], tuple[Float[Array, "G B T K H"], Float[Array, "G B T K H"]]]:
@@ -54,9 +55,8 @@ class Attention(nnx.Module):
         q, k = self._normed(self.q_norm, q), self._normed(self.k_norm, k)
         if rotary is not None:
             q, k = rotate(q, rotary), rotate(k, rotary)
-        out = shared_prefix_attention(
-            q, k, v, prefix, self.precision, scale=self.scale, softcap=self.softcap, window=window
-        )
+        attend = past_attention if isinstance(prefix, Past) else shared_prefix_attention
+        out = attend(q, k, v, prefix, self.precision, scale=self.scale, softcap=self.softcap, window=window)
         return self.o(out, rng), (k, v)
 
     def _normed(self, norm: Norm | None, x: Float[Array, "G B T N H"]) -> Float[Array, "G B T N H"]:
