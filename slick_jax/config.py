@@ -91,12 +91,16 @@ class AnnotateConfig:
     mode: str = "full"  # 'full', 'labels' (samples only where no greedy draw hit) or 'exact' (no sampling)
     exact_tolerance: float = 1e-3  # probability left unexpanded by the exact P_Correct, summed over a question's sets
     exact_pairs: tuple[tuple[float, int], ...] = ()  # further (temperature, top_k) with an exact P_Correct
+    answers: str = (
+        "none"  # texts to keep in samples/: 'none', 'greedy' or 'all'; decoding them costs more than the labels
+    )
     abstain_phrases: tuple[str, ...] = ("I don't know",)  # answers that count as abstaining
     seed: int = 0  # noise of the sampled answers
     exemplar_seed: int = 0  # draw of the exemplar sets
     part_size: int = 256  # examples per part file, the unit of resuming
     batch_rows: int = 320  # rows of one device batch, over all devices
     group_rows: int = 8  # rows of a batch that share one exemplar prefix; divides batch_rows
+    answer_rows: int = 4096  # answers decoded together, over all devices, where they are kept
 
 
 @dataclass(frozen=True)
@@ -199,6 +203,13 @@ class ExportConfig:
 
 
 @dataclass(frozen=True)
+class RescoreConfig:
+    """Hits and categories by another match rule (annotate.match), from kept answers."""
+
+    source: str = ""  # run folder that was annotated with annotate.answers='all'
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of one run."""
 
@@ -213,6 +224,7 @@ class Config:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     study: StudyConfig = field(default_factory=StudyConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
+    rescore: RescoreConfig = field(default_factory=RescoreConfig)
 
 
 def defaults() -> ml_collections.ConfigDict:

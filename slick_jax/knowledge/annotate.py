@@ -15,6 +15,7 @@ from slick_jax import __version__, run_folder
 from slick_jax.config import Config
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.knowledge import preparation, records, store
+from slick_jax.knowledge.answers import Answers
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.preparation import Prepared
 from slick_jax.knowledge.saturation import saturation
@@ -68,12 +69,13 @@ def annotate(config: Config) -> tuple[pd.DataFrame, dict]:
     described = {"config": dataclasses.asdict(config), "protocol": parts.protocol, "versions": _versions()}
     run_folder.write_json(folder / "config.json", described)
     run_folder.write_json(folder / "exemplars.json", prepared.exemplars_json())
-    todo = [number for number in range(len(prepared.parts)) if not parts.done(number)]
+    kept = Answers(config, prepared, parts, tokenizer) if settings.answers != "none" else None
+    todo = [n for n in range(len(prepared.parts)) if not parts.done(n) or (kept and not kept.done(n))]
     if todo:
         with jax.set_mesh(mesh):
             device = _device(config, network, mesh, tokenizer, prepared)
-            _annotate_parts(prepared, todo, parts, device, tokenizer)
-    return _merge(config, prepared, parts)
+            _annotate_parts(prepared, todo, parts, device, tokenizer, kept)
+    return _merge(config, prepared, parts, kept)
 
 
 def _versions() -> dict[str, str]:
@@ -96,7 +98,12 @@ def _device(config: Config, network: Network, mesh, tokenizer: Tokenizer, prepar
 
 
 def _annotate_parts(
-    prepared: Prepared, todo: list[int], parts: store.Parts, device: Device, tokenizer: Tokenizer
+    prepared: Prepared,
+    todo: list[int],
+    parts: store.Parts,
+    device: Device,
+    tokenizer: Tokenizer,
+    kept: Answers | None,
 ) -> None:
     """Verify and write every part of `todo`."""
     settings = prepared.settings
@@ -112,19 +119,22 @@ def _annotate_parts(
             device.load_prefixes([prepared.prefix(key) for key in keys], prepared.bank_slots)
             loaded = keys
         bank = {key: slot for slot, key in enumerate(keys)}
-        questions = [prepared.question(index, bank) for index in part]
-        found, counts = verify(questions, protocol, device, vocabulary, tokenizer.longest_match, shapes)
-        rows = [
-            records.record(prepared.rows[index], prepared.assigned[index], verified, settings)
-            | {"protocol": parts.protocol}
-            for index, verified in zip(part, found, strict=True)
-        ]
-        parts.write(number, rows, counts)
+        if not parts.done(number):
+            questions = [prepared.question(index, bank) for index in part]
+            found, counts = verify(questions, protocol, device, vocabulary, tokenizer.longest_match, shapes)
+            rows = [
+                records.record(prepared.rows[index], prepared.assigned[index], verified, settings)
+                | {"protocol": parts.protocol}
+                for index, verified in zip(part, found, strict=True)
+            ]
+            parts.write(number, rows, counts)
+        if kept and not kept.done(number):
+            kept.write(number, device, bank)
         done += len(part)
         progress.show(done)
 
 
-def _merge(config: Config, prepared: Prepared, parts: store.Parts) -> tuple[pd.DataFrame, dict]:
+def _merge(config: Config, prepared: Prepared, parts: store.Parts, kept: Answers | None) -> tuple[pd.DataFrame, dict]:
     """annotations.parquet in input order with the label certainty, and summary.json, from the finished parts."""
     folder = epath.Path(config.run_dir)
     tables, counts = [], Counter()
@@ -140,6 +150,10 @@ def _merge(config: Config, prepared: Prepared, parts: store.Parts) -> tuple[pd.D
     table = table.sort_index()
     prior = records.add_certainty(table, config.annotate)
     summary = records.summary(table, counts, config.annotate, prepared.prefix_tokens)
+    if kept:
+        summary["answers"] = kept.summary(table)
+        if config.annotate.answers == "all":
+            summary["truncated_draws"] = summary["answers"]["truncated"]
     summary |= {"protocol": parts.protocol, "greedy_hit_prior": {"a": prior[0], "b": prior[1]}}
     merged = pa.Table.from_pandas(table, store.OUTPUT_SCHEMA, preserve_index=False).replace_schema_metadata(None)
     run_folder.write_parquet(folder / "annotations.parquet", merged)

@@ -250,6 +250,7 @@ def protocol_fields(config: Config, prepared: Prepared, model: str, tokenizer: s
     """All that a label depends on, for the protocol hash. `model`, `tokenizer`: fingerprints; `devices`: how many."""
     settings = dataclasses.asdict(config.annotate)
     del settings["prompt_style"], settings["chat_options"]  # the template holds both
+    del settings["answers"], settings["answer_rows"]  # what is kept changes no label
     shape = {name: settings.pop(name) for name in ("batch_rows", "group_rows", "part_size")}
     shape |= {"mesh": dataclasses.asdict(config.mesh), "devices": devices, "scan_layers": config.model.scan_layers}
     exact = config.model.dtype == "float32" and config.model.precision == "highest"

@@ -1,7 +1,7 @@
 """Decoding one token a row: keys and values that rows share, the few that each row owns, and attention over both.
 
-Letters as in attention.py, and S shards (rows of a shard read keys of the same shard alone), N rows of a shard, C chunks
-of up to B rows that read the same keys, T slots of a row's own cache.
+Letters as in attention.py, and S shards (rows of a shard read keys of the same shard alone), N rows of a shard, C
+chunks of up to B rows that read the same keys, T slots of a row's own cache.
 """
 
 import functools
@@ -17,8 +17,8 @@ NOWHERE = -1e30  # a score below all others that, unlike -inf, can be subtracted
 class Segment(NamedTuple):
     """Keys and values that several rows read: C chunks of up to B rows each.
 
-    Slots at or past `lengths` are padding; the first slot stands at position `starts`. members: the row at each place of
-    a chunk, any row where there is none; places: where in C * B each row stands.
+    Slots at or past `lengths` are padding; the first slot stands at position `starts`. members: the row at each place
+    of a chunk, any row where there is none; places: where in C * B each row stands.
     """
 
     k: Float[Array, "*layers S C K P H"]
@@ -73,8 +73,8 @@ def past_attention(
 ) -> Float[Array, "M 1 1 Nq H"]:
     """Attention of M = S * N rows of one token each over their past and themselves.
 
-    One float32 softmax over all scores; it is summed segment by segment, so that shared keys are read once per chunk and
-    never repeated per row.
+    One float32 softmax over all scores; it is summed segment by segment, so that shared keys are read once per chunk
+    and never repeated per row.
     """
     shards, rows, kv_heads = *past.positions.shape, k.shape[3]
     cap = (lambda scores: scores) if softcap is None else (lambda scores: softcap * jnp.tanh(scores / softcap))

@@ -1,8 +1,8 @@
 """The ordinary sampler: free text behind prompts, greedy and sampled draws together, with caches that prompts share.
 
 A prompt is read once. Its draws read the prompt's keys and values, and those of the prefix that prompts share, and own
-only the keys of what they wrote themselves; draws that wrote the same tokens so far are one row. Noise hangs on identity
-(sampling/logits.py), so a draw does not depend on what else is decoded, nor on devices.
+only the keys of what they wrote themselves; draws that wrote the same tokens so far are one row. Noise hangs on
+identity (sampling/logits.py), so a draw does not depend on what else is decoded, nor on devices.
 """
 
 from __future__ import annotations
@@ -159,9 +159,7 @@ class Sampler:
             layout = jax.tree.map(lambda one: jax.device_put(one, self._shard(one.ndim)), layout)
             slots = next(size for size in self._slots if size >= step)
             segments, state = self._lay_out(bank, read, layout, state, slots=slots)
-            state = self._advance(
-                params, read, segments, layout, drawn, self._stops, np.int32(floor), state
-            )
+            state = self._advance(params, read, segments, layout, drawn, self._stops, np.int32(floor), state)
             self.counts["stretches"] += 1
         ends = np.where(self._ended(texts), 1, 0)
         whole = np.where(ends.any(-1), ends.argmax(-1) + 1, self.max_tokens).reshape(shards, -1, draws)

@@ -73,8 +73,8 @@ class Prompts(NamedTuple):
 class Steps:
     """Static part of the compiled programs.
 
-    numbers: which draws of a prompt are decoded, 0 the greedy one; n_tokens: ids the tokenizer has; answer_tokens: A, the
-    most tokens of an answer.
+    numbers: which draws of a prompt are decoded, 0 the greedy one; n_tokens: ids the tokenizer has; answer_tokens: A,
+    the most tokens of an answer.
     """
 
     network: Network
@@ -118,7 +118,7 @@ class Steps:
     def lay_out(
         self, bank: KV, prompts: Prompts, layout: Layout, state: State, slots: int
     ) -> tuple[tuple[Segment, ...], State]:
-        """The rows of a layout, each with the cache of its parent, enlarged to `slots`; shared keys gathered by chunk."""
+        """The rows of a layout, each with the cache of its parent, enlarged to `slots`; shared keys by chunk."""
         own = ("batch", None, "kv_heads", None, None)
 
         def gathered(kv: Array, sources: Array) -> Array:
@@ -134,9 +134,7 @@ class Steps:
 
         prefix, prompt = layout.sources
         shared = (constrain(one[:, prefix].swapaxes(3, 4), (None, *own)) for one in (bank.k, bank.v))
-        first = Segment(
-            *shared, bank.lengths[prefix], jnp.zeros_like(prefix), layout.members[0], layout.places[0]
-        )
+        first = Segment(*shared, bank.lengths[prefix], jnp.zeros_like(prefix), layout.members[0], layout.places[0])
         second = Segment(
             gathered(prompts.k, prompt), gathered(prompts.v, prompt), pick(prompts.lengths, prompt),
             pick(prompts.starts, prompt), layout.members[1], layout.places[1],
@@ -150,8 +148,8 @@ class Steps:
         self, params, prompts: Prompts, segments: tuple[Segment, ...], layout: Layout, draws: Draws,
         stops: Bool[Array, " V"], floor: Int[Array, ""], state: State,
     ) -> State:  # fmt: skip
-        """Decode until a row's draws part, no more than `floor` rows of any shard are active, the caches are full or the
-        answers have all their tokens."""
+        """Decode until a row's draws part, no more than `floor` rows of any shard are active, the caches are full or
+        the answers have all their tokens."""
         base = pick(prompts.lengths, layout.prompts) + pick(prompts.starts, layout.prompts)
         last = min(state.k.shape[4] + 1, self.answer_tokens)
 
