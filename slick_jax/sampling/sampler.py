@@ -109,18 +109,17 @@ class Sampler:
 
     def _calls(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, list[list[int]]]]:
         """(padded length, chunks of prompt numbers) of every call; a chunk's prompts share their prefix."""
-        kinds = [(self._padded(prompt), prompt.prefix) for prompt in prompts]
-        order = sorted(range(len(prompts)), key=lambda index: (*kinds[index], index))
         chunks: list[list[int]] = []
-        for index in order:
-            if not chunks or len(chunks[-1]) == PROMPT_CHUNK or kinds[chunks[-1][0]] != kinds[index]:
+        for index in sorted(range(len(prompts)), key=lambda i: (prompts[i].prefix, len(prompts[i].tokens), i)):
+            if not chunks or len(chunks[-1]) == PROMPT_CHUNK or prompts[chunks[-1][0]].prefix != prompts[index].prefix:
                 chunks.append([])
             chunks[-1].append(index)
-        size, start = self._chunks * self.shards, 0
-        while start < len(chunks):
-            call = chunks[start : start + size]  # padded to its longest, which come last
-            yield max(kinds[chunk[0]][0] for chunk in call), call
-            start += len(call)
+        longest = {chunk[-1]: self._padded(prompts[chunk[-1]]) for chunk in chunks}
+        chunks.sort(key=lambda chunk: longest[chunk[-1]])  # calls of one length, as far as there are enough prompts
+        size = self._chunks * self.shards
+        for start in range(0, len(chunks), size):
+            call = chunks[start : start + size]
+            yield longest[call[-1][-1]], call
 
     def _padded(self, prompt: Prompt) -> int:
         return next((length for length in self.lengths if length >= len(prompt.tokens)), len(prompt.tokens))

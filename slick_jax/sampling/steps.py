@@ -17,6 +17,7 @@ from slick_jax.mesh import constrain
 from slick_jax.models.cache import Past, Segment, pick
 from slick_jax.models.transformer import KV, Network
 from slick_jax.sampling import logits as select
+from slick_jax.sampling.top_k import top_k
 
 SCORED_ROWS = 1024  # rows whose scores over the vocabulary are held at once
 
@@ -184,9 +185,8 @@ class Steps:
 
         def score(block: Array) -> tuple[Array, Array, Array]:
             scores = select.clean(self.network.logits(params, block), self.n_tokens)
-            values, ids = select.top_k(scores.reshape(-1, scores.shape[-1]), self.top_k)
-            bad = jnp.any(jnp.isnan(scores)) | jnp.any(jnp.isinf(values[:, 0]))
-            return values.reshape(*block.shape[:2], -1), ids.reshape(*block.shape[:2], -1), ~bad
+            values, ids, finite = top_k(scores.reshape(-1, scores.shape[-1]), self.top_k)
+            return values.reshape(*block.shape[:2], -1), ids.reshape(*block.shape[:2], -1), finite
 
         if blocks == 1:
             return score(states)
