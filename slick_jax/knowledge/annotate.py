@@ -40,6 +40,9 @@ def run(config: Config) -> None:
         f" {cost['tokens_forwarded_per_question']:.0f} tokens forwarded a question,"
         f" {cost['alive_branches_per_question']:.2f} alive branches, padding {cost['padding_share']:.0%}"
     )
+    if "answers" in summary:
+        kept = summary["answers"]
+        print(f"answers: {kept['draws']} texts in samples/, {kept['hits_differ']} differ from the verified hits")
     print(f"annotations: {epath.Path(config.run_dir) / 'annotations.parquet'}")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -81,10 +80,9 @@ class Sampler:
         self._advance = jax.jit(self._steps.advance, donate_argnames="state")
         self._shard = functools.partial(batch_sharding, mesh)
         self._key, self._temperature = select.run_key(seed), np.float32(temperature)
-        padded = np.ones(vocabulary, bool)
-        padded[: len(stops)] = stops
-        self._stops = jax.device_put(padded, replicated(mesh))
-        self.counts: Counter = Counter()  # rows and steps computed so far, for reports
+        self._is_stop = np.ones(vocabulary, bool)
+        self._is_stop[: len(stops)] = stops
+        self._stops = jax.device_put(self._is_stop, replicated(mesh))
 
     def __call__(self, params, prompts: Sequence[Prompt], bank: KV | None = None) -> list[list[list[int]]]:
         """The token ids of every draw, [prompt][draw], stop included; one without a stop was cut at `max_tokens`.
@@ -159,17 +157,9 @@ class Sampler:
             slots = next(size for size in self._slots if size >= step)
             segments, state = self._lay_out(bank, read, layout, state, slots=slots)
             state = self._advance(params, read, segments, layout, drawn, self._stops, np.int32(floor), state)
-            self.counts["stretches"] += 1
-        ends = np.where(self._ended(texts), 1, 0)
+        ends = self._is_stop[texts]
         whole = np.where(ends.any(-1), ends.argmax(-1) + 1, self.max_tokens).reshape(shards, -1, draws)
         texts = texts.reshape(*whole.shape, -1)
         for shard, inner in zip(*np.nonzero(numbers.reshape(shards, -1) >= 0), strict=True):
             cut = [text[:end].tolist() for text, end in zip(texts[shard, inner], whole[shard, inner], strict=True)]
             yield int(numbers.reshape(shards, -1)[shard, inner]), cut
-
-    @functools.cached_property
-    def _is_stop(self) -> np.ndarray:
-        return np.asarray(self._stops)
-
-    def _ended(self, texts: np.ndarray) -> np.ndarray:
-        return self._is_stop[texts]

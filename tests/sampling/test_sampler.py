@@ -37,7 +37,7 @@ def prompts_of(count, behind=True):
 
 def sampler_of(network, mesh, **options):
     defaults = {
-        "stops": STOPS, "numbers": range(DRAWS), "max_tokens": 12, "temperature": TEMPERATURE, "top_k": TOP_K,
+        "stops": STOPS, "numbers": range(DRAWS), "max_tokens": 9, "temperature": TEMPERATURE, "top_k": TOP_K,
         "seed": SEED, "n_tokens": N_TOKENS, "rows": 96, "lengths": (4, 9),
     }  # fmt: skip
     return Sampler(network, mesh, **defaults | options)
@@ -67,14 +67,14 @@ def reference(network, params, prompts, max_tokens):
 def test_draws_equal_the_reference_over_eight_devices(name):
     network, params = network_of(name)
     prompts = prompts_of(12)
-    expected = reference(network, params, prompts, 12)
+    expected = reference(network, params, prompts, 9)
     mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
     with jax.set_mesh(mesh):
         placed = jax.device_put(params, network.shardings(mesh))
         found = sampler_of(network, mesh)(placed, prompts, bank_of(network, placed, mesh))
     assert found == expected
     lengths = [len(text) for texts in found for text in texts]
-    assert min(lengths) < 6 and max(lengths) == 12  # some stop early, some never
+    assert min(lengths) < 6 and max(lengths) == 9  # some stop early, some never
     assert len({tuple(text) for texts in found for text in texts}) > DRAWS
 
 
@@ -103,7 +103,7 @@ def test_samples_follow_the_model_and_greedy_takes_its_best():
     prompt = [20, 33, 41]
     logits = network.logits(params, network.hidden(params, np.array([[prompt]])).states)[0, 0, -1, :N_TOKENS]
     kept = np.argsort(-np.asarray(logits))[:TOP_K]
-    shares = np.exp(np.asarray(logits)[kept] / TEMPERATURE)
+    shares = np.exp(np.asarray(logits, np.float64)[kept] / TEMPERATURE)
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     with jax.set_mesh(mesh):
         sampler = sampler_of(network, mesh, max_tokens=1, numbers=range(401))
