@@ -59,4 +59,6 @@ def chosen(config: Config) -> list[str]:
 
 def for_run(config: Config, variant: str, seed: int) -> Config:
     """The config of one run of the study."""
-    return dataclasses.replace(config, train=dataclasses.replace(config.train, variant=variant, seed=seed, mixture=""))
+    return dataclasses.replace(
+        config, train=dataclasses.replace(config.train, variant=variant, seed=seed, mixture="")
+    )

@@ -81,3 +81,4 @@ def origin_of(folder: str | Path) -> Origin | None:
 def load_base(origin: Origin, network: Network, mesh: Mesh, model: str = "") -> Params:
     """The frozen parameters that the adapters were trained on; `model` is where to look besides the recorded place."""
     return weights.load_hf(origin.find_base(model), network, mesh, origin.base_dtype)
+

@@ -37,7 +37,9 @@ def claimed(folder: epath.Path, record: str, settings: dict, result: str) -> Ite
 
 def _begun(folder: epath.Path, result: str) -> bool:
     """Whether a checkpoint or the result has been saved."""
-    return (folder / result).exists() or any(place.name.isdecimal() for place in (folder / "checkpoints").glob("*"))
+    return (folder / result).exists() or any(
+        place.name.isdecimal() for place in (folder / "checkpoints").glob("*")
+    )
 
 
 def _lock(folder: epath.Path, stack: contextlib.ExitStack) -> None:

@@ -85,7 +85,9 @@ class WeightsAndBiases:
         self._run.finish()
 
 
-def make_writers(chosen: Sequence[str], folder: epath.PathLike, name: str, run_id: str, settings: dict) -> list[Writer]:
+def make_writers(
+    chosen: Sequence[str], folder: epath.PathLike, name: str, run_id: str, settings: dict
+) -> list[Writer]:
     """The writers of `train.writers`, on the first process; none on the others.
 
     `run_id`: the same for one folder and its settings, whenever the run is taken up again.
