@@ -104,11 +104,13 @@ class AnnotateConfig:
     mode: str = "full"  # 'full', 'labels' (samples only where no greedy draw hit) or 'exact' (no sampling)
     exact_tolerance: float = 1e-3  # probability left unexpanded by the exact P_Correct, summed over a question's sets
     exact_pairs: tuple[tuple[float, int], ...] = ()  # further (temperature, top_k) with an exact P_Correct
+    answers: str = "none"  # texts kept in samples/: 'none', 'greedy' or 'all' (docs/answers.md has what they cost)
     abstain_phrases: tuple[str, ...] = ("I don't know",)  # answers that count as abstaining
     seed: int = 0  # noise of the sampled answers
     exemplar_seed: int = 0  # draw of the exemplar sets
     part_size: int = 256  # examples per part file, the unit of resuming
     batch_tokens: int = 0  # tokens of one device batch, per slice of the mesh; 0: what the kind of device is fast at
+    answer_rows: int = 4096  # answers decoded together, over all devices, where they are kept
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,13 @@ class ExportConfig:
 
 
 @dataclass(frozen=True)
+class RescoreConfig:
+    """Hits and categories by another match rule (annotate.match), from kept answers."""
+
+    source: str = ""  # run folder that was annotated with annotate.answers='all'
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of one run."""
 
@@ -226,6 +235,7 @@ class Config:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     study: StudyConfig = field(default_factory=StudyConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
+    rescore: RescoreConfig = field(default_factory=RescoreConfig)
 
 
 def defaults() -> ml_collections.ConfigDict:

@@ -34,13 +34,14 @@ SPLITS_OF_KIND = {
 # Settings that a command cannot do without, and the next thing to try.
 NEEDED = {
     "run_dir": (
-        ("data", "annotate", "pretrain", "demo", "mix", "train", "study", "report"),
+        ("data", "annotate", "rescore", "pretrain", "demo", "mix", "train", "study", "report"),
         "the folder that results go to, such as --config.run_dir=runs/first",
     ),
     "model.path": (
         ("annotate", "train", "study"),
         "a Hugging Face folder with config.json, *.safetensors and tokenizer, or a hub id such as org/name@revision",
     ),
+    "rescore.source": (("rescore",), "the run folder whose answers are judged again"),
     "export.checkpoint": (("export",), "the training checkpoint to export"),
     "export.out": (("export",), "the Hugging Face folder to write"),
 }
@@ -193,7 +194,7 @@ def _seed(name: str, value: int) -> Iterator[str]:
 
 
 def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
-    for name in ("n_exemplar_sets", "n_exemplars", "top_k", "part_size"):
+    for name in ("n_exemplar_sets", "n_exemplars", "top_k", "part_size", "answer_rows"):
         yield from _at_least(f"annotate.{name}", getattr(annotate, name), 1)
     for name in ("n_reserve_sets", "batch_tokens"):
         yield from _at_least(f"annotate.{name}", getattr(annotate, name), 0)
@@ -213,6 +214,9 @@ def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
     yield from _above_zero("annotate.temperature", annotate.temperature)
     yield from _choice("annotate.mode", annotate.mode, ("full", "labels", "exact"))
     yield from _choice("annotate.exemplars", annotate.exemplars, ("per_relation", "per_question"))
+    yield from _choice("annotate.answers", annotate.answers, ("none", "greedy", "all"))
+    if annotate.answers == "all" and annotate.mode == "exact":
+        yield "annotate.answers: 'all', but mode 'exact' draws no samples; set it to 'greedy', or mode to 'full'"
     if annotate.match not in RULES and not all(annotate.match.partition(":")):
         yield (
             f"annotate.match: {annotate.match!r} is unknown; allowed: {', '.join(RULES)}, or your own as"

@@ -17,6 +17,7 @@ COMMANDS = {
     "data": ("slick_jax.data.prepare", "check the examples, write them as JSON lines, count them"),
     "pretrain": ("slick_jax.training.pretrain", "train the small model of the built-in world"),
     "annotate": ("slick_jax.knowledge.annotate", "measure P_Correct and the knowledge category of every example"),
+    "rescore": ("slick_jax.knowledge.rescore", "judge kept answers by another match rule, without the model"),
     "mix": ("slick_jax.data.mix", "make mixtures of Known and Unknown examples from the annotations"),
     "train": ("slick_jax.training.train", "fine-tune on a mixture and follow what the model knows, epoch by epoch"),
     "evaluate": ("slick_jax.evaluate", "greedy exact match of a model or a training checkpoint"),

@@ -19,7 +19,9 @@ from etils import epath
 from slick_jax import __version__, run_folder
 from slick_jax.config import Config
 from slick_jax.data.tokenizer import Tokenizer
+from slick_jax.errors import InputError
 from slick_jax.knowledge import preparation, records, store
+from slick_jax.knowledge.answers import Answers
 from slick_jax.knowledge.engine import Engine
 from slick_jax.knowledge.preparation import Prepared
 from slick_jax.knowledge.saturation import saturation
@@ -46,6 +48,9 @@ def run(config: Config) -> None:
         f" {cost['tokens_forwarded_per_question']:.0f} tokens forwarded a question,"
         f" {cost['alive_branches_per_question']:.2f} alive branches, padding {cost['padding_share']:.0%}"
     )
+    if "answers" in summary:
+        kept = summary["answers"]
+        print(f"answers: {kept['draws']} texts in samples/, {kept['hits_differ']} differ from the verified hits")
     print(f"annotations: {epath.Path(config.run_dir) / 'annotations.parquet'}")
 
 
@@ -62,6 +67,11 @@ def annotate(config: Config) -> tuple[pd.DataFrame, dict] | None:
     ended with its parts unwritten.
     """
     team = make_team(config.mesh)
+    if config.annotate.answers != "none" and len(team.members) > 1:
+        raise InputError(
+            f"annotate.answers={config.annotate.answers!r} needs a model that fits the devices of one process;"
+            " set it to 'none', or lower mesh.fsdp and mesh.tensor"
+        )
     with Peers(config.run_dir, team.members, config.distributed.silence) as peers:
         return _annotate(config, team, peers)
 
@@ -83,14 +93,16 @@ def _annotate(config: Config, team: Team, peers: Peers) -> tuple[pd.DataFrame, d
         described = {"config": dataclasses.asdict(config), "protocol": parts.protocol, "versions": _versions()}
         run_folder.write_json(folder / "config.json", described)
         run_folder.write_json(folder / "exemplars.json", prepared.exemplars_json())
-        todo = [number for number in range(len(prepared.parts)) if not parts.done(number)]
+    kept = Answers(config, prepared, parts, tokenizer, peers.leads) if settings.answers != "none" else None
+    progress = _Progress(prepared, [parts] if kept is None else [parts, kept.parts], peers.count > 1)
+    if peers.leads:
+        todo = [number for number in range(len(prepared.parts)) if number not in progress.written]
         peers.publish(todo)
     ours = todo[team.number :: team.count]
-    progress = _Progress(prepared, parts, peers.count > 1)
     if ours:
         with jax.set_mesh(team.mesh):
             engine = Engine(config, network, team.mesh, tokenizer, prepared)
-            for number in _annotate_parts(engine, prepared, ours, parts, team.writes):
+            for number in _annotate_parts(engine, prepared, ours, parts, kept, team.writes):
                 progress.show(number)
                 peers.check()
     if not peers.leads:
@@ -103,24 +115,27 @@ def _annotate(config: Config, team: Team, peers: Peers) -> tuple[pd.DataFrame, d
         return {n: team.first_of(place % team.count) for place, n in enumerate(todo) if n not in progress.written}
 
     peers.await_parts(missing)
-    merged = _merge(config, prepared, parts)
+    merged = _merge(config, prepared, parts, kept)
     peers.say("merged")
     return merged
 
 
 class _Progress:
-    """Questions of all parts that are in the folder, whichever process wrote them."""
+    """Questions of all parts whose files are in the folders, whichever process wrote them."""
 
-    def __init__(self, prepared: Prepared, parts: store.Parts, shared: bool):
-        self._sizes, self._parts, self._shared = [len(part) for part in prepared.parts], parts, shared
-        self.written = set(parts.finished(len(self._sizes)))
+    def __init__(self, prepared: Prepared, folders: list[store.Parts], shared: bool):
+        self._sizes, self._folders, self._shared = [len(part) for part in prepared.parts], folders, shared
+        self.written = self._finished()
         self._listed, self._line = time.monotonic(), Progress("annotate", sum(self._sizes), "questions", self._done())
+
+    def _finished(self) -> set[int]:
+        return set.intersection(*(set(parts.finished(len(self._sizes))) for parts in self._folders))
 
     def show(self, number: int | None = None) -> None:
         """Part `number` has been written here; others are looked for in the folder, once a second at most."""
         self.written |= set() if number is None else {number}
         if self._shared and (number is None or time.monotonic() - self._listed > 1):
-            self.written |= set(self._parts.finished(len(self._sizes)))
+            self.written |= self._finished()
             self._listed = time.monotonic()
         self._line.show(self._done())
 
@@ -135,10 +150,11 @@ def _versions() -> dict[str, str]:
 
 
 def _annotate_parts(
-    engine: Engine, prepared: Prepared, todo: list[int], parts: store.Parts, writes: bool
+    engine: Engine, prepared: Prepared, todo: list[int], parts: store.Parts, kept: Answers | None, writes: bool
 ) -> Iterator[int]:
     """Verify every part of `todo`; its number is given once it has been written, or left to the one that `writes`."""
-    for number, found, counts in engine.verify(todo):
+    done = [number for number in todo if parts.done(number)]  # only their answers are missing
+    for number, found, counts in engine.verify([number for number in todo if number not in done]):
         if writes:
             rows = [
                 records.record(prepared.rows[index], prepared.assigned[index], verified, prepared.settings)
@@ -146,10 +162,17 @@ def _annotate_parts(
                 for index, verified in zip(prepared.parts[number], found, strict=True)
             ]
             parts.write(number, rows, counts)
+        if kept is not None:
+            kept.write(number, engine)
+        yield number
+    for number in done:
+        kept.write(number, engine)
         yield number
 
 
-def _merge(config: Config, prepared: Prepared, parts: store.Parts) -> tuple[pd.DataFrame, dict]:
+def _merge(
+    config: Config, prepared: Prepared, parts: store.Parts, kept: Answers | None
+) -> tuple[pd.DataFrame, dict]:
     """annotations.parquet in input order with the label certainty, and summary.json, from the finished parts."""
     folder = epath.Path(config.run_dir)
     tables, counts = [], Counter()
@@ -165,6 +188,10 @@ def _merge(config: Config, prepared: Prepared, parts: store.Parts) -> tuple[pd.D
     table = table.sort_index()
     prior = records.add_certainty(table, config.annotate)
     summary = records.summary(table, counts, config.annotate, prepared.prefix_tokens)
+    if kept is not None:
+        summary["answers"] = kept.summary(table)
+        if config.annotate.answers == "all":
+            summary["truncated_draws"] = summary["answers"]["truncated"]
     summary |= {"protocol": parts.protocol, "greedy_hit_prior": {"a": prior[0], "b": prior[1]}}
     merged = pa.Table.from_pandas(table, store.OUTPUT_SCHEMA, preserve_index=False).replace_schema_metadata(None)
     run_folder.write_parquet(folder / "annotations.parquet", merged)

@@ -10,7 +10,7 @@ from slick_jax.config import Config
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.knowledge import preparation
 from slick_jax.knowledge.forward import Device, Program
-from slick_jax.knowledge.preparation import Prepared, PrefixKey
+from slick_jax.knowledge.preparation import PrefixKey, Prepared
 from slick_jax.knowledge.verify import Verification, Verified
 from slick_jax.knowledge.walk import Vocabulary
 from slick_jax.models import weights

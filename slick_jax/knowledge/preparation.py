@@ -268,6 +268,7 @@ def protocol_fields(
     along each axis of the mesh that a part is computed on."""
     settings = dataclasses.asdict(config.annotate)
     del settings["prompt_style"], settings["chat_options"]  # the template holds both
+    del settings["answers"], settings["answer_rows"]  # what is kept changes no label
     shape = {name: settings.pop(name) for name in ("batch_tokens", "part_size")}
     shape |= {"mesh": dict(mesh_shape), "scan_layers": config.model.scan_layers}
     exact = config.model.dtype == "float32" and config.model.precision == "highest"

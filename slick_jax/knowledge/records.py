@@ -87,15 +87,9 @@ def category_table(table: pd.DataFrame, column: str = "category") -> pd.DataFram
     return counts.reindex(list(dict.fromkeys(table["split"])), level=0)
 
 
-def summary(table: pd.DataFrame, counts: Counter, settings: AnnotateConfig, prefix_tokens: int) -> dict:
-    """What a run found and what it cost; made from rows and counters alone, so that a resumed run gives the same."""
-    causes = {name.removeprefix("alive: "): n for name, n in sorted(counts.items()) if name.startswith("alive: ")}
-    questions = len(table)
-    forwarded = counts["tokens_forwarded"] + prefix_tokens
-    out = {
-        "questions": questions,
-        "mode": settings.mode,
-        "draws_per_question": settings.n_exemplar_sets * (1 + (settings.n_samples if settings.mode != "exact" else 0)),
+def categories(table: pd.DataFrame) -> dict:
+    """Rows of each category, by split and by relation, and how many labels the strict rule changes."""
+    return {
         "categories": {
             split: {category: int((rows["category"] == category).sum()) for category in CATEGORIES}
             for split, rows in table.groupby("split", sort=False)
@@ -105,6 +99,19 @@ def summary(table: pd.DataFrame, counts: Counter, settings: AnnotateConfig, pref
             for split, rows in category_table(table).groupby(level=0, sort=False)
         },
         "strict_differs": int((table["category"] != table["strict_category"]).sum()),
+    }
+
+
+def summary(table: pd.DataFrame, counts: Counter, settings: AnnotateConfig, prefix_tokens: int) -> dict:
+    """What a run found and what it cost; made from rows and counters alone, so that a resumed run gives the same."""
+    causes = {name.removeprefix("alive: "): n for name, n in sorted(counts.items()) if name.startswith("alive: ")}
+    questions = len(table)
+    forwarded = counts["tokens_forwarded"] + prefix_tokens
+    out = {
+        "questions": questions,
+        "mode": settings.mode,
+        "draws_per_question": settings.n_exemplar_sets * (1 + (settings.n_samples if settings.mode != "exact" else 0)),
+        **categories(table),
         "truncated_draws": counts["truncated"],
         "cost": {
             "tokens_forwarded": forwarded,

@@ -76,12 +76,14 @@ class Parts:
         rows: Sequence[Example],
         part_size: int,
         leads: bool = True,
+        schema: pa.Schema = PART_SCHEMA,
+        what: str = "annotations",
     ):
         """Open or start the folder; of several processes the first one `leads`, and the others come after it.
 
         Raises InputError when the folder holds parts of another protocol or other rows.
         """
-        self.folder = epath.Path(folder)
+        self.folder, self._schema = epath.Path(folder), schema
         self.protocol = digest(protocol)
         manifest = {"protocol": protocol, "hash": self.protocol, "rows": rows_digest(rows), "part_size": part_size}
         manifest = json.loads(json.dumps(manifest))
@@ -96,7 +98,7 @@ class Parts:
             changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
             changed += [key for key in ("rows", "part_size") if found.get(key) != manifest[key]]
             raise InputError(
-                f"{self.folder}: holds annotations of another protocol (different: {', '.join(changed)});"
+                f"{self.folder}: holds {what} of another protocol (different: {', '.join(changed)});"
                 " set another run_dir, or remove that folder"
             )
         if leads:
@@ -118,7 +120,7 @@ class Parts:
     def write(self, number: int, records: list[dict], counts: Counter) -> None:
         """Write a part; its counters travel in the file's metadata."""
         metadata = {"protocol": self.protocol, "counts": json.dumps(counts, sort_keys=True)}
-        table = pa.Table.from_pylist(records, PART_SCHEMA.with_metadata(metadata))
+        table = pa.Table.from_pylist(records, self._schema.with_metadata(metadata))
         run_folder.write_parquet(self.path(number), table)
 
     def read(self, number: int) -> tuple[pa.Table, Counter]:

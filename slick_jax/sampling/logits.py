@@ -15,8 +15,9 @@ import numpy as np
 from jax.extend.random import threefry2x32_p
 from jaxtyping import Array, Float, Int, UInt32
 
-CHUNK = 128  # ids whose largest logit is looked at first
-LARGE_VOCABULARY = 16384  # from here on
+from slick_jax.sampling.top_k import top_k as narrowed_top_k
+
+LARGE_VOCABULARY = 16384  # from here on narrowing it down is faster
 
 
 def id_words(identifier: str) -> tuple[int, int]:
@@ -75,28 +76,12 @@ def clean(logits: Float[Array, "... V"], n_tokens: int) -> Float[Array, "... V"]
 def top_k(logits: Float[Array, "N V"], k: int) -> tuple[Float[Array, "N k"], Int[Array, "N k"]]:
     """The k largest logits and their ids, falling, ties to the lower id.
 
-    Of a large vocabulary only the k chunks with the largest maxima are searched. That is exact: a chunk that is passed
-    over stands behind k others, each with a logit that is larger, or as large and of a lower id.
+    2-D behind a barrier on purpose: fused into a larger program XLA's CPU backend turns it into a full sort. A large
+    vocabulary is narrowed to the chunks that matter first.
     """
-    n, size = logits.shape
-    if size < LARGE_VOCABULARY or k * CHUNK > size // 2:
-        return _top_k(logits, k)
-    rest = size % CHUNK
-    chunks = logits[:, : size - rest].reshape(n, -1, CHUNK)
-    _, chosen = _top_k(jnp.max(chunks, axis=-1), k)
-    chosen = jnp.sort(chosen, axis=-1)  # candidates in the order of their ids: ties go to the lower one again
-    values = jnp.take_along_axis(chunks, chosen[..., None], axis=1).reshape(n, -1)
-    ids = (chosen[..., None] * CHUNK + jnp.arange(CHUNK)).reshape(n, -1)
-    if rest:
-        values = jnp.concatenate([values, logits[:, size - rest :]], axis=1)
-        ids = jnp.concatenate([ids, jnp.broadcast_to(jnp.arange(size - rest, size), (n, rest))], axis=1)
-    values, places = _top_k(values, k)
-    return values, jnp.take_along_axis(ids, places, axis=1)
-
-
-def _top_k(values: Float[Array, "N V"], k: int) -> tuple[Float[Array, "N k"], Int[Array, "N k"]]:
-    """2-D behind a barrier on purpose: fused into a larger program XLA's CPU backend turns it into a full sort."""
-    return jax.lax.top_k(jax.lax.optimization_barrier(values), min(k, values.shape[-1]))
+    if logits.shape[-1] >= LARGE_VOCABULARY:
+        return narrowed_top_k(logits, k)[:2]
+    return jax.lax.top_k(jax.lax.optimization_barrier(logits), min(k, logits.shape[-1]))
 
 
 def draw(
