@@ -6,12 +6,14 @@ import dataclasses
 import gzip
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from slick_jax.config import Config, DataConfig, ModelConfig
+from slick_jax.config_file import load_config
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.knowledge import preparation
 from slick_jax.knowledge.preparation import Prepared
@@ -19,6 +21,7 @@ from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
 from slick_jax.models.weights import read_spec, save_hf
 
+ROOT = Path(__file__).resolve().parents[1]
 SMOLLM2 = ModelSpec(
     vocab_size=49152, d_model=576, n_layers=30, n_heads=9, n_kv_heads=3, head_dim=64, d_mlp=1536, rope_theta=100000.0,
     tie_embeddings=True, max_position_embeddings=8192,
@@ -35,8 +38,9 @@ TINY = ModelSpec(
 
 def test_data() -> Path:
     """The folder with entityquestions/ and tokenizers/smollm2/; ends the program with a message where there is none."""
-    folder = Path(os.environ.get("SLICK_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
-    missing = [name for name in ("entityquestions", "tokenizers/smollm2/tokenizer.json.gz") if not (folder / name).exists()]
+    folder = Path(os.environ.get("SLICK_TEST_DATA") or ROOT.parent / "shared" / "data")
+    needed = ("entityquestions", "tokenizers/smollm2/tokenizer.json.gz")
+    missing = [name for name in needed if not (folder / name).exists()]
     if missing:
         sys.exit(
             f"{folder} has no {' and no '.join(missing)}: set SLICK_TEST_DATA to a folder with EntityQuestions as"
@@ -66,6 +70,16 @@ def entity_questions(model: Path, run_dir: Path, questions: int) -> Config:
     return Config(run_dir=str(run_dir), data=data, model=ModelConfig(path=str(model)))
 
 
+def asked_of(kind: str, model: Path, run_dir: Path, questions: int) -> Config:
+    """Annotation of the first test questions of EntityQuestions, or of the built-in world as configs/demo.py has it."""
+    if kind == "entity_questions":
+        return entity_questions(model, run_dir, questions)
+    return load_config(
+        [f"--config={ROOT / 'configs' / 'demo.py'}", f"--config.model.path={model}", f"--config.run_dir={run_dir}",
+         f"--config.data.limit={questions}", "--config.data.splits=test"]
+    )  # fmt: skip
+
+
 def prepared_of(config: Config) -> tuple[Prepared, Tokenizer]:
     """What annotation with `config` asks."""
     spec = read_spec(config.model.path)
@@ -77,10 +91,13 @@ def prepared_of(config: Config) -> tuple[Prepared, Tokenizer]:
 def peer_job(config: Config, asked: int, passes: int, threads: int, warm: int = 1, **more) -> dict:
     """The job of benchmarks/peers: `passes` times `asked` questions of the run, other ones to warm up, drawn at random.
 
-    Peers write at most (longest gold of these questions + 1) new tokens.
+    They are of the relation with the most rows, so that few prefixes are kept, as in a long run. Peers
+    write at most (longest gold of these questions + 1) new tokens.
     """
     prepared, tokenizer = prepared_of(config)
-    picked = np.random.default_rng(0).permutation(len(prepared.rows))[: warm + asked * passes].tolist()
+    (relation, _), *_ = Counter(row.relation for row in prepared.rows).most_common()
+    rows = [index for index, row in enumerate(prepared.rows) if row.relation == relation]
+    picked = np.random.default_rng(0).permutation(rows)[: warm + asked * passes].tolist()
     keys = sorted({kept[0] for index in picked for kept in prepared.kept[index]})
     numbers = {key: number for number, key in enumerate(keys)}
     questions = [

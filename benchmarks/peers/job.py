@@ -1,6 +1,7 @@
 """What every peer is asked, and how it is timed.
 
-A peer is a script, `python benchmarks/peers/<peer>.py job.json out.json`. Only the standard library, so that a peer needs its engine's packages alone.
+A peer is a script, `python benchmarks/peers/<peer>.py job.json out.json`. Only the standard library is
+used here, so that a peer needs its engine's packages alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A Llama checkpoint as an OpenVINO model with its cache as state, which OpenVINO GenAI takes.
 
-optimum-intel, the usual exporter, asks for an older transformers; this does the same steps for one family: a plain torch
-module with the cache as inputs and outputs, traced, then each pair turned into a state that `beam_idx` reorders.
+optimum-intel, the usual exporter, asks for an older transformers (2.2 for < 5.6); this does the same steps for one
+family: a plain torch module with the cache as inputs and outputs, traced, then each pair turned into a state that
+`beam_idx` reorders.
 """
 
 from __future__ import annotations

@@ -1,0 +1,162 @@
+"""The paper's protocol on real questions: `slick annotate` against transformers and serving engines, in one run.
+
+    python benchmarks/annotate_vs_transformers.py [--subjects=smollm2,demo] [--demo=runs/demo/model] [--out=runs/bench]
+
+Subjects: SmolLM2-135M's shape with random weights, its tokenizer and EntityQuestions' test split ($SLICK_TEST_DATA or
+../shared/data), and the trained model of `make demo` with its test split: random weights never match a gold answer, a
+trained model does. Every question gets 1 greedy and 16 sampled answers (T 0.5, top 40) behind 10 exemplar sets.
+
+Every engine computes in float32 on all cores of this process, in a process of its own, one after the other; one that
+fails or takes longer than --timeout seconds costs its own row alone, and its log stays in --out. Peers stop at a
+newline or end-of-text and write at most (longest gold of the questions asked + 1) tokens. A speed is the median of
+three passes after one that is not counted; a pass asks other questions behind the same exemplars, so caches hold what
+they hold in a long run. Annotation is timed with everything, from reading weights to writing files; the clock of peers
+leaves out loading and the exemplar prefixes. "Same greedy answers" compares with the expert's.
+
+Peers (benchmarks/peers, extras `parity` and `bench`):
+  generate     transformers as people write it; expert: prefixes cached, all 170 draws of a question in one batch
+  batching     transformers' continuous batching, which shares cache blocks
+  openvino     OpenVINO GenAI, continuous batching with prefix caching
+  llama_cpp    llama.cpp, prefixes kept as sequences, all draws of a question in one batch
+The tables are written to <out>/annotate.md as they grow, for benchmarks/RESULTS.md. About 10 minutes on 2 cores; other
+programs on the same cores spoil it, torch's rows most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import results  # noqa: E402
+from shapes import SMOLLM2, asked_of, peer_job, random_model, test_data  # noqa: E402
+
+from slick_jax.config import AnnotateConfig  # noqa: E402
+
+HERE = Path(__file__).resolve().parent
+PASSES = 3
+PEERS = {
+    "openvino": "openvino_engine",
+    "llama_cpp": "llama_cpp_engine",
+    "expert": "transformers_expert",
+    "batching": "transformers_batching",
+    "generate": "transformers_generate",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A model and its questions: how many are annotated, and how many a pass asks of a peer and of `generate`."""
+
+    name: str
+    kind: str
+    model: Path
+    annotated: int
+    asked: int
+    slow: int
+
+
+def run_script(script: Path, job: dict, name: str, out: Path, timeout: float) -> dict:
+    """The result of a benchmark script on `job`, or {'error': its last line}. Files: <name>.job.json, .json, .log."""
+    given, found, log = (out / f"{name}.{end}" for end in ("job.json", "json", "log"))
+    given.write_text(json.dumps(job))
+    found.unlink(missing_ok=True)
+    threads = str(len(os.sched_getaffinity(0)))
+    environment = os.environ | {"OMP_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    with log.open("w") as file:
+        try:
+            subprocess.run(
+                [sys.executable, str(script), str(given), str(found)],
+                env=environment, stdout=file, stderr=subprocess.STDOUT, timeout=timeout, check=True,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return {"error": f"stopped after {timeout:.0f} s"}
+        except subprocess.CalledProcessError as error:
+            lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+            return {"error": f"exit {error.returncode}: {lines[-1].strip()[:300] if lines else 'no output'}"}
+    return json.loads(found.read_text())
+
+
+def ours(subject: Subject, out: Path, timeout: float, name: str, questions: int, **annotate) -> dict:
+    """Annotation of the subject's first `questions`."""
+    settings = {
+        "kind": subject.kind, "model": str(subject.model), "questions": questions, "annotate": annotate,
+        "passes": PASSES,
+    }  # fmt: skip
+    return run_script(HERE / "slick_annotate.py", settings, f"{subject.name}-{name}", out, timeout)
+
+
+def peer(subject: Subject, job: dict, name: str, out: Path, timeout: float) -> dict:
+    """One peer on the subject's job; the slowest is asked the first questions of a pass, and warms up on one prompt."""
+    if name == "generate":
+        passes = [questions[: subject.slow] for questions in job["passes"]]
+        job = job | {"warm": [job["warm"][0][:1]], "passes": passes}
+    return run_script(HERE / "peers" / f"{PEERS[name]}.py", job, f"{subject.name}-{name}", out, timeout)
+
+
+def measure(subject: Subject, peers: list[str], out: Path, timeout: float, write) -> None:
+    """All engines on one subject; `write` is called with everything found so far after each."""
+    found = {"annotate": ours(subject, out, timeout, "annotate", subject.annotated)}
+    write(subject, found)
+    if "answers" in {field.name for field in dataclasses.fields(AnnotateConfig)}:
+        found["annotate, answers: all"] = ours(
+            subject, out, timeout, "answers", max(subject.annotated // 4, 16), answers="all"
+        )
+        write(subject, found)
+    config = asked_of(subject.kind, subject.model, out / "none", subject.annotated)
+    job = peer_job(config, subject.asked, PASSES, len(os.sched_getaffinity(0)))
+    for name in peers:
+        found[name] = peer(subject, job, name, out, timeout)
+        write(subject, found)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--subjects", default="smollm2,demo", help="smollm2, demo or both")
+    arguments.add_argument("--peers", default=",".join(PEERS), help="which peers, in this order")
+    arguments.add_argument("--questions", type=int, default=128, help="EntityQuestions that are annotated")
+    arguments.add_argument("--demo", type=Path, default=Path("runs/demo/model"), help="the demo's model folder")
+    arguments.add_argument("--out", type=Path, default=Path("runs/bench"), help="folder of tables, results and logs")
+    arguments.add_argument("--timeout", type=float, default=300, help="seconds an engine may take")
+    chosen = arguments.parse_args()
+    peers, names = chosen.peers.split(",") if chosen.peers else [], chosen.subjects.split(",")
+    unknown = sorted({*peers} - {*PEERS} | {*names} - {"smollm2", "demo"})
+    if unknown:
+        arguments.error(f"unknown: {', '.join(unknown)}; subjects are smollm2 and demo, peers {', '.join(PEERS)}")
+    if "demo" in names and not chosen.demo.exists():
+        arguments.error(f"{chosen.demo} is not there: run `make demo`, or give --demo or --subjects=smollm2")
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    subjects = []
+    if "smollm2" in names:
+        test_data()
+        folder = chosen.out / "smollm2"
+        if not (folder / "tokenizer.json").exists():
+            random_model(folder, SMOLLM2)
+        subjects.append(Subject("smollm2", "entity_questions", folder, chosen.questions, asked=4, slow=1))
+    if "demo" in names:
+        subjects.append(Subject("demo", "demo", chosen.demo, 512, asked=8, slow=1))
+
+    pages: dict[str, str] = {}
+    started = time.perf_counter()
+
+    def write(subject: Subject, found: dict) -> None:
+        pages[subject.name] = results.page(subject.name, found)
+        (chosen.out / "annotate.md").write_text("\n".join(pages.values()))
+        name = list(found)[-1]
+        said = found[name].get("error") or f"{found[name]['questions_per_second']:.3f} questions/s"
+        print(f"{time.perf_counter() - started:5.0f} s  {subject.name}, {name}: {said}", file=sys.stderr, flush=True)
+
+    for subject in subjects:
+        measure(subject, peers, chosen.out, chosen.timeout, write)
+    print("\n".join(pages.values()))
+
+
+if __name__ == "__main__":
+    main()
