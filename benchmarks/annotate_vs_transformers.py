@@ -26,9 +26,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -36,12 +34,14 @@ from pathlib import Path
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import results  # noqa: E402
+from scripts import run_script  # noqa: E402
 from shapes import SMOLLM2, asked_of, peer_job, random_model, test_data  # noqa: E402
 
 from slick_jax.config import AnnotateConfig  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 PASSES = 3
+ENVIRONMENT = {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))), "JAX_PLATFORMS": "cpu"}
 PEERS = {
     "openvino": "openvino_engine",
     "llama_cpp": "llama_cpp_engine",
@@ -63,34 +63,13 @@ class Subject:
     slow: int
 
 
-def run_script(script: Path, job: dict, name: str, out: Path, timeout: float) -> dict:
-    """The result of a benchmark script on `job`, or {'error': its last line}. Files: <name>.job.json, .json, .log."""
-    given, found, log = (out / f"{name}.{end}" for end in ("job.json", "json", "log"))
-    given.write_text(json.dumps(job))
-    found.unlink(missing_ok=True)
-    threads = str(len(os.sched_getaffinity(0)))
-    environment = os.environ | {"OMP_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
-    with log.open("w") as file:
-        try:
-            subprocess.run(
-                [sys.executable, str(script), str(given), str(found)],
-                env=environment, stdout=file, stderr=subprocess.STDOUT, timeout=timeout, check=True,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return {"error": f"stopped after {timeout:.0f} s"}
-        except subprocess.CalledProcessError as error:
-            lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-            return {"error": f"exit {error.returncode}: {lines[-1].strip()[:300] if lines else 'no output'}"}
-    return json.loads(found.read_text())
-
-
 def ours(subject: Subject, out: Path, timeout: float, name: str, questions: int, **annotate) -> dict:
     """Annotation of the subject's first `questions`."""
     settings = {
-        "kind": subject.kind, "model": str(subject.model), "questions": questions, "annotate": annotate,
-        "passes": PASSES,
+        "kind": subject.kind, "model": str(subject.model), "dtype": "float32", "annotate": annotate,
+        "questions": questions, "few": max(1, questions // 8), "passes": PASSES,
     }  # fmt: skip
-    return run_script(HERE / "slick_annotate.py", settings, f"{subject.name}-{name}", out, timeout)
+    return run_script(HERE / "slick_annotate.py", settings, f"{subject.name}-{name}", out, timeout, **ENVIRONMENT)
 
 
 def peer(subject: Subject, job: dict, name: str, out: Path, timeout: float) -> dict:
@@ -98,7 +77,7 @@ def peer(subject: Subject, job: dict, name: str, out: Path, timeout: float) -> d
     if name == "generate":
         passes = [questions[: subject.slow] for questions in job["passes"]]
         job = job | {"warm": [job["warm"][0][:1]], "passes": passes}
-    return run_script(HERE / "peers" / f"{PEERS[name]}.py", job, f"{subject.name}-{name}", out, timeout)
+    return run_script(HERE / "peers" / f"{PEERS[name]}.py", job, f"{subject.name}-{name}", out, timeout, **ENVIRONMENT)
 
 
 def measure(subject: Subject, peers: list[str], out: Path, timeout: float, write) -> None:

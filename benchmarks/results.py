@@ -76,10 +76,12 @@ def utilisation(ours: dict) -> list[str]:
         f"{number} questions annotated. One forward pass over their prompts and gold answers takes"
         f" {ours['floor_flops_per_question'] / 1e9:.3g} GFLOP a question ({parts};"
         f" {floor['own_tokens'] / number:.0f} own and {floor['prefix_tokens'] / number:.0f} prefix tokens,"
-        f" {floor['judged_positions'] / number:.0f} judged positions); a large float32 matmul ran at"
+        f" {floor['judged_positions'] / number:.0f} judged positions); a large matmul ran at"
         f" {ours['matmul_flops_per_second'] / 1e9:.0f} GFLOP/s in the same process. End to end, files and weights"
-        f" included, annotation did that arithmetic at **{ours['share_of_matmul_rate']:.0%}** of this rate. The first"
-        f" run, which compiles or loads compiled programs, took {ours['first_run_seconds']:.1f} s."
+        f" included, annotation did that arithmetic at **{ours['share_of_matmul_rate']:.0%}** of this rate; beyond"
+        f" {ours['start_seconds']:.1f} s of start-up at **{ours['share_of_matmul_rate_beyond_start']:.0%}**, or"
+        f" {ours['questions_per_second_beyond_start']:.3g} questions/s. The first run, which compiles or loads compiled"
+        f" programs, took {ours['first_run_seconds']:.1f} s."
     ]
 
 

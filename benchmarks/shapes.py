@@ -34,6 +34,7 @@ TINY = ModelSpec(
     vocab_size=49152, d_model=64, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=16, d_mlp=128, rope_theta=500000.0,
     max_position_embeddings=8192,
 )  # fmt: skip
+SHAPES = {"llama3-8b": LLAMA3_8B, "smollm2": SMOLLM2, "tiny": TINY}
 
 
 def test_data() -> Path:
@@ -55,10 +56,11 @@ def add_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").write_bytes(gzip.decompress(packed.read_bytes()))
 
 
-def random_model(folder: Path, spec: ModelSpec) -> None:
-    """A Hugging Face folder in float32 with random weights and SmolLM2's tokenizer."""
+def random_model(folder: Path, spec: ModelSpec, dtype: str = "float32") -> None:
+    """A Hugging Face folder in `dtype` with random weights and SmolLM2's tokenizer."""
     network = Network(spec)
-    save_hf(folder, network, network.init(jax.random.key(0)), extra_config={"bos_token_id": 0, "eos_token_id": 0})
+    make = jax.jit(lambda key: jax.tree.map(lambda weight: weight.astype(dtype), network.init(key)))
+    save_hf(folder, network, make(jax.random.key(0)), extra_config={"bos_token_id": 0, "eos_token_id": 0})
     add_tokenizer(folder)
 
 

@@ -37,6 +37,7 @@ class Job:
     threads: int
     dtype: str = "float32"
     device: str = "cpu"
+    together: int = 1  # questions that the expert decodes in one batch
 
     def prompt(self, question: Question, place: int) -> list[int]:
         """The whole prompt of one exemplar set."""

@@ -2,7 +2,7 @@
 
 Keys and values of the exemplars are computed once, before the clock runs. A question copies them, forwards its own
 tokens behind its ten prefixes together, repeats the cache for the 17 draws of each, and decodes the 170 rows at once
-until all have stopped.
+until all have stopped; so do `together` questions, where the device has room for them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ def prepare(job: Job):
     ending, draws = torch.tensor(job.stops, device=job.device), 1 + job.samples
 
     @torch.inference_mode()
-    def ask(question: Question) -> list[list[list[int]]]:
-        numbers = torch.tensor([number for number, _ in question], device=job.device)
-        tokens, own = pad_left([rest for _, rest in question], job.device)
+    def ask(places_asked: Question) -> list[list[list[int]]]:
+        numbers = torch.tensor([number for number, _ in places_asked], device=job.device)
+        tokens, own = pad_left([rest for _, rest in places_asked], job.device)
         cache = DynamicCache(config=model.config)
         for layer, (keys, values) in enumerate(kept):
             cache.update(keys[numbers], values[numbers], layer)
@@ -38,12 +38,14 @@ def prepare(job: Job):
             paths.append(taken)
             stopped |= torch.isin(taken[:, 0], ending)
             if len(paths) == job.limit or bool(stopped.all()):
-                return torch.cat(paths, 1).reshape(len(question), draws, -1).tolist()
+                return torch.cat(paths, 1).reshape(len(places_asked), draws, -1).tolist()
             mask, place = torch.cat([mask, torch.ones_like(place)], 1), place + 1
             logits = model(taken, attention_mask=mask, position_ids=place, past_key_values=cache).logits[:, -1]
 
     def answer(questions: list[Question]) -> Answers:
-        return [ask(question) for question in questions]
+        batches = [questions[i : i + job.together] for i in range(0, len(questions), job.together)]
+        drawn = iter([place for batch in batches for place in ask([place for question in batch for place in question])])
+        return [[next(drawn) for _ in question] for question in questions]
 
     return answer
 
