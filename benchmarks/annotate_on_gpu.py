@@ -1,15 +1,15 @@
 """The paper's protocol in the shape of Llama-3-8B on one accelerator, against transformers on the same one.
 
     python benchmarks/annotate_on_gpu.py [--shape=llama3-8b] [--questions=4096] [--asked=8] [--out=runs/bench-gpu]
-    python benchmarks/annotate_on_gpu.py --shape=tiny --dtype=float32 --questions=48 --asked=2    # any machine, 1 minute
+    python benchmarks/annotate_on_gpu.py --shape=tiny --dtype=float32 --questions=48 --asked=2    # 1 minute, anywhere
 
-Random bfloat16 weights are made on the device and written as a Hugging Face folder (16 GB in --out, removed at the end),
-which both sides read. Prompts are EntityQuestions' test split ($SLICK_TEST_DATA or ../shared/data) in SmolLM2's tokens,
-whose ids are below every vocabulary here. `slick annotate` is timed as it ships over all questions and over an eighth of
-them: their difference is the speed beyond start-up, and 98,029 questions take start-up and that. transformers is written as an
-expert would (benchmarks/peers/transformers_expert.py): exemplar prefixes cached beforehand, all 170 draws of --asked
-questions in one batch, at most (longest gold + 1) new tokens. Utilisation is the arithmetic of one forward pass over
-prompts and gold answers, against a large matmul in the same dtype and process.
+Random bfloat16 weights are made on the device and written as a Hugging Face folder (16 GB in --out, removed at the
+end), which both sides read. Prompts are EntityQuestions' test split ($SLICK_TEST_DATA or ../shared/data) in SmolLM2's
+tokens, whose ids are below every vocabulary here. `slick annotate` is timed as it ships over all questions and over an
+eighth of them: their difference is the speed beyond start-up. transformers is written as an expert would
+(benchmarks/peers/transformers_expert.py): exemplar prefixes cached beforehand, all 170 draws of --asked questions in
+one batch, at most (longest gold + 1) new tokens. Utilisation is the arithmetic of one forward pass over prompts and
+gold answers, against a large matmul in the same dtype and process.
 
 Under 8 minutes on an H200; nothing is resumed. Needs a GPU with 40 GB for annotation, about 5 GB more for each question
 of --asked, 20 GB of disk and of host memory. Packages besides jax with its plugin, flax, torch and transformers: numpy,

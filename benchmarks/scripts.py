@@ -14,12 +14,12 @@ def run_script(script: Path, job: dict, name: str, out: Path, timeout: float, **
     given, found, log = (out / f"{name}.{end}" for end in ("job.json", "json", "log"))
     given.write_text(json.dumps(job))
     found.unlink(missing_ok=True)
-    quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    variables = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"} | environment
     with log.open("w") as file:
         try:
             subprocess.run(
                 [sys.executable, str(script), str(given), str(found)],
-                env=os.environ | quiet | environment, stdout=file, stderr=subprocess.STDOUT, timeout=timeout, check=True,
+                env=variables, stdout=file, stderr=subprocess.STDOUT, timeout=timeout, check=True,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return {"error": f"stopped after {timeout:.0f} s"}

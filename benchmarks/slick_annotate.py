@@ -1,9 +1,9 @@
 """`slick annotate` as a subject of the benchmarks: python benchmarks/slick_annotate.py settings.json out.json
 
 Settings: kind ('entity_questions' or 'demo'), model (folder), dtype, annotate (settings that differ from their
-defaults), questions, few (a smaller number of them) and passes. Runs over `few` and over all questions are timed `passes`
-times each, as they ship, reading weights and writing files included, after one of each that compiles. The difference
-of the two sizes is the speed beyond start-up, which is what a long run has.
+defaults), questions, few (a smaller number of them) and passes. Runs over `few` and over all questions are timed
+`passes` times each, as they ship, reading weights and writing files included, after one of each that compiles. The
+difference of the two sizes is the speed beyond start-up, which is what a long run has.
 """
 
 from __future__ import annotations
