@@ -13,7 +13,8 @@ three passes after one that is not counted; a pass asks other questions behind t
 they hold in a long run. Annotation is timed with everything, from reading weights to writing files; the clock of peers
 leaves out loading and the exemplar prefixes. "Same greedy answers" compares with the expert's.
 
-Peers (benchmarks/peers, extras `parity` and `bench`):
+Engines (benchmarks/peers, extras `parity` and `bench`):
+  annotate     `slick annotate`; answers: the same with annotate.answers=all, a quarter of the questions
   generate     transformers as people write it; expert: prefixes cached, all 170 draws of a question in one batch
   batching     transformers' continuous batching, which shares cache blocks
   openvino     OpenVINO GenAI, continuous batching with prefix caching
@@ -49,6 +50,8 @@ PEERS = {
     "batching": "transformers_batching",
     "generate": "transformers_generate",
 }
+KEEPS_ANSWERS = "answers" in {field.name for field in dataclasses.fields(AnnotateConfig)}
+ENGINES = ["annotate", *["answers"] * KEEPS_ANSWERS, *PEERS]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,35 +83,34 @@ def peer(subject: Subject, job: dict, name: str, out: Path, timeout: float) -> d
     return run_script(HERE / "peers" / f"{PEERS[name]}.py", job, f"{subject.name}-{name}", out, timeout, **ENVIRONMENT)
 
 
-def measure(subject: Subject, peers: list[str], out: Path, timeout: float, write) -> None:
+def measure(subject: Subject, engines: list[str], out: Path, timeout: float, write) -> None:
     """All engines on one subject; `write` is called with everything found so far after each."""
-    found = {"annotate": ours(subject, out, timeout, "annotate", subject.annotated)}
-    write(subject, found)
-    if "answers" in {field.name for field in dataclasses.fields(AnnotateConfig)}:
-        found["annotate, answers: all"] = ours(
-            subject, out, timeout, "answers", max(subject.annotated // 4, 16), answers="all"
-        )
-        write(subject, found)
+    found = {}
     config = asked_of(subject.kind, subject.model, out / "none", subject.annotated)
     job = peer_job(config, subject.asked, PASSES, len(os.sched_getaffinity(0)))
-    for name in peers:
-        found[name] = peer(subject, job, name, out, timeout)
+    for name in engines:
+        if name == "annotate":
+            found[name] = ours(subject, out, timeout, name, subject.annotated)
+        elif name == "answers":
+            found[name] = ours(subject, out, timeout, name, max(subject.annotated // 4, 16), answers="all")
+        else:
+            found[name] = peer(subject, job, name, out, timeout)
         write(subject, found)
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--subjects", default="smollm2,demo", help="smollm2, demo or both")
-    arguments.add_argument("--peers", default=",".join(PEERS), help="which peers, in this order")
+    arguments.add_argument("--engines", default=",".join(ENGINES), help="which engines, in this order")
     arguments.add_argument("--questions", type=int, default=128, help="EntityQuestions that are annotated")
     arguments.add_argument("--demo", type=Path, default=Path("runs/demo/model"), help="the demo's model folder")
     arguments.add_argument("--out", type=Path, default=Path("runs/bench"), help="folder of tables, results and logs")
     arguments.add_argument("--timeout", type=float, default=300, help="seconds an engine may take")
     chosen = arguments.parse_args()
-    peers, names = chosen.peers.split(",") if chosen.peers else [], chosen.subjects.split(",")
-    unknown = sorted({*peers} - {*PEERS} | {*names} - {"smollm2", "demo"})
+    engines, names = chosen.engines.split(","), chosen.subjects.split(",")
+    unknown = sorted({*engines} - {*ENGINES} | {*names} - {"smollm2", "demo"})
     if unknown:
-        arguments.error(f"unknown: {', '.join(unknown)}; subjects are smollm2 and demo, peers {', '.join(PEERS)}")
+        arguments.error(f"unknown: {', '.join(unknown)}; subjects are smollm2 and demo, engines {', '.join(ENGINES)}")
     if "demo" in names and not chosen.demo.exists():
         arguments.error(f"{chosen.demo} is not there: run `make demo`, or give --demo or --subjects=smollm2")
     chosen.out.mkdir(parents=True, exist_ok=True)
@@ -133,7 +135,7 @@ def main() -> None:
         print(f"{time.perf_counter() - started:5.0f} s  {subject.name}, {name}: {said}", file=sys.stderr, flush=True)
 
     for subject in subjects:
-        measure(subject, peers, chosen.out, chosen.timeout, write)
+        measure(subject, engines, chosen.out, chosen.timeout, write)
     print("\n".join(pages.values()))
 
 

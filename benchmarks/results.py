@@ -10,7 +10,7 @@ from pathlib import Path
 
 def page(title: str, found: dict[str, dict]) -> str:
     """A heading, the table of engines, and what annotation's time went into."""
-    ours = found["annotate"]
+    ours = found.get("annotate", {"error": "not run"})
     lines = [f"### {title}", "", f"{datetime.date.today()}, {machine()}; {versions(found)}", ""]
     lines += [*engines(found), ""]
     if "error" not in ours:
@@ -39,7 +39,7 @@ def versions(found: dict[str, dict]) -> str:
 def engines(found: dict[str, dict]) -> list[str]:
     """The table of speeds; "faster" is annotation against the row."""
     expert = found.get("expert", {}).get("greedy")
-    rate = found["annotate"].get("questions_per_second")
+    rate = found.get("annotate", {}).get("questions_per_second")
     lines = [
         "| engine | questions/s | s a question, of 3 passes | annotate is faster by | same greedy answers | |",
         "| --- | --- | --- | --- | --- | --- |",
