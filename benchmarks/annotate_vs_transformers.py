@@ -50,13 +50,14 @@ PEERS = {
     "batching": "transformers_batching",
     "generate": "transformers_generate",
 }
+SLOW = ("batching", "generate")
 KEEPS_ANSWERS = "answers" in {field.name for field in dataclasses.fields(AnnotateConfig)}
 ENGINES = ["annotate", *["answers"] * KEEPS_ANSWERS, *PEERS]
 
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A model and its questions: how many are annotated, and how many a pass asks of a peer and of `generate`."""
+    """A model and its questions: how many are annotated, and how many a pass asks of a peer and of a slow one."""
 
     name: str
     kind: str
@@ -76,8 +77,8 @@ def ours(subject: Subject, out: Path, timeout: float, name: str, questions: int,
 
 
 def peer(subject: Subject, job: dict, name: str, out: Path, timeout: float) -> dict:
-    """One peer on the subject's job; the slowest is asked the first questions of a pass, and warms up on one prompt."""
-    if name == "generate":
+    """One peer on the subject's job; slow ones are asked the first questions of a pass, and warm up on one prompt."""
+    if name in SLOW:
         passes = [questions[: subject.slow] for questions in job["passes"]]
         job = job | {"warm": [job["warm"][0][:1]], "passes": passes}
     return run_script(HERE / "peers" / f"{PEERS[name]}.py", job, f"{subject.name}-{name}", out, timeout, **ENVIRONMENT)
@@ -120,7 +121,7 @@ def main() -> None:
         folder = chosen.out / "smollm2"
         if not (folder / "tokenizer.json").exists():
             random_model(folder, SMOLLM2)
-        subjects.append(Subject("smollm2", "entity_questions", folder, chosen.questions, asked=4, slow=1))
+        subjects.append(Subject("smollm2", "entity_questions", folder, chosen.questions, asked=2, slow=1))
     if "demo" in names:
         subjects.append(Subject("demo", "demo", chosen.demo, 512, asked=8, slow=1))
 
