@@ -19,7 +19,7 @@ Engines (benchmarks/peers, extras `parity` and `bench`):
   batching     transformers' continuous batching, which shares cache blocks
   openvino     OpenVINO GenAI, continuous batching with prefix caching
   llama_cpp    llama.cpp, prefixes kept as sequences, all draws of a question in one batch
-The tables are written to <out>/annotate.md as they grow, for benchmarks/RESULTS.md. About 10 minutes on 2 cores; other
+The tables are written to <out>/annotate.md as they grow, for benchmarks/RESULTS.md. About 12 minutes on 2 cores; other
 programs on the same cores spoil it, torch's rows most.
 """
 
@@ -104,9 +104,10 @@ def main() -> None:
     arguments.add_argument("--subjects", default="smollm2,demo", help="smollm2, demo or both")
     arguments.add_argument("--engines", default=",".join(ENGINES), help="which engines, in this order")
     arguments.add_argument("--questions", type=int, default=128, help="EntityQuestions that are annotated")
+    arguments.add_argument("--asked", type=int, default=4, help="EntityQuestions that a pass asks of a peer")
     arguments.add_argument("--demo", type=Path, default=Path("runs/demo/model"), help="the demo's model folder")
     arguments.add_argument("--out", type=Path, default=Path("runs/bench"), help="folder of tables, results and logs")
-    arguments.add_argument("--timeout", type=float, default=300, help="seconds an engine may take")
+    arguments.add_argument("--timeout", type=float, default=400, help="seconds an engine may take")
     chosen = arguments.parse_args()
     engines, names = chosen.engines.split(","), chosen.subjects.split(",")
     unknown = sorted({*engines} - {*ENGINES} | {*names} - {"smollm2", "demo"})
@@ -121,7 +122,7 @@ def main() -> None:
         folder = chosen.out / "smollm2"
         if not (folder / "tokenizer.json").exists():
             random_model(folder, SMOLLM2)
-        subjects.append(Subject("smollm2", "entity_questions", folder, chosen.questions, asked=2, slow=1))
+        subjects.append(Subject("smollm2", "entity_questions", folder, chosen.questions, chosen.asked, slow=1))
     if "demo" in names:
         subjects.append(Subject("demo", "demo", chosen.demo, 512, asked=8, slow=1))
 

@@ -11,7 +11,9 @@ from pathlib import Path
 def page(title: str, found: dict[str, dict]) -> str:
     """A heading, the table of engines, and what annotation's time went into."""
     ours = found.get("annotate", {"error": "not run"})
-    lines = [f"### {title}", "", f"{datetime.date.today()}, {machine()}; {versions(found)}", ""]
+    limits = {result["most_new_tokens"] for result in found.values() if "most_new_tokens" in result}
+    written = f"; peers write at most {max(limits)} tokens" if limits else ""
+    lines = [f"### {title}", "", f"{datetime.date.today()}, {machine()}; {versions(found)}{written}", ""]
     lines += [*engines(found), ""]
     if "error" not in ours:
         lines += [*utilisation(ours), "", *stages(ours["cost"]), ""]

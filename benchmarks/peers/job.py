@@ -69,6 +69,7 @@ def run(prepare: Callable[[Job], Engine], packages: tuple[str, ...], note: str =
         "seconds_per_question": seconds,
         "questions_per_second": 1 / statistics.median(seconds),
         "questions_a_pass": [len(questions) for questions in job.passes],
+        "most_new_tokens": job.limit,
         "tokens_written_per_question": statistics.mean(written),
         "preparation_seconds": ready,
         "greedy": greedy,
