@@ -73,7 +73,7 @@ def _check_model(found: list[str], config: Config, asked: Asked | None) -> None:
     if asked and len(found) == before:
         prepared = _attempt(found, preparation.prepare, config, asked, tokenizer, spec.max_position_embeddings)
         if prepared:
-            print(f"  part files: {len(prepared.parts):,}; tokens in shared prefixes: {prepared.prefix_tokens:,}")
+            print(f"  part files: {len(prepared.parts):,}; tokens in shared prefixes: {sum(prepared.prefix_lengths):,}")
 
 
 def _print_prompt(asked: Asked, few_shot: Callable[..., str]) -> None:

@@ -25,8 +25,10 @@ from slick_jax.knowledge.answers import Answers
 from slick_jax.knowledge.engine import Engine
 from slick_jax.knowledge.preparation import Prepared
 from slick_jax.knowledge.saturation import saturation
+from slick_jax.knowledge.speed import Stopwatch, speed
 from slick_jax.mesh import Team, make_team
 from slick_jax.models import weights
+from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
 from slick_jax.peers import Peers
 from slick_jax.progress import Progress
@@ -48,6 +50,12 @@ def run(config: Config) -> None:
         f" {cost['tokens_forwarded_per_question']:.0f} tokens forwarded a question,"
         f" {cost['alive_branches_per_question']:.2f} alive branches, padding {cost['padding_share']:.0%}"
     )
+    if "speed" in summary:
+        found = summary["speed"]
+        print(
+            f"{found['questions_per_second']:.1f} questions/s at {found['model_flop_utilisation']:.0%} of the rate of a"
+            f" large matmul ({found['questions_per_second_with_start']:.1f} with start-up)"
+        )
     if "answers" in summary:
         kept = summary["answers"]
         print(f"answers: {kept['draws']} texts in samples/, {kept['hits_differ']} differ from the verified hits")
@@ -77,6 +85,7 @@ def annotate(config: Config) -> tuple[pd.DataFrame, dict] | None:
 
 
 def _annotate(config: Config, team: Team, peers: Peers) -> tuple[pd.DataFrame, dict] | None:
+    watch = Stopwatch()
     settings, folder = config.annotate, epath.Path(config.run_dir)
     spec = weights.read_spec(config.model.path)
     weights.check_tensors(config.model.path, spec)
@@ -98,13 +107,17 @@ def _annotate(config: Config, team: Team, peers: Peers) -> tuple[pd.DataFrame, d
     if peers.leads:
         todo = [number for number in range(len(prepared.parts)) if number not in progress.written]
         peers.publish(todo)
-    ours = todo[team.number :: team.count]
+    ours, waited = todo[team.number :: team.count], 0.0
+    watch.lap("prepare")
     if ours:
         with jax.set_mesh(team.mesh):
             engine = Engine(config, network, team.mesh, tokenizer, prepared)
+            watch.lap("load")
             for number in _annotate_parts(engine, prepared, ours, parts, kept, team.writes):
                 progress.show(number)
                 peers.check()
+            waited = engine.device.waited
+        watch.lap("verify")
     if not peers.leads:
         peers.await_merge()
         return None
@@ -115,9 +128,17 @@ def _annotate(config: Config, team: Team, peers: Peers) -> tuple[pd.DataFrame, d
         return {n: team.first_of(place % team.count) for place, n in enumerate(todo) if n not in progress.written}
 
     peers.await_parts(missing)
-    merged = _merge(config, prepared, parts, kept)
+    table, summary = _merge(config, spec, prepared, parts, kept)
+    if ours:
+        watch.lap("merge")
+        verified = sum(len(prepared.parts[number]) for number in ours)
+        summary["speed"] = speed(
+            watch.seconds, waited, verified, summary["cost"]["flops_per_question"], team.mesh.size, config.model.dtype,
+            config.model.precision,
+        )  # fmt: skip
+    run_folder.write_json(folder / "summary.json", summary)
     peers.say("merged")
-    return merged
+    return table, summary
 
 
 class _Progress:
@@ -171,9 +192,9 @@ def _annotate_parts(
 
 
 def _merge(
-    config: Config, prepared: Prepared, parts: store.Parts, kept: Answers | None
+    config: Config, spec: ModelSpec, prepared: Prepared, parts: store.Parts, kept: Answers | None
 ) -> tuple[pd.DataFrame, dict]:
-    """annotations.parquet in input order with the label certainty, and summary.json, from the finished parts."""
+    """annotations.parquet in input order with the label certainty, and the summary, from the finished parts."""
     folder = epath.Path(config.run_dir)
     tables, counts = [], Counter()
     for number in range(len(prepared.parts)):
@@ -187,7 +208,7 @@ def _merge(
     table.index = order
     table = table.sort_index()
     prior = records.add_certainty(table, config.annotate)
-    summary = records.summary(table, counts, config.annotate, prepared.prefix_tokens)
+    summary = records.summary(table, counts, config.annotate, spec, prepared.prefix_lengths)
     if kept is not None:
         summary["answers"] = kept.summary(table)
         if config.annotate.answers == "all":
@@ -195,7 +216,6 @@ def _merge(
     summary |= {"protocol": parts.protocol, "greedy_hit_prior": {"a": prior[0], "b": prior[1]}}
     merged = pa.Table.from_pandas(table, store.OUTPUT_SCHEMA, preserve_index=False).replace_schema_metadata(None)
     run_folder.write_parquet(folder / "annotations.parquet", merged)
-    run_folder.write_json(folder / "summary.json", summary)
     if config.annotate.mode == "full":
         shares = saturation(table["greedy_hits"].tolist(), table["sampled_hits"].tolist())
         run_folder.write_text(folder / "saturation.csv", shares.to_csv(index=False, lineterminator="\n"))

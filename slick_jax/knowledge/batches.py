@@ -100,7 +100,8 @@ class Judged:
 class Batch:
     """One call of the forward pass: G lanes of T tokens over all shards, and the positions that are judged.
 
-    tokens, depth, end int32[G T]; prefix int32[G] (slot of the bank); real: tokens that are no padding.
+    tokens, depth, end int32[G T]; prefix int32[G] (slot of the bank); real: tokens that are no padding; seen: tokens of
+    their own trees that they attend to together.
     """
 
     tokens: np.ndarray
@@ -109,6 +110,7 @@ class Batch:
     prefix: np.ndarray
     judged: list[Judged]
     real: int
+    seen: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,7 +243,7 @@ def _assemble(lanes: list[list[Tree]], size: int, length: int, shapes: Shapes) -
             asked[shard] += [(offset + node.place, tree.walk, node) for node in tree.nodes]
             start += len(tree.tokens)
         real += start
-    return Batch(tokens, depth, end, prefix, list(_judged(asked, shapes)), real)
+    return Batch(tokens, depth, end, prefix, list(_judged(asked, shapes)), real, int(depth.sum()) + real)
 
 
 def _judged(asked: list[list[tuple[int, Walk, Node]]], shapes: Shapes) -> Iterator[Judged]:

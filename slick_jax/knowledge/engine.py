@@ -36,6 +36,7 @@ class Engine:
             seed=settings.seed, temperature=settings.temperature, prefix_length=prepared.prefix_length,
         )  # fmt: skip
         self._shapes = prepared.shapes(self.device.shards)
+        self.device.warm_up(self._shapes, prepared.bank_slots)
         self._vocabulary = Vocabulary(tokenizer.token_bytes, tokenizer.is_stop.tolist())
         self._bank: tuple[list[PrefixKey], KV] | None = None
 

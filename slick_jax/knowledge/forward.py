@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import functools
-from typing import NamedTuple
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +15,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt32
 
 from slick_jax.errors import InputError
-from slick_jax.knowledge.batches import Batch
+from slick_jax.knowledge.batches import Batch, Shapes
 from slick_jax.mesh import batch_sharding, place, readable, replicated
 from slick_jax.models.attention import Forest
 from slick_jax.models.transformer import KV, Network
 from slick_jax.sampling import logits as select
+
+COMPILERS = 4  # programs that are compiled at the same time
 
 
 class Verdict(NamedTuple):
@@ -107,6 +112,8 @@ class Device:
         self._judged = jax.jit(program.judged)
         self._decide = jax.jit(program.decide, out_shardings=readable(mesh))
         self._shard = functools.partial(batch_sharding, mesh)
+        self._ready: dict[tuple, Callable] = {}  # programs compiled ahead, by name and shape
+        self.waited = 0.0  # seconds that `fetch` had to wait
 
     def bank(self, prefixes: list[np.ndarray], slots: int) -> KV:
         """Keys and values of `prefixes`, padded to `slots` (few shapes): the bank that batches stand behind."""
@@ -116,16 +123,58 @@ class Device:
         for index, prefix in enumerate(prefixes):
             tokens[index, : len(prefix)] = prefix
             lengths[index] = len(prefix)
-        return self._prefix(self.params, *self._place(tokens, lengths))
+        run = self._ready.get(("prefix", rows), self._prefix)
+        return run(self.params, *self._place(tokens, lengths))
+
+    def warm_up(self, shapes: Shapes, slots: int) -> None:
+        """Compile the programs of all `shapes`, behind banks of `slots`, side by side; none is compiled after that."""
+
+        def ints(*shape: int, dtype: Any = jnp.int32) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(shape, dtype, sharding=self._shard(len(shape)))
+
+        def compile_ahead(name: str, key: tuple, program: Any, *arguments: Any) -> Any:
+            lowered = program.lower(*arguments)
+            self._ready[name, key] = lowered.compile()
+            return jax.tree.map(
+                lambda out, sharding: jax.ShapeDtypeStruct(out.shape, out.dtype, sharding=sharding),
+                lowered.out_info, self._ready[name, key].output_shardings,
+            )  # fmt: skip
+
+        def of_lanes(lanes: int, length: int) -> None:
+            lane = ints(lanes, length)
+            states = compile_ahead("states", lane.shape, self._states, self.params, bank, ints(lanes), *[lane] * 3)
+            for positions in shapes.position_calls:
+                where = ints(self.shards, positions)
+                key = (lane.shape, where.shape)
+                picked = compile_ahead("judged", key, self._judged, states, where)
+                if (lanes, length) == shapes.calls[0]:
+                    names = ints(self.shards, positions, 3, dtype=jnp.uint32)
+                    rest = (where, names, where, self.key, self.temperature)
+                    compile_ahead("decide", where.shape, self._decide, self.params, picked, *rest)
+
+        rows = -(-slots // self.shards) * self.shards
+        bank = compile_ahead("prefix", rows, self._prefix, self.params, ints(rows, self.prefix_length), ints(rows))
+        mesh = jax.sharding.get_mesh()
+
+        def in_mesh(call: tuple[int, int]) -> None:
+            with jax.set_mesh(mesh):  # a setting of the thread
+                of_lanes(*call)
+
+        with concurrent.futures.ThreadPoolExecutor(COMPILERS) as threads:
+            list(threads.map(in_mesh, shapes.calls))
 
     def judge(self, bank: KV, batch: Batch) -> list[Verdict]:
         """Dispatch one batch: a verdict per call of `batch.judged`, to be fetched later with `fetch`, so that host and
         device overlap."""
-        states = self._states(self.params, bank, *self._place(batch.prefix, batch.tokens, batch.depth, batch.end))
+        lanes = batch.tokens.shape
+        run = self._ready.get(("states", lanes), self._states)
+        states = run(self.params, bank, *self._place(batch.prefix, batch.tokens, batch.depth, batch.end))
         verdicts = []
         for judged in batch.judged:
             where, *rest = self._place(judged.where, judged.step, judged.names, judged.targets)
-            verdict = self._decide(self.params, self._judged(states, where), *rest, self.key, self.temperature)
+            picked = self._ready.get(("judged", (lanes, where.shape)), self._judged)(states, where)
+            decide = self._ready.get(("decide", where.shape), self._decide)
+            verdict = decide(self.params, picked, *rest, self.key, self.temperature)
             for part in verdict:
                 part.copy_to_host_async()
             verdicts.append(verdict)
@@ -134,10 +183,11 @@ class Device:
     def _place(self, *arrays: np.ndarray) -> list[jax.Array]:
         return [place(array, self._shard(array.ndim)) for array in arrays]
 
-    @staticmethod
-    def fetch(verdict: Verdict) -> Verdict:
+    def fetch(self, verdict: Verdict) -> Verdict:
         """The result as numpy arrays. Raises InputError on a NaN or infinite logit: its draws would mean nothing."""
+        started = time.perf_counter()
         verdict = jax.device_get(verdict)
+        self.waited += time.perf_counter() - started
         if not verdict.finite:
             raise InputError(
                 "model: a logit is NaN or infinite, so no answer can be judged; check the checkpoint's weights, or set"

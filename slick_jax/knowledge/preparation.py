@@ -22,7 +22,6 @@ from slick_jax.progress import Progress
 from slick_jax.sampling.logits import id_words
 
 PREFIX_STEP = 16  # shared prefixes are padded to a multiple of this
-SLOT_STEP = 8  # and their bank to a multiple of this
 MAX_PART_RELATIONS = 8  # a part keeps the prefixes of at most this many relations on the device
 MAX_PROBLEMS = 20
 
@@ -117,26 +116,20 @@ class Prepared:
         return [(relation, number) for relation in relations for number in self.used_sets[relation]]
 
     @functools.cached_property
-    def _prefix_lengths(self) -> list[int]:
+    def prefix_lengths(self) -> list[int]:
         """Tokens of every shared prefix of the run."""
         return [len(self.prefix(key)) for key in self.part_prefixes(range(len(self.rows)))]
 
     @property
     def prefix_length(self) -> int:
         """Length P that every shared prefix is padded to."""
-        longest = max(self._prefix_lengths)
+        longest = max(self.prefix_lengths)
         return max(PREFIX_STEP, -(-longest // PREFIX_STEP) * PREFIX_STEP)
 
     @property
-    def prefix_tokens(self) -> int:
-        """Tokens of all distinct shared prefixes."""
-        return sum(self._prefix_lengths)
-
-    @property
     def bank_slots(self) -> int:
-        """Size of the prefix bank: the most prefixes any part needs, rounded up so that few shapes are compiled."""
-        most = max(len(self.part_prefixes(part)) for part in self.parts)
-        return -(-most // SLOT_STEP) * SLOT_STEP
+        """Size of the prefix bank: the most prefixes any part needs."""
+        return max(len(self.part_prefixes(part)) for part in self.parts)
 
     def shapes(self, shards: int) -> Shapes:
         """Batch shapes that fit the run's first round, which is nearly all of its work."""

@@ -14,6 +14,8 @@ from slick_jax.data.examples import Example
 from slick_jax.knowledge import estimate, store
 from slick_jax.knowledge.exemplars import Chosen
 from slick_jax.knowledge.verify import Verified
+from slick_jax.models.flops import forward_flops
+from slick_jax.models.spec import ModelSpec
 
 RULES = ("strict_", "")  # column prefix of each match rule, in the order of the rule axis
 
@@ -102,11 +104,17 @@ def categories(table: pd.DataFrame) -> dict:
     }
 
 
-def summary(table: pd.DataFrame, counts: Counter, settings: AnnotateConfig, prefix_tokens: int) -> dict:
+def summary(
+    table: pd.DataFrame, counts: Counter, settings: AnnotateConfig, spec: ModelSpec, prefix_lengths: list[int]
+) -> dict:
     """What a run found and what it cost; made from rows and counters alone, so that a resumed run gives the same."""
     causes = {name.removeprefix("alive: "): n for name, n in sorted(counts.items()) if name.startswith("alive: ")}
     questions = len(table)
+    prefix_tokens = sum(prefix_lengths)
     forwarded = counts["tokens_forwarded"] + prefix_tokens
+    seen = counts["tokens_seen"] + counts["tokens_forwarded"] * prefix_tokens / len(prefix_lengths)
+    seen += sum(length * (length + 1) / 2 for length in prefix_lengths)
+    flops = forward_flops(spec, forwarded, seen, counts["positions_judged"])
     out = {
         "questions": questions,
         "mode": settings.mode,
@@ -117,6 +125,8 @@ def summary(table: pd.DataFrame, counts: Counter, settings: AnnotateConfig, pref
             "tokens_forwarded": forwarded,
             "tokens_forwarded_per_question": forwarded / questions,
             "prefix_tokens": prefix_tokens,
+            "positions_judged_per_question": counts["positions_judged"] / questions,
+            "flops_per_question": {part: number / questions for part, number in flops.items()},
             "rows": counts["rows"],
             "padding_share": 1.0 - counts["tokens_forwarded"] / counts["tokens_computed"],
             "rounds_most": counts["rounds_most"],

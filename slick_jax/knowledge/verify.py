@@ -198,6 +198,7 @@ class Verification:
         self._counts["rows"] += len(rows)
         for batch in batches:
             self._counts["tokens_forwarded"] += batch.real
+            self._counts["tokens_seen"] += batch.seen
             self._counts["tokens_computed"] += batch.tokens.size
             self._counts["positions_judged"] += sum(len(judged.nodes) for judged in batch.judged)
             self._counts["positions_computed"] += sum(judged.where.size for judged in batch.judged)

@@ -16,6 +16,7 @@ import pytest
 
 from slick_jax.categories import CATEGORIES
 from slick_jax.knowledge import estimate
+from slick_jax.models.weights import read_spec
 from tests.data.chat_templates import AS_QA
 from tests.knowledge import exactness
 
@@ -174,10 +175,36 @@ def test_killed_three_times_and_resumed_gives_the_same_bytes(root, run, small_mo
         process.wait()
         assert not (tmp_path / "annotations.parquet").exists()
     annotate(root, tmp_path, small_model)
-    names = ["annotations.parquet", "summary.json", "exemplars.json"]
+    names = ["annotations.parquet", "exemplars.json"]
     names += [f"annotations/{path.name}" for path in (folder / "annotations").iterdir()]
     for name in names:
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+    assert found_in(tmp_path) == found_in(folder)
+
+
+def found_in(folder):
+    """The summary without its `speed`, which is another every time."""
+    summary = json.loads((folder / "summary.json").read_text())
+    del summary["speed"]
+    return summary
+
+
+def test_the_summary_says_what_it_cost_and_how_fast_it_was(run, small_model):
+    folder, table, _ = run
+    summary = json.loads((folder / "summary.json").read_text())
+    cost, speed = summary["cost"], summary["speed"]
+    spec = read_spec(small_model)
+    heads, d, h = spec.n_heads + spec.n_kv_heads, spec.d_model, spec.head_dim
+    layer = 2 * d * h * heads + 3 * d * spec.d_mlp  # q and o, k and v; gate, up and down
+    assert cost["flops_per_question"]["linear"] == pytest.approx(
+        2 * spec.n_layers * layer * cost["tokens_forwarded_per_question"]
+    )
+    assert cost["flops_per_question"]["head"] == pytest.approx(
+        2 * d * spec.vocab_size * cost["positions_judged_per_question"]
+    )
+    assert speed["questions"] == len(table) == summary["questions"]
+    assert 0 < speed["model_flop_utilisation_with_start"] < speed["model_flop_utilisation"] < 1
+    assert speed["seconds"]["waiting for the device"] < speed["seconds"]["verify"]
 
 
 @pytest.mark.parametrize("mode", ["labels", "exact"])

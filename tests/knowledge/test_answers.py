@@ -9,11 +9,12 @@ import pytest
 from etils import epath
 
 from slick_jax.errors import InputError
-from slick_jax.knowledge import annotate
 from slick_jax.knowledge.answers import Answers, compare
+from slick_jax.knowledge.engine import Engine
 from slick_jax.knowledge.match import Golds, matcher
 from tests.knowledge import exactness, kept_run
 from tests.knowledge.reference import judge_text
+from tests.knowledge.test_annotate import found_in
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +93,10 @@ def test_killed_and_resumed_gives_the_same_bytes(root, run, small_model, tmp_pat
     done = sorted(path.name for path in (tmp_path / "samples").glob("part-*"))
     assert done == ["part-00000.parquet"] and (tmp_path / "annotations" / "part-00001.parquet").exists()
     kept_run.make(root, tmp_path, small_model)
-    names = ["annotations.parquet", "summary.json", *(f"samples/{path.name}" for path in (whole / "samples").iterdir())]
+    names = ["annotations.parquet", *(f"samples/{path.name}" for path in (whole / "samples").iterdir())]
     for name in names:
         assert (tmp_path / name).read_bytes() == (whole / name).read_bytes(), name
+    assert found_in(tmp_path) == found_in(whole)
 
 
 def test_greedy_answers_come_to_finished_labels_and_are_not_mixed_with_all(
@@ -104,7 +106,7 @@ def test_greedy_answers_come_to_finished_labels_and_are_not_mixed_with_all(
     kept_run.make(root, tmp_path, small_model, "--config.annotate.answers=none")
     assert not (tmp_path / "samples").exists()
     with monkeypatch.context() as patch:
-        patch.setattr(annotate, "verify", None)  # labels are there, nothing is verified again
+        patch.setattr(Engine, "start", None)  # labels are there, nothing is verified again
         _, again, summary = kept_run.make(root, tmp_path, small_model, "--config.annotate.answers=greedy")
     kept, all_kept = answers_of(tmp_path), answers_of(epath.Path(run[0].run_dir))
     assert {name: row["greedy"] for name, row in kept.items()} == {n: row["greedy"] for n, row in all_kept.items()}
