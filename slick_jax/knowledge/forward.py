@@ -81,7 +81,7 @@ class Program:
         and the vocabulary is scored at judged positions only."""
         logits = select.clean(self.network.logits(params, states), self.n_tokens)
         flat = logits.reshape(-1, logits.shape[-1])
-        values, ids = (found.reshape(*step.shape, -1) for found in select.top_k(flat, self.top_k))
+        values, ids = select.top_k_of_shards(logits, self.top_k)
         total = jax.nn.logsumexp(flat, axis=-1)
         gold = (jnp.take_along_axis(flat, targets.reshape(-1, 1), axis=1)[:, 0] - total).reshape(step.shape)
         drawn = ids[..., :1]  # greedy: the first of the top k, ties to the lower id
