@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from slick_jax.errors import InputError
 from slick_jax.knowledge.batches import Batch
-from slick_jax.mesh import batch_sharding, replicated
+from slick_jax.mesh import batch_sharding, replicated, sharding_for
 from slick_jax.models.attention import Forest
 from slick_jax.models.transformer import KV, Network
 from slick_jax.sampling import logits as select
@@ -102,7 +102,10 @@ class Device:
         self.key = select.run_key(seed)
         self.temperature = np.float32(temperature)
         self.prefix_length = prefix_length
-        self._prefix = jax.jit(program.network.prefix, out_shardings=replicated(mesh))
+        # The bank lies whole with every shard of lanes, and cut over kv heads with the devices of a shard.
+        heads = sharding_for(mesh, (None, None, None, "kv_heads", None), (1, 1, 1, program.network.spec.n_kv_heads, 1))
+        self.bank_sharding = KV(heads, heads, replicated(mesh))
+        self._prefix = jax.jit(program.network.prefix, out_shardings=self.bank_sharding)
         self._states = jax.jit(program.states)
         self._judged = jax.jit(program.judged)
         self._decide = jax.jit(program.decide)
