@@ -28,7 +28,8 @@ class Collective:
     """One collective instruction.
 
     kind: of `KINDS`; shape: of what one device gets, in HLO's notation; bytes: of that; times: how often a run of the
-    program executes it, loops counted; axes: mesh axes it goes along; operation: the JAX operation it stems from.
+    program executes it, loops counted; axes: mesh axes it goes along; operation: the JAX operation it stems from;
+    overlapped: it is started and awaited apart, or spread over other work.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Collective:
     times: int
     axes: tuple[str, ...]
     operation: str
+    overlapped: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,31 +52,32 @@ class _Instruction:
 def collectives_of(text: str, mesh: Mesh) -> list[Collective]:
     """Every collective that the program `text` (`compiled.as_text()`, compiled for `mesh`) executes, in its order.
 
-    A collective that is started and awaited apart counts once. Raises ValueError for a loop whose number of turns the
-    compiler does not tell, where there is a collective inside, and for groups in a notation that is not known.
+    A collective that is started and awaited apart counts once, and so does one that the TPU compiler has spread over
+    several fusions. Raises ValueError for a loop whose number of turns the compiler does not tell, where there is a
+    collective inside, and for groups in a notation that is not known.
     """
     computations, entry = _parse(text)
     times = _times(computations, entry)
-    found = []
+    every = [one for instructions in computations.values() for one in instructions]
+    fused = {name for one in every if one.opcode == "fusion" for name, _ in _calls(one, computations)}
+    found: dict[str, Collective] = {}
     for name, instructions in computations.items():
-        if times.get(name) == 0:
-            continue
         awaited = {_first_operand(one): one.shape for one in instructions if one.opcode.endswith("-done")}
         for one in instructions:
             kind = one.opcode.removesuffix("-start")
-            if kind not in KINDS:
+            if kind not in KINDS or not times[name]:
                 continue
             if math.isnan(times[name]):
                 raise ValueError(f"{one.name}: a loop around it does not tell its number of turns")
             shape = awaited.get(one.name, one.shape)
             operation = re.search(r'op_name="([^"]*)"', one.rest)
-            found.append(
-                Collective(
-                    kind, _plain(shape), _bytes(shape), int(times[name]), _axes(one, mesh),
-                    operation.group(1) if operation else "",
-                )
+            channel = re.search(r"channel_id=(\d+)", one.rest)
+            key = f"channel {channel.group(1)}" if channel and name in fused else one.name
+            found[key] = Collective(
+                kind, _plain(shape), _bytes(shape), int(times[name]), _axes(one, mesh),
+                operation.group(1) if operation else "", key in found or one.opcode != kind,
             )  # fmt: skip
-    return found
+    return list(found.values())
 
 
 def _parse(text: str) -> tuple[dict[str, list[_Instruction]], str]:

@@ -70,7 +70,12 @@ ASYNC = """HloModule jit_f, num_partitions=8
 
 %wrapped (p: bf16[8,16]) -> bf16[8,64] {
   %p = bf16[8,16]{1,0:T(8,128)(2,1)} parameter(0)
-  ROOT %all-gather.2 = bf16[8,64]{1,0:T(8,128)(2,1)} all-gather(%p), replica_groups=[2,4]<=[8], dimensions={1}
+  ROOT %all-gather.2 = bf16[8,64]{1,0:T(8,128)(2,1)} all-gather(%p), channel_id=7, replica_groups=[2,4]<=[8]
+}
+
+%spread (p.1: bf16[8,16]) -> bf16[8,64] {
+  %p.1 = bf16[8,16]{1,0:T(8,128)(2,1)} parameter(0)
+  ROOT %all-gather.3 = bf16[8,64]{1,0:T(8,128)(2,1)} all-gather(%p.1), channel_id=7, replica_groups=[2,4]<=[8]
 }
 
 %body (arg: (s32[], bf16[8,16])) -> (s32[], bf16[8,16]) {
@@ -80,6 +85,7 @@ ASYNC = """HloModule jit_f, num_partitions=8
 dimensions={1}, metadata={op_name="jit(f)/while/body/gather"}
   %gathered = bf16[8,32]{1,0} all-gather-done(%started)
   %fused = bf16[8,64]{1,0} fusion(%x), kind=kCustom, calls=%wrapped
+  %awaited = bf16[8,64]{1,0:T(8,128)(2,1)} fusion(%fused), kind=kCustom, calls=%spread
   ROOT %out = (s32[]{:T(128)}, bf16[8,16]{1,0}) tuple(%arg, %x)
 }
 
@@ -104,9 +110,9 @@ def test_programs_as_the_tpu_compiler_writes_them():
     mesh = mesh_of(2, 2, 2)
     text = ASYNC.replace(", to_apply=%sum", "")
     assert sorted(collectives_of(text, mesh), key=lambda one: (one.kind, one.bytes)) == [
-        Collective("all-gather", "bf16[8,32]", 512, 32, ("tensor",), "jit(f)/while/body/gather"),
-        Collective("all-gather", "bf16[8,64]", 1024, 32, ("fsdp", "tensor"), ""),
-        Collective("all-reduce", "(f32[], f32[2])", 12, 1, ("data", "fsdp", "tensor"), ""),
+        Collective("all-gather", "bf16[8,32]", 512, 32, ("tensor",), "jit(f)/while/body/gather", True),
+        Collective("all-gather", "bf16[8,64]", 1024, 32, ("fsdp", "tensor"), "", True),
+        Collective("all-reduce", "(f32[], f32[2])", 12, 1, ("data", "fsdp", "tensor"), "", False),
     ]
     for groups, axes in {
         "mesh['a'=2,'b'=4] {'b'}": ("fsdp", "tensor"),
