@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from slick_jax.errors import InputError
@@ -55,7 +56,9 @@ def make_mesh(sizes: MeshSizes, devices: Sequence[jax.Device] | None = None) -> 
     if math.prod(shape) != len(devices):
         hint = f"choose sizes whose product is {len(devices)}, or set one to -1 and the others to divide it"
         raise InputError(f"{text} does not fit {len(devices)} devices; {hint}")
-    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    # A group of 2 chips is part of an axis of their torus: jax.make_mesh refuses that on most kinds of TPU.
+    laid_out = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+    return Mesh(laid_out, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def partition_spec(
