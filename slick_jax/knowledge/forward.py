@@ -58,9 +58,8 @@ class Program:
         end: Int[Array, "G T"],
     ) -> Float[Array, "G T D"]:
         """One forward pass of lanes of token trees behind the shared prefixes."""
-        behind = KV(bank.k[:, prefix], bank.v[:, prefix], bank.lengths[prefix])
         forest = Forest(depth[:, None], end[:, None])
-        return self.network.hidden(params, tokens[:, None], behind, forest=forest).states[:, 0]
+        return self.network.hidden(params, tokens[:, None], bank, forest=forest, behind=prefix).states[:, 0]
 
     @staticmethod
     def judged(states: Float[Array, "G T D"], where: Int[Array, "S M"]) -> Float[Array, "S M D"]:
