@@ -17,6 +17,7 @@ import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # No TPU is there to be asked; the kind of host only has to be some kind. Before jax is imported.
 os.environ.update(JAX_PLATFORMS="cpu", TPU_SKIP_MDS_QUERY="1", TPU_WORKER_HOSTNAMES="localhost")
@@ -44,7 +45,13 @@ MODELS = {
     "8b": ModelSpec(d_model=4096, n_layers=32, n_heads=32, d_mlp=14336, **_LLAMA_3),
     "70b": ModelSpec(d_model=8192, n_layers=80, n_heads=64, d_mlp=28672, **_LLAMA_3),
 }
-CASES = (("v5e:2x4", "8b"), ("v5e:16x16", "70b"), ("v5p:8x8x4", "70b"))
+# Topology, model and (fsdp, tensor); None: the smallest group of chips that fits.
+CASES = (
+    ("v5e:2x4", "8b", None),
+    ("v5e:2x4", "8b", (2, 1)),
+    ("v5e:16x16", "70b", None),
+    ("v5p:8x8x4", "70b", None),
+)
 SAMPLES, TOP_K = 16, 40
 PREFIX, SLOTS = 96, 80  # tokens of a shared prefix; prefixes of a part: 10 exemplar sets of 8 relations
 
@@ -56,7 +63,7 @@ class Compiled:
 
     name: str
     seconds: float
-    memory: jax.stages.CompiledMemoryStats
+    memory: Any  # Compiled.memory_analysis()
     flops: float
     collectives: list[Collective]
     ranking: str
@@ -162,7 +169,8 @@ def case(topology: str, model: str, tokens: int, sizes: tuple[int, int] | None) 
     """Lines of Markdown on one topology: the smallest group that fits, or the mesh that was asked for."""
     devices = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
     spec, hbm = MODELS[model], HBM[topology.partition(":")[0]]
-    yield f"## Llama-3-{model.upper()} on {topology}, {len(devices)} chips of {hbm} GB"
+    asked = f", fsdp {sizes[0]} x tensor {sizes[1]}" if sizes else ""
+    yield f"## Llama-3-{model.upper()} on {topology}, {len(devices)} chips of {hbm} GB{asked}"
     yield ""
     for fsdp, tensor in [sizes] if sizes else groups(spec, len(devices), hbm * GB):
         mesh = make_mesh(types.SimpleNamespace(data=-1, fsdp=fsdp, tensor=tensor), devices)
@@ -234,9 +242,10 @@ def main() -> None:
     asked = parser.parse_args()
     if (asked.fsdp is None) != (asked.tensor is None) or (asked.fsdp and not asked.topology):
         parser.error("--fsdp and --tensor go together, with --topology")
+    sizes = asked.fsdp and (asked.fsdp, asked.tensor)
     report = []
-    for topology, model in [(asked.topology, asked.model)] if asked.topology else CASES:
-        lines = list(case(topology, model, asked.tokens, asked.fsdp and (asked.fsdp, asked.tensor)))
+    for topology, model, mesh in [(asked.topology, asked.model, sizes)] if asked.topology else CASES:
+        lines = list(case(topology, model, asked.tokens, mesh))
         print("\n".join(lines), flush=True)
         report += lines
     if asked.write:
