@@ -21,6 +21,7 @@ from typing import Any
 
 # No TPU is there to be asked; the kind of host only has to be some kind. Before jax is imported.
 os.environ.update(JAX_PLATFORMS="cpu", TPU_SKIP_MDS_QUERY="1", TPU_WORKER_HOSTNAMES="localhost")
+os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # libtpu locks a TPU for its process; none is taken
 os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")
 
 import jax
