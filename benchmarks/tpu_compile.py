@@ -11,6 +11,8 @@ docs/tpu_compile.md. A few minutes on 2 CPU cores.
 import argparse
 import collections
 import dataclasses
+import datetime
+import importlib.metadata
 import os
 import re
 import time
@@ -244,7 +246,8 @@ def main() -> None:
     if (asked.fsdp is None) != (asked.tensor is None) or (asked.fsdp and not asked.topology):
         parser.error("--fsdp and --tensor go together, with --topology")
     sizes = asked.fsdp and (asked.fsdp, asked.tensor)
-    report = []
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("jax", "libtpu"))
+    report = [f"{datetime.date.today()}, {versions}; seconds of compilation on {os.cpu_count()} CPU cores.", ""]
     for topology, model, mesh in [(asked.topology, asked.model, sizes)] if asked.topology else CASES:
         lines = list(case(topology, model, asked.tokens, mesh))
         print("\n".join(lines), flush=True)
