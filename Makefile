@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Test files are shared out over a few processes: most of their time is compilation, on one core.
 SHARED := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test parity verify bench lint clean
+.PHONY: demo test parity verify bench tpu-compile lint clean
 
 demo: .venv/.installed
 	$(BIN)/slick demo --config=configs/demo.py
@@ -29,6 +29,10 @@ bench: .venv/.bench
 	$(BIN)/python benchmarks/train_vs_transformers.py
 	$(BIN)/python benchmarks/load_weights.py
 	$(BIN)/python benchmarks/training_memory.py
+
+# Compiles the annotate step for TPU topologies, and writes docs/tpu_compile.md; no TPU is needed.
+tpu-compile: .venv/.tpu
+	$(BIN)/python benchmarks/tpu_compile.py --write
 
 lint: .venv/.tested
 	$(BIN)/ruff check .
@@ -58,4 +62,8 @@ clean:
 .venv/.bench: .venv/.parity
 	-$(BIN)/python -m pip install -q -c constraints.txt openvino-genai gguf
 	-$(BIN)/python -m pip install -q -c constraints.txt llama-cpp-python
+	touch $@
+
+.venv/.tpu: .venv/.installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[tpu]'
 	touch $@

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from slick_jax.errors import InputError
@@ -111,7 +112,9 @@ def _shape(sizes: MeshSizes, count: int) -> tuple[int, ...]:
 
 
 def _mesh(shape: tuple[int, ...], devices: Sequence[jax.Device]) -> Mesh:
-    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    # A group of 2 chips is part of an axis of their torus: jax.make_mesh refuses that on most kinds of TPU.
+    laid_out = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+    return Mesh(laid_out, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def partition_spec(

@@ -119,3 +119,20 @@ def test_place_cuts_host_arrays():
     rows = place(np.arange(24).reshape(8, 3), batch_sharding(mesh_of(data=4, fsdp=2), 2))
     assert {shard.data.shape for shard in rows.addressable_shards} == {(1, 3)}
     np.testing.assert_array_equal(rows, np.arange(24).reshape(8, 3))
+
+
+class Chip:
+    """A chip of a TPU pod as JAX describes it; there is none here."""
+
+    platform, device_kind, core_on_chip, process_index, slice_index = "tpu", "TPU v5", 0, 0, 0
+
+    def __init__(self, number, coords):
+        self.id, self.coords = number, coords
+
+
+def test_a_group_may_be_part_of_an_axis_of_the_pod():
+    chips = [Chip(x + 8 * (y + 8 * z), (x, y, z)) for z in range(4) for y in range(8) for x in range(8)]
+    mesh = make_mesh(sizes(data=-1, tensor=2), chips)
+    assert mesh.devices.shape == (128, 1, 2)
+    for first, second in mesh.devices[:, 0]:
+        assert sum(abs(a - b) for a, b in zip(first.coords, second.coords, strict=True)) == 1, "neighbours"

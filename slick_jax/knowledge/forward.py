@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from slick_jax.errors import InputError
 from slick_jax.knowledge.batches import Batch, Shapes
-from slick_jax.mesh import batch_sharding, place, readable, replicated
+from slick_jax.mesh import batch_sharding, place, readable, replicated, sharding_for
 from slick_jax.models.attention import Forest
 from slick_jax.models.transformer import KV, Network
 from slick_jax.sampling import logits as select
@@ -63,9 +63,8 @@ class Program:
         end: Int[Array, "G T"],
     ) -> Float[Array, "G T D"]:
         """One forward pass of lanes of token trees behind the shared prefixes."""
-        behind = KV(bank.k[:, prefix], bank.v[:, prefix], bank.lengths[prefix])
         forest = Forest(depth[:, None], end[:, None])
-        return self.network.hidden(params, tokens[:, None], behind, forest=forest).states[:, 0]
+        return self.network.hidden(params, tokens[:, None], bank, forest=forest, behind=prefix).states[:, 0]
 
     @staticmethod
     def judged(states: Float[Array, "G T D"], where: Int[Array, "S M"]) -> Float[Array, "S M D"]:
@@ -86,7 +85,7 @@ class Program:
         and the vocabulary is scored at judged positions only."""
         logits = select.clean(self.network.logits(params, states), self.n_tokens)
         flat = logits.reshape(-1, logits.shape[-1])
-        values, ids = (found.reshape(*step.shape, -1) for found in select.top_k(flat, self.top_k))
+        values, ids = select.top_k_of_shards(logits, self.top_k)
         total = jax.nn.logsumexp(flat, axis=-1)
         gold = (jnp.take_along_axis(flat, targets.reshape(-1, 1), axis=1)[:, 0] - total).reshape(step.shape)
         drawn = ids[..., :1]  # greedy: the first of the top k, ties to the lower id
@@ -107,7 +106,10 @@ class Device:
         self.key = select.run_key(seed)
         self.temperature = np.float32(temperature)
         self.prefix_length = prefix_length
-        self._prefix = jax.jit(program.network.prefix, out_shardings=replicated(mesh))
+        # The bank lies whole with every shard of lanes, and cut over kv heads with the devices of a shard.
+        heads = sharding_for(mesh, (None, None, None, "kv_heads", None), (1, 1, 1, program.network.spec.n_kv_heads, 1))
+        self.bank_sharding = KV(heads, heads, replicated(mesh))
+        self._prefix = jax.jit(program.network.prefix, out_shardings=self.bank_sharding)
         self._states = jax.jit(program.states)
         self._judged = jax.jit(program.judged)
         self._decide = jax.jit(program.decide, out_shardings=readable(mesh))

@@ -172,17 +172,22 @@ class Network:
         collect: Callable[[jax.Array], Any] | None = None,
         keep_kv: bool = False,
         forest: Forest | None = None,
+        behind: Int[Array, " G"] | None = None,
     ) -> Hidden:
         """States of the tokens, whose groups each continue one prefix.
 
         Positions go on from `prefix.lengths`; prefix slots at or past the length are not seen. Rows may be padded on
         the right: attention is causal, so padding cannot reach what stands before it. With a `forest` a row holds
-        trees of tokens instead of one text. `collect` reduces the residual stream [G B T D] after the embeddings and
-        after every layer; its results are stacked, [L+1 ...].
+        trees of tokens instead of one text. With `behind`, `prefix` is a bank of any number of prefixes, and each group
+        continues the one it names; they are taken layer by layer, so that no copy of all of them is made. `collect`
+        reduces the residual stream [G B T D] after the embeddings and after every layer; its results are stacked,
+        [L+1 ...].
         """
         if dropout and rng is None:
             raise ValueError("dropout needs rng")
         tokens = constrain(tokens, self._rows(tokens))
+        if behind is not None:
+            prefix = prefix._replace(lengths=prefix.lengths[behind])
         start = jnp.zeros(tokens.shape[0], jnp.int32) if prefix is None else prefix.lengths
         depth = jnp.arange(tokens.shape[2])[None, None] if forest is None else forest.depth
         positions = start[:, None, None] + depth
@@ -193,6 +198,8 @@ class Network:
         def step(x: jax.Array, layer: tuple):
             weights, past, rng, kind, window = layer
             x = constrain(x, self._rows(x))
+            if behind is not None:
+                past = tuple(part[behind] for part in past)
             seen = None if past is None else Prefix(*past, prefix.lengths)
             angles = rotary if kind is None else jax.tree.map(lambda part: part[kind], rotary)
             module = nnx.merge(_graph(self.spec, self.lora, self.precision)["layers"], weights)

@@ -13,8 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.random import threefry2x32_p
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int, UInt32
 
+from slick_jax.mesh import partition_spec
 from slick_jax.sampling.top_k import top_k as narrowed_top_k
 
 LARGE_VOCABULARY = 16384  # from here on narrowing it down is faster
@@ -82,6 +84,32 @@ def top_k(logits: Float[Array, "N V"], k: int) -> tuple[Float[Array, "N k"], Int
     if logits.shape[-1] >= LARGE_VOCABULARY:
         return narrowed_top_k(logits, k)[:2]
     return jax.lax.top_k(jax.lax.optimization_barrier(logits), min(k, logits.shape[-1]))
+
+
+def top_k_of_shards(logits: Float[Array, "S M V"], k: int) -> tuple[Float[Array, "S M k"], Int[Array, "S M k"]]:
+    """`top_k` of logits that lie cut over the mesh of `jax.set_mesh`, S over the batch and V over the vocabulary.
+
+    Each device takes the k largest of its piece, and the k largest of those are found from them alone: the compiler
+    would otherwise bring whole rows of the vocabulary together.
+    """
+    mesh, (_, positions, vocabulary) = jax.sharding.get_abstract_mesh(), logits.shape
+    lies = None if mesh.empty else partition_spec(mesh, ("batch", None, "vocab"), logits.shape)
+
+    def of_piece(piece: Float[Array, "s M v"]) -> tuple[Float[Array, "s M k"], Int[Array, "s M k"]]:
+        values, ids = top_k(piece.reshape(-1, piece.shape[-1]), k)
+        if piece.shape[-1] < vocabulary:
+            ids = ids + jax.lax.axis_index(lies[2]) * piece.shape[-1]
+            # Side by side in the order of the pieces: among equals the lower id still comes first.
+            values, ids = (jax.lax.all_gather(found, lies[2], axis=1, tiled=True) for found in (values, ids))
+            values, places = top_k(values, k)
+            ids = jnp.take_along_axis(ids, places, axis=1)
+        return tuple(found.reshape(-1, positions, found.shape[-1]) for found in (values, ids))
+
+    if mesh.empty or mesh.size == 1:
+        return of_piece(logits)
+    out = PartitionSpec(*lies[:2], None)
+    # Unchecked, as the check does not see that all devices of a vocabulary find the same.
+    return jax.shard_map(of_piece, mesh=mesh, in_specs=lies, out_specs=(out, out), check_vma=False)(logits)
 
 
 def draw(

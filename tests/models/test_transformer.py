@@ -117,6 +117,14 @@ def test_prefix_padding_is_never_seen(params):
     np.testing.assert_array_equal(first, hidden(params, rows, prefix_of(params, other, lengths)).states)
 
 
+def test_groups_behind_a_bank_continue_the_prefix_they_name(params):
+    rows, behind = tokens_of(4, 2, 5, seed=1), jnp.array([2, 0, 2, 1])
+    bank = prefix_of(params, tokens_of(3, 7), jnp.array([4, 7, 5]))
+    each = KV(bank.k[:, behind], bank.v[:, behind], bank.lengths[behind])
+    got = hidden(params, rows, bank, behind=behind).states
+    np.testing.assert_allclose(got, hidden(params, rows, each).states, atol=1e-6)
+
+
 def test_padding_on_the_right_does_not_reach_real_positions(params):
     tokens = tokens_of(2, 3, 9)
     padded = jnp.concatenate([tokens[..., :5], jnp.zeros((2, 3, 4), jnp.int32)], axis=-1)
