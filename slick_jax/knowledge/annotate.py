@@ -17,8 +17,9 @@ from etils import epath
 from slick_jax import __version__, run_folder
 from slick_jax.config import Config
 from slick_jax.data.tokenizer import Tokenizer
-from slick_jax.knowledge import preparation, records, store
+from slick_jax.knowledge import p_true, preparation, records, store
 from slick_jax.knowledge.forward import Device, Program
+from slick_jax.knowledge.p_true import Scoring
 from slick_jax.knowledge.preparation import Prepared
 from slick_jax.knowledge.saturation import saturation
 from slick_jax.knowledge.verify import Verification
@@ -111,27 +112,34 @@ def _annotate_parts(
     waiting, on_their_way = iter(todo), collections.deque()
     while True:
         while len(on_their_way) < IN_FLIGHT and (number := next(waiting, None)) is not None:
-            on_their_way.append((number, start(prepared.parts[number])))
+            on_their_way.append((number, *start(prepared.parts[number])))
         if not on_their_way:
             break
-        number, verification = on_their_way.popleft()
+        number, verification, scoring = on_their_way.popleft()
         if verification.advance():
-            on_their_way.append((number, verification))
+            on_their_way.append((number, verification, scoring))
             continue
         part = prepared.parts[number]
         found, counts = verification.result()
+        scores, more = scoring.result() if scoring else ([None] * len(part), Counter())
         rows = [
             records.record(prepared.rows[index], prepared.assigned[index], verified, settings)
-            | {"protocol": parts.protocol}
-            for index, verified in zip(part, found, strict=True)
+            | {"p_true": score, "protocol": parts.protocol}
+            for index, verified, score in zip(part, found, scores, strict=True)
         ]
+        counts.update(more)
         parts.write(number, rows, counts)
         done += len(part)
         progress.show(done)
 
 
-def _starter(prepared: Prepared, device: Device, tokenizer: Tokenizer) -> Callable[[list[int]], Verification]:
-    """Starts the verification of a part. Parts that follow each other share a bank of prefixes where it is the same."""
+def _starter(
+    prepared: Prepared, device: Device, tokenizer: Tokenizer
+) -> Callable[[list[int]], tuple[Verification, Scoring | None]]:
+    """Starts the verification of a part, and P(True) where it is asked.
+
+    Parts that follow each other share a bank of prefixes where it is the same.
+    """
     protocol, shapes = preparation.protocol_of(prepared.settings), prepared.shapes(device.shards)
     vocabulary = Vocabulary(tokenizer.token_bytes, tokenizer.is_stop.tolist())
 
@@ -139,13 +147,16 @@ def _starter(prepared: Prepared, device: Device, tokenizer: Tokenizer) -> Callab
     def bank_of(keys: tuple) -> KV:
         return device.bank([prepared.prefix(key) for key in keys], prepared.bank_slots)
 
-    def start(part: list[int]) -> Verification:
+    def start(part: list[int]) -> tuple[Verification, Scoring | None]:
         keys = prepared.part_prefixes(part)
         slots = {key: slot for slot, key in enumerate(keys)}
+        bank = bank_of(tuple(keys))
         questions = [prepared.question(index, slots) for index in part]
-        return Verification(
-            questions, protocol, device, bank_of(tuple(keys)), vocabulary, tokenizer.longest_match, shapes
-        )
+        verification = Verification(questions, protocol, device, bank, vocabulary, tokenizer.longest_match, shapes)
+        if not prepared.proposals:
+            return verification, None
+        proposals = [prepared.proposal(index) for index in part]
+        return verification, Scoring(proposals, slots[p_true.PREFIX], device, bank, shapes)
 
     return start
 
