@@ -141,9 +141,7 @@ class Scoring:
         shapes: Shapes,
     ):
         self._device, self._n = device, len(proposals)
-        trees = [
-            grow(Ask(number, prefix, tails[1][0]), rest, tails) for number, (rest, tails) in enumerate(proposals)
-        ]
+        trees = [grow(Ask(number, prefix, tails[1][0]), rest, tails) for number, (rest, tails) in enumerate(proposals)]
         batches = pack_trees(trees, shapes)
         self._tokens = sum(batch.real for batch in batches)
         self._started = [(batch.judged, device.judge(bank, batch)) for batch in batches]
