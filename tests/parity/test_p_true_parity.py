@@ -44,7 +44,7 @@ def test_scores_are_theirs(root, small_model, theirs, tmp_path, style):
         (folder / "chat_template.jinja").write_text(CHATML)
     settings = {
         "run_dir": tmp_path / "run", "model.path": folder, "data.splits": "test", "data.limit": 6,
-        "annotate.prompt_style": style, "annotate.n_samples": 1, "mesh.data": 1,
+        "annotate.prompt_style": style, "annotate.n_samples": 1,
     }  # fmt: skip
     table, _ = annotate(
         load_config(
