@@ -165,7 +165,7 @@ def test_exact_p_correct_is_the_mean_of_fresh_reference_draws(run, small_model):
 def test_eight_devices_and_another_batch_give_the_same_result(root, run, small_model, tmp_path):
     _, table, _ = run
     limit = table.groupby("split", sort=False).head(40)
-    changed = ("--config.data.limit=40", "--config.annotate.batch_rows=96", "--config.annotate.group_rows=4")
+    changed = ("--config.data.limit=40", "--config.annotate.batch_tokens=512")
     prior = ["p_highly", "p_maybe", "p_weakly", "p_unknown"]  # fitted to the run's rows, so they differ with the limit
     eight, _ = annotate(root, tmp_path / "eight", small_model, "--config.data.limit=40", devices=8)
     other, _ = annotate(root, tmp_path / "batch", small_model, *changed, devices=1)

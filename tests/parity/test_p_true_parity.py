@@ -7,7 +7,7 @@ import transformers
 
 from slick_jax.config_file import load_config
 from slick_jax.knowledge.annotate import annotate
-from tests.data.chat_templates import CHATML
+from tests.data.chat_templates import AS_QA
 
 FORM = """Question: {question}
 Proposed Answer: {answer}
@@ -24,12 +24,15 @@ def theirs(small_model):
     return tokenizer, transformers.AutoModelForCausalLM.from_pretrained(small_model, dtype=torch.float32).eval()
 
 
+TEMPLATE = AS_QA.replace("{{ bos_token }}", "")  # the model has no BOS
+
+
 def prompt(tokenizer, row, style):
     text = FORM.format(question=row["question"], answer=row["answers"][0])
     if style == "qa":
         return text + " "
     turns = [{"role": "user", "content": text}]
-    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, chat_template=CHATML)
+    return tokenizer.apply_chat_template(turns, tokenize=False, chat_template=TEMPLATE) + " "
 
 
 @pytest.mark.parametrize("style", ["qa", "chat"])
@@ -41,7 +44,7 @@ def test_scores_are_theirs(root, small_model, theirs, tmp_path, style):
         folder.mkdir()
         for file in small_model.iterdir():
             (folder / file.name).symlink_to(file)
-        (folder / "chat_template.jinja").write_text(CHATML)
+        (folder / "chat_template.jinja").write_text(TEMPLATE)
     settings = {
         "run_dir": tmp_path / "run", "model.path": folder, "data.splits": "test", "data.limit": 6,
         "annotate.prompt_style": style, "annotate.n_samples": 1,
