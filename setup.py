@@ -60,6 +60,7 @@ setup(
         "tensorboard": ["tensorboard>=2.17"],
         "wandb": ["wandb>=0.18"],
         "test": ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.8", "tensorboard>=2.17"],
+        "bench": ["gguf>=0.17", "llama-cpp-python>=0.3.16", "openvino-genai>=2026.4"],
         "parity": ["peft>=0.17", "torch==2.13.0", "transformers>=5"],
     },
 )

@@ -60,6 +60,7 @@ class ModelConfig:
     path: str = ""  # Hugging Face folder (config.json, *.safetensors, tokenizer), or hub id: org/name[@revision]
     source: str = ""  # filled in for a hub id: org/name@commit
     dtype: str = "float32"  # compute type: 'float32' (hits are exact) or 'bfloat16'
+    weights: str = ""  # how `slick annotate` holds the weights: '' as dtype, 'bfloat16', or 'int8' (kernels in 8 bits)
     precision: str = "highest"  # matmul precision: 'highest', 'high' or 'default'
     scan_layers: bool = True  # one scanned layer body (compiles fast) or unrolled layers
     shape: ShapeConfig = field(default_factory=ShapeConfig)
@@ -67,11 +68,22 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class MeshConfig:
-    """Devices per mesh axis; their product is the number of devices."""
+    """Devices per mesh axis; their product is the number of devices, of all processes together."""
 
     data: int = -1  # batch rows; -1: all devices the other axes leave
     fsdp: int = 1  # weights split along the embedding axis, gathered when used
     tensor: int = 1  # heads, mlp and vocabulary split
+
+
+@dataclass(frozen=True)
+class DistributedConfig:
+    """Several processes of one `slick annotate` (docs/scaling.md); those of TPU pods and of srun find each other."""
+
+    coordinator: str = ""  # host:port of process 0, where no cluster says it
+    process_count: int | None = None  # processes in all, with coordinator
+    process_index: int | None = None  # number of this one, from 0, with coordinator
+    cluster: str = "auto"  # 'auto' (join the processes of a TPU pod, srun or mpirun) or 'none' (work alone)
+    silence: int = 100  # seconds without a sign of life after which another process counts as dead
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,7 @@ class AnnotateConfig:
     n_exemplar_sets: int = 10  # N_ex: exemplar sets per relation
     n_reserve_sets: int = 4  # spare sets a pool must at least give, for questions that a regular set would leak
     n_exemplars: int = 4  # k: question-answer pairs in a set
+    exemplars: str = "per_relation"  # sets shared by a relation's questions, or drawn anew 'per_question' (costs more)
     n_samples: int = 16  # N_sample: sampled answers per question and set, besides the greedy one
     temperature: float = 0.5  # T of the sampled answers
     top_k: int = 40  # tokens kept at each step of a sampled answer
@@ -92,11 +105,13 @@ class AnnotateConfig:
     exact_tolerance: float = 1e-3  # probability left unexpanded by the exact P_Correct, summed over a question's sets
     exact_pairs: tuple[tuple[float, int], ...] = ()  # further (temperature, top_k) with an exact P_Correct
     p_true: bool = False  # also P(True): how likely the model calls the first gold answer true (docs/how_it_works.md)
+    answers: str = "none"  # texts kept in samples/: 'none', 'greedy' or 'all' (docs/answers.md has what they cost)
     abstain_phrases: tuple[str, ...] = ("I don't know",)  # answers that count as abstaining
     seed: int = 0  # noise of the sampled answers
     exemplar_seed: int = 0  # draw of the exemplar sets
     part_size: int = 256  # examples per part file, the unit of resuming
     batch_tokens: int = 0  # tokens of one device batch, per slice of the mesh; 0: what the kind of device is fast at
+    answer_rows: int = 4096  # answers decoded together, over all devices, where they are kept
 
 
 @dataclass(frozen=True)
@@ -199,6 +214,13 @@ class ExportConfig:
 
 
 @dataclass(frozen=True)
+class RescoreConfig:
+    """Hits and categories by another match rule (annotate.match), from kept answers."""
+
+    source: str = ""  # run folder that was annotated with annotate.answers='all'
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of one run."""
 
@@ -206,6 +228,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
     annotate: AnnotateConfig = field(default_factory=AnnotateConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     mix: MixConfig = field(default_factory=MixConfig)
@@ -213,6 +236,7 @@ class Config:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     study: StudyConfig = field(default_factory=StudyConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
+    rescore: RescoreConfig = field(default_factory=RescoreConfig)
 
 
 def defaults() -> ml_collections.ConfigDict:

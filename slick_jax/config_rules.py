@@ -8,6 +8,7 @@ from slick_jax.config import (
     AnnotateConfig,
     Config,
     DataConfig,
+    DistributedConfig,
     EvaluateConfig,
     ExportConfig,
     LoraConfig,
@@ -33,13 +34,14 @@ SPLITS_OF_KIND = {
 # Settings that a command cannot do without, and the next thing to try.
 NEEDED = {
     "run_dir": (
-        ("data", "annotate", "pretrain", "demo", "mix", "train", "study", "report"),
+        ("data", "annotate", "rescore", "pretrain", "demo", "mix", "train", "study", "report"),
         "the folder that results go to, such as --config.run_dir=runs/first",
     ),
     "model.path": (
         ("annotate", "train", "study"),
         "a Hugging Face folder with config.json, *.safetensors and tokenizer, or a hub id such as org/name@revision",
     ),
+    "rescore.source": (("rescore",), "the run folder whose answers are judged again"),
     "export.checkpoint": (("export",), "the training checkpoint to export"),
     "export.out": (("export",), "the Hugging Face folder to write"),
 }
@@ -56,6 +58,7 @@ def problems(config: Config, command: str = "") -> list[str]:
         *_world(config.data.world),
         *_model(config.model),
         *_mesh(config.mesh),
+        *_distributed(config.distributed),
         *_annotate(config.annotate),
         *_pretrain(config.pretrain),
         *_mix(config.mix),
@@ -86,6 +89,11 @@ def _needs(config: Config, command: str) -> Iterator[str]:
         yield "train.variant, mixture, seed: `slick study` takes study.variants and study.seeds; leave the three unset"
     if command == "evaluate" and not (config.evaluate.checkpoint or config.model.path):
         yield "evaluate.checkpoint: empty, and so is model.path; give a Hugging Face folder or a training checkpoint"
+    if command in ("demo", "pretrain", "train", "study", "evaluate") and config.model.weights:
+        yield (
+            f"model.weights: {config.model.weights!r} is for `slick annotate` alone; give `slick {command}`"
+            " --config.model.weights="
+        )
     if "://" in config.run_dir:
         yield f"run_dir: {config.run_dir!r} is no local folder; object stores are not supported yet"
     if command in READS_DATA and config.data.kind != "world":
@@ -137,6 +145,7 @@ def _model(model: ModelConfig) -> Iterator[str]:
     if model.source:
         yield "model.source: filled in by the program for a hub id; leave it empty, and name a revision in model.path"
     yield from _choice("model.dtype", model.dtype, ("float32", "bfloat16"))
+    yield from _choice("model.weights", model.weights, ("", "bfloat16", "int8"))
     yield from _choice("model.precision", model.precision, ("highest", "high", "default"))
     shape = model.shape
     for name in ("d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_mlp"):
@@ -158,13 +167,34 @@ def _mesh(mesh: MeshConfig) -> Iterator[str]:
         yield f"mesh: {sizes} has more than one -1; only one axis can take all devices that are left"
 
 
+def _distributed(distributed: DistributedConfig) -> Iterator[str]:
+    yield from _choice("distributed.cluster", distributed.cluster, ("auto", "none"))
+    yield from _at_least("distributed.silence", distributed.silence, 1)
+    given = {"coordinator": bool(distributed.coordinator)}
+    given |= {name: getattr(distributed, name) is not None for name in ("process_count", "process_index")}
+    if any(given.values()) and not all(given.values()):
+        missing = ", ".join(name for name, there in given.items() if not there)
+        yield f"distributed.coordinator, process_count, process_index: they go together, and {missing} is not set"
+        return
+    if not distributed.coordinator:
+        return
+    host, _, port = distributed.coordinator.rpartition(":")
+    if not host or not port.isdecimal():
+        yield f"distributed.coordinator: {distributed.coordinator!r} is no host:port, such as 10.0.0.1:8476"
+    if not 0 <= distributed.process_index < distributed.process_count:
+        yield (
+            f"distributed.process_index: {distributed.process_index} is not one of"
+            f" distributed.process_count={distributed.process_count}; the first is 0"
+        )
+
+
 def _seed(name: str, value: int) -> Iterator[str]:
     if not 0 <= value < 2**32:
         yield f"{name}: {value} is no seed; give a whole number from 0 to {2**32 - 1}"
 
 
 def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
-    for name in ("n_exemplar_sets", "n_exemplars", "top_k", "part_size"):
+    for name in ("n_exemplar_sets", "n_exemplars", "top_k", "part_size", "answer_rows"):
         yield from _at_least(f"annotate.{name}", getattr(annotate, name), 1)
     for name in ("n_reserve_sets", "batch_tokens"):
         yield from _at_least(f"annotate.{name}", getattr(annotate, name), 0)
@@ -183,6 +213,10 @@ def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
     yield from _at_least("annotate.max_answer_tokens", annotate.max_answer_tokens, 2)
     yield from _above_zero("annotate.temperature", annotate.temperature)
     yield from _choice("annotate.mode", annotate.mode, ("full", "labels", "exact"))
+    yield from _choice("annotate.exemplars", annotate.exemplars, ("per_relation", "per_question"))
+    yield from _choice("annotate.answers", annotate.answers, ("none", "greedy", "all"))
+    if annotate.answers == "all" and annotate.mode == "exact":
+        yield "annotate.answers: 'all', but mode 'exact' draws no samples; set it to 'greedy', or mode to 'full'"
     if annotate.match not in RULES and not all(annotate.match.partition(":")):
         yield (
             f"annotate.match: {annotate.match!r} is unknown; allowed: {', '.join(RULES)}, or your own as"

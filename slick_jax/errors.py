@@ -17,4 +17,7 @@ class InputError(ValueError):
 
 
 class Stopped(Exception):
-    """A signal asked the work to stop; everything done is saved, and the same command goes on from there."""
+    """A signal, or the end of another process, stopped the work; everything done is saved, and the same command goes on
+    from there."""
+
+    STATUS = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run it again

@@ -3,13 +3,11 @@
 import importlib
 import sys
 
-from slick_jax import __version__
+from slick_jax import __version__, processes
 from slick_jax.compilation import use_compilation_cache
 from slick_jax.config_file import load_config
 from slick_jax.errors import InputError, Stopped
 from slick_jax.models import hub
-
-STOPPED_STATUS = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run it again
 
 MEMORY_HINT = "cut the model over more devices (mesh.fsdp), or lower annotate.batch_tokens or raise train.accumulate"
 
@@ -19,6 +17,7 @@ COMMANDS = {
     "data": ("slick_jax.data.prepare", "check the examples, write them as JSON lines, count them"),
     "pretrain": ("slick_jax.training.pretrain", "train the small model of the built-in world"),
     "annotate": ("slick_jax.knowledge.annotate", "measure P_Correct and the knowledge category of every example"),
+    "rescore": ("slick_jax.knowledge.rescore", "judge kept answers by another match rule, without the model"),
     "mix": ("slick_jax.data.mix", "make mixtures of Known and Unknown examples from the annotations"),
     "train": ("slick_jax.training.train", "fine-tune on a mixture and follow what the model knows, epoch by epoch"),
     "evaluate": ("slick_jax.evaluate", "greedy exact match of a model or a training checkpoint"),
@@ -48,13 +47,14 @@ def main(argv: list[str] | None = None) -> int:
             print(_usage())
             return 0
         config = hub.resolve_config(load_config(rest, command), command)
+        processes.join(command, config)  # after the download: processes wait for each other a limited time
         importlib.import_module(COMMANDS[command][0]).run(config)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except Stopped as stopped:
         print(f"{command}: {stopped}", file=sys.stderr)
-        return STOPPED_STATUS
+        return Stopped.STATUS
     except RuntimeError as error:  # jax.errors.JaxRuntimeError is one
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise

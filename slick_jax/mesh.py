@@ -1,10 +1,13 @@
 """The device mesh (data, fsdp, tensor) and the rules that place logical axes on it."""
 
+import dataclasses
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
 import jax
+import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from slick_jax.errors import InputError
@@ -44,17 +47,70 @@ def make_mesh(sizes: MeshSizes, devices: Sequence[jax.Device] | None = None) -> 
     the number of devices.
     """
     if jax.process_count() > 1:
-        raise InputError("several processes are not supported yet; start one process, over all devices of its host")
+        raise InputError("only `slick annotate` runs on several processes yet; start one, over all devices of its host")
     devices = jax.devices() if devices is None else devices
+    return _mesh(_shape(sizes, len(devices)), devices)
+
+
+@dataclasses.dataclass(frozen=True)
+class Team:
+    """Processes that compute the same rows in lock-step on one mesh, because a model group spans them; else just one.
+
+    number: of this process's team among the `count` teams of the run; members: process indices, the first one writes.
+    """
+
+    mesh: Mesh
+    number: int
+    count: int
+    members: range
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes what its team finds."""
+        return jax.process_index() == self.members[0]
+
+    def first_of(self, number: int) -> int:
+        """The process that writes for team `number`."""
+        return number * len(self.members)
+
+
+def make_team(sizes: MeshSizes) -> Team:
+    """This process's team and the mesh over its devices, cut out of the (data, fsdp, tensor) of all processes.
+
+    A team is the fewest processes whose devices make up whole model groups of fsdp * tensor devices: one, where groups
+    fit into a process. Raises InputError when the sizes do not multiply to the number of devices of all processes, or
+    the processes have different numbers of them.
+    """
+    devices = jax.devices()
+    per_process = Counter(device.process_index for device in devices)
+    if len(set(per_process.values())) > 1:
+        numbers = ", ".join(f"process {index} has {n}" for index, n in sorted(per_process.items()))
+        raise InputError(f"every process needs the same number of devices; {numbers}")
+    local = len(devices) // len(per_process)
+    _, fsdp, tensor = _shape(sizes, len(devices))
+    size = math.lcm(fsdp * tensor, local) // local  # divides the processes, as groups divide all devices
+    number = jax.process_index() // size
+    members = range(number * size, (number + 1) * size)
+    ours = [device for device in devices if device.process_index in members]
+    mesh = _mesh((len(ours) // (fsdp * tensor), fsdp, tensor), ours)
+    return Team(mesh, number, len(per_process) // size, members)
+
+
+def _shape(sizes: MeshSizes, count: int) -> tuple[int, ...]:
+    """The sizes of the axes on `count` devices, -1 resolved."""
     asked = {name: getattr(sizes, name) for name in AXES}
     text = ", ".join(f"mesh.{name}={value}" for name, value in asked.items())
     if any(value < 1 and value != -1 for value in asked.values()) or list(asked.values()).count(-1) > 1:
         raise InputError(f"{text}: sizes must be 1 or more, and at most one of them -1 (all remaining devices)")
     known = math.prod(value for value in asked.values() if value != -1)
-    shape = tuple(len(devices) // known if value == -1 else value for value in asked.values())
-    if math.prod(shape) != len(devices):
-        hint = f"choose sizes whose product is {len(devices)}, or set one to -1 and the others to divide it"
-        raise InputError(f"{text} does not fit {len(devices)} devices; {hint}")
+    shape = tuple(count // known if value == -1 else value for value in asked.values())
+    if math.prod(shape) != count:
+        hint = f"choose sizes whose product is {count}, or set one to -1 and the others to divide it"
+        raise InputError(f"{text} does not fit {count} devices; {hint}")
+    return shape
+
+
+def _mesh(shape: tuple[int, ...], devices: Sequence[jax.Device]) -> Mesh:
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
 
 
@@ -91,6 +147,20 @@ def batch_sharding(mesh: Mesh, ndim: int) -> NamedSharding:
 def replicated(mesh: Mesh) -> NamedSharding:
     """A full copy on every device."""
     return NamedSharding(mesh, PartitionSpec())
+
+
+def place(array: np.ndarray, sharding: NamedSharding) -> jax.Array:
+    """A host array on the devices of `sharding`. Where they belong to several processes, each of those must hand in the
+    same array, and keeps its own pieces of it."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(array, sharding)
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
+def readable(mesh: Mesh) -> NamedSharding | None:
+    """`out_shardings` of a result that the host reads with `jax.device_get`: whole in every process of a mesh that
+    spans several, else where the compiler leaves it."""
+    return replicated(mesh) if mesh.is_multi_process else None
 
 
 def constrain(array: jax.Array, logical_axes: Sequence[str | None]) -> jax.Array:

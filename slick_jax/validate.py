@@ -79,8 +79,8 @@ def _check_model(found: list[str], config: Config, asked: Asked | None) -> None:
 
 
 def _print_prompt(asked: Asked, few_shot: Callable[..., str]) -> None:
-    row, numbers = asked.rows[0], asked.assigned[0]
-    exemplars = asked.sets[row.relation].get(numbers[0])
+    row, chosen = asked.rows[0], asked.assigned[0]
+    exemplars = asked.sets[row.relation].get(chosen[0])
     print(f"\nfirst prompt, of {row.id!r}\n{few_shot(exemplars, row.question)}")
 
 

@@ -119,7 +119,7 @@ def test_all_mistakes_come_in_one_error(config_file):
         ("annotate.n_samples=0", "config.annotate.n_samples: 0 is too small"),
         ("annotate.mode=fast", "allowed: full, labels, exact"),
         ("annotate.match=loose", "squad, strict, or your own as module:function"),
-        ("annotate.group_rows=7", "7 does not divide annotate.batch_rows=320"),
+        ("annotate.batch_tokens=-1", "annotate.batch_tokens: -1 is too small"),
         ("annotate.exact_tolerance=2", "is not a probability"),
         ("annotate.exact_pairs=((0.0, 40),)", "needs a temperature above 0"),
         ("annotate.abstain_phrases=['']", "holds an empty phrase"),
@@ -127,8 +127,12 @@ def test_all_mistakes_come_in_one_error(config_file):
         ("data.splits=test", "no split 'test' in data of kind 'rows'; it has train, dev"),
         ("data.limit=0", "config.data.limit: 0 is too small"),
         ("data.drop_shared_objects=true", "only data.kind='entity_questions' has this option"),
+        ("model.weights=int4", "config.model.weights: 'int4' is unknown; allowed: , bfloat16, int8"),
         ("model.shape.head_dim=31", "31 is odd"),
         ("model.shape.n_kv_heads=3", "does not divide n_heads=4"),
+        ("distributed.process_count=2", "they go together, and coordinator, process_index is not set"),
+        ("distributed.cluster=slurm", "allowed: auto, none"),
+        ("annotate.exemplars=per_row", "allowed: per_relation, per_question"),
         ("mesh.fsdp=0", "config.mesh.fsdp: 0 is not a number of devices"),
         ("mesh.fsdp=-1", "more than one -1"),
         ("pretrain.b2=1", "config.pretrain.b2: 1.0 is outside"),
@@ -163,6 +167,12 @@ def test_settings_that_would_have_no_effect(config_file):
     pairs = [f"--config={path}", "--config.annotate.mode=labels", "--config.annotate.exact_pairs=((1.0, 40),)"]
     assert "mode 'labels' computes no exact P_Correct" in errors_of(pairs)
     assert "`slick study` takes study.variants" in errors_of([f"--config={path}", "--config.train.seed=3"], "study")
+
+
+@pytest.mark.parametrize("command", ["demo", "pretrain", "train", "study", "evaluate"])
+def test_rounded_weights_are_for_annotation_alone(config_file, command):
+    pairs = [f"--config={config_file()}", "--config.model.weights=int8"]
+    assert f"model.weights: 'int8' is for `slick annotate` alone; give `slick {command}`" in errors_of(pairs, command)
 
 
 def test_what_a_command_needs(config_file):

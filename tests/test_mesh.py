@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 from slick_jax import mesh as meshes
 from slick_jax.errors import InputError
-from slick_jax.mesh import batch_sharding, constrain, make_mesh, partition_spec, sharding_for
+from slick_jax.mesh import batch_sharding, constrain, make_mesh, make_team, partition_spec, place, sharding_for
 
 
 def sizes(data=1, fsdp=1, tensor=1):
@@ -85,3 +85,37 @@ def test_constrain_follows_the_mesh_in_force():
     with jax.set_mesh(mesh_of(data=8)):
         out = jax.jit(lambda x: constrain(x + 1, ("batch", None)))(array)
     assert {shard.data.shape for shard in out.addressable_shards} == {(1, 3)}
+
+
+@pytest.mark.parametrize(
+    "processes, local, given, index, team",
+    [
+        (1, 8, dict(data=-1, tensor=2), 0, ((4, 1, 2), 0, 1, [0])),
+        (4, 8, dict(data=-1, tensor=2), 3, ((4, 1, 2), 3, 4, [3])),  # groups of 2 in hosts of 8
+        (2, 4, dict(data=1, fsdp=8), 1, ((1, 8, 1), 0, 1, [0, 1])),  # one group over both hosts
+        (8, 4, dict(data=-1, fsdp=8, tensor=2), 5, ((1, 8, 2), 1, 2, [4, 5, 6, 7])),
+        (6, 4, dict(data=4, fsdp=6), 4, ((2, 6, 1), 1, 2, [3, 4, 5])),  # 2 groups of 6 in 3 hosts of 4
+    ],
+)
+def test_teams_are_the_fewest_processes_that_hold_whole_groups(monkeypatch, processes, local, given, index, team):
+    devices = [types.SimpleNamespace(process_index=p, id=p * local + i) for p in range(processes) for i in range(local)]
+    monkeypatch.setattr(meshes.jax, "devices", lambda: devices)
+    monkeypatch.setattr(meshes.jax, "process_index", lambda: index)
+    monkeypatch.setattr(meshes, "_mesh", lambda shape, devices: (shape, {device.process_index for device in devices}))
+    found = make_team(sizes(**given))
+    assert (found.mesh[0], found.number, found.count, list(found.members)) == team
+    assert found.mesh[1] == set(team[3]) and found.writes == (index == team[3][0])
+    assert found.first_of(found.number) == team[3][0]
+
+
+def test_processes_with_different_numbers_of_devices_are_refused(monkeypatch):
+    devices = [types.SimpleNamespace(process_index=p) for p in (0, 0, 1)]
+    monkeypatch.setattr(meshes.jax, "devices", lambda: devices)
+    with pytest.raises(InputError, match="process 0 has 2, process 1 has 1"):
+        make_team(sizes(data=-1))
+
+
+def test_place_cuts_host_arrays():
+    rows = place(np.arange(24).reshape(8, 3), batch_sharding(mesh_of(data=4, fsdp=2), 2))
+    assert {shard.data.shape for shard in rows.addressable_shards} == {(1, 3)}
+    np.testing.assert_array_equal(rows, np.arange(24).reshape(8, 3))

@@ -1,4 +1,4 @@
-"""The figures of the study, drawn from the tables of `curves` (paper figures 1, 3, 4 and 6)."""
+"""The figures of the study: of the tables of `curves` (paper figures 1, 3, 4 and 6), and of the annotation itself."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from slick_jax.analysis import palette
 from slick_jax.analysis.curves import DEV
 from slick_jax.analysis.runs import STOPS, category_order
+from slick_jax.categories import CATEGORIES
 
 DPI = 150
 SPLIT_NAMES = {"test": "test", "ood_test": "out-of-distribution test"}
@@ -130,6 +131,32 @@ def fitted_figure(table: pd.DataFrame) -> Figure:
     _name_axes(axes, "share of the training examples D at EARLY_STOP (%)", "Unknown in D")
     axes.grid(False)
     axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, fontsize=9)
+    return figure
+
+
+def saturation_figure(table: pd.DataFrame) -> Figure:
+    """Category shares against the number of exemplar sets (left) and of samples (right), the other at the run's number.
+
+    Args:
+      table: of `knowledge.saturation.saturation`.
+    """
+    figure = _canvas(9.2, 4.2)
+    panels = figure.subplots(1, 2, sharey=True)
+    names = {"n_exemplar_sets": "exemplar sets (N_ex)", "n_samples": "samples behind each set (N_sample)"}
+    for axes, (along, other) in zip(panels, (tuple(names), tuple(names)[::-1]), strict=True):
+        most = table[other].max()
+        points = table[table[other] == most].sort_values(along)
+        for name in CATEGORIES:
+            look = {"markersize": 4.5, "linewidth": 1.8, **palette.CURVE_STYLES[name]}
+            axes.plot(points[along], points[name], label=name, clip_on=False, **look)
+        axes.set_title(f"with {most} {names[other]}", fontsize=10)
+        axes.set_xlabel(f"number of {names[along]}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+        _plain(axes)
+    panels[0].set_ylim(bottom=0)
+    panels[0].set_ylabel("share of the questions (%)")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return figure
 
 

@@ -23,6 +23,7 @@ NEEDS = {  # what each figure takes, by its file name
     "f4_fitted": "F4: no finished unknown_<X> run with training examples evaluated at EARLY_STOP",
     "f7a_budgets": "F7a: no finished unknown_<X> run with an evaluated out-of-distribution test split",
     "f7b_ablation": "F7b: no finished known_only_<X> run with an evaluated out-of-distribution test split",
+    "saturation": "saturation: no saturation.csv, which `slick annotate` writes with annotate.mode='full'",
 }
 
 
@@ -51,6 +52,7 @@ def draw(study: Study) -> tuple[list[Shown], list[str]]:
         _ablation(study, "f3b", "test"),
         _ablation(study, "f7b", "ood_test"),
         _fitted(study),
+        _saturation(study),
     ]
     there = [figure for figure in drawn if figure is not None]
     return there, [reason for name, reason in NEEDS.items() if name not in {figure.file for figure in there}]
@@ -109,6 +111,25 @@ def _fitted(study: Study) -> Shown | None:
         " epoch; hatched: not yet. Numbers are percent of D (parts below 6 % carry none). Published: at EARLY_STOP"
         " most Known examples are fitted and most Unknown ones are not.",
         figures.fitted_figure(table), table,
+    )  # fmt: skip
+
+
+def _saturation(study: Study) -> Shown | None:
+    table = study.saturation
+    if table is None or table.empty:
+        return None
+    unknown = table.set_index(["n_exemplar_sets", "n_samples"])["Unknown"]
+    sets, samples = unknown.index[-1]
+    fewer = [f"{unknown[at] - unknown.iloc[-1]:.1f}" for at in ((max(sets - 1, 1), samples), (sets, samples - 1))]
+    return _shown(
+        "saturation", "Saturation: were there enough exemplar sets and samples?",
+        "What the categories of all annotated questions would have been with fewer draws: with the first of the"
+        f" {sets} exemplar sets (left), with the first of the {samples} samples behind each set (right). Both panels"
+        " end on the right with the run itself. More draws only take examples out of Unknown, and move HighlyKnown and"
+        " WeaklyKnown ones to MaybeKnown; where the lines have not levelled off, the next draws would move more. Here"
+        f" the last exemplar set took {fewer[0]} points out of Unknown, the last sample {fewer[1]}. Published (figure"
+        " 5): with fewer than 10 sets, what is called Unknown says less about what stays wrong after fine-tuning.",
+        figures.saturation_figure(table), table,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Sequence
@@ -71,6 +72,7 @@ class Study:
     runs: tuple[TrainingRun, ...]  # finished ones of equal settings, by variant in the manifest's order, then by seed
     missing: tuple[str, ...]  # a sentence for everything expected and not there, or left out
     others: tuple[tuple[TrainingRun, str], ...] = ()  # finished ones of other settings, and what these differ in
+    saturation: pd.DataFrame | None = None  # category shares (%) by n_exemplar_sets and n_samples
 
     @property
     def mixtures(self) -> list[TrainingRun]:
@@ -135,7 +137,8 @@ def read_study(
         missing += _gaps(run, [split for split in TESTS if split in evaluated])
     missing += _left_out(apart)
     others = tuple((runs[name], difference) for name, difference in apart.items())
-    return Study(manifest, annotations, pooled, tuple(missing), others)
+    saturation = _read_saturation(folder / "saturation.csv")
+    return Study(manifest, annotations, pooled, tuple(missing), others, saturation)
 
 
 def _read_object(path: epath.Path) -> dict[str, Any] | None:
@@ -153,6 +156,17 @@ def _read_annotations(path: epath.Path, rule: str) -> pd.DataFrame | None:
     if column not in table:
         raise InputError(f"{path}: no column {column!r}; config.mix.rule is {rule!r}, allowed are '' and 'strict_'")
     return table[["id", "split", "relation"]].assign(category=table[column])
+
+
+def _read_saturation(path: epath.Path) -> pd.DataFrame | None:
+    if not path.exists():
+        return None
+    columns = ["n_exemplar_sets", "n_samples", *CATEGORIES]
+    try:
+        table = pd.read_csv(io.StringIO(path.read_text()))[columns]
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{path}: no table of {', '.join(columns)} ({error}); run `slick annotate` again") from error
+    return table
 
 
 def _read_run(place: epath.Path, variant: str, seed: int, result: dict[str, Any]) -> TrainingRun:

@@ -1,4 +1,4 @@
-"""Exemplar sets: drawn per relation from its development rows, with reserves against leaked answers.
+"""Exemplar sets: drawn from the development rows of a relation, once for all its questions or for each question anew.
 
 Paper section 3 and appendix C: N_ex distinct sets of k exemplars from the development split of the same relation.
 """
@@ -17,6 +17,8 @@ from slick_jax.sampling.logits import id_words
 MAX_SETS = 128  # of a relation: each is a prefix to keep on the device
 POOL_SIZE = 64  # rows an exemplar pool is drawn from where the data has no development split
 
+Chosen = int | tuple[int, ...]  # an exemplar set: its number in the relation's stream, or its rows of the pool
+
 
 class ExemplarSets:
     """The exemplar sets of one relation: a seeded stream of distinct sets, drawn as far as needed.
@@ -26,7 +28,7 @@ class ExemplarSets:
     """
 
     def __init__(self, relation: str, pool: Sequence[Example], size: int, seed: int):
-        self.relation, self.size = relation, size
+        self.relation, self.size, self._seed = relation, size, seed
         self.pool = sorted(pool, key=lambda row: row.id)
         self._generator = np.random.default_rng([seed, *id_words(relation)])
         self._seen: set[frozenset[int]] = set()
@@ -37,9 +39,9 @@ class ExemplarSets:
             for key in _identity(row):
                 self._same.setdefault(key, set()).add(index)
 
-    def get(self, index: int) -> tuple[Example, ...]:
-        """Set number `index` of the stream; IndexError past the last one."""
-        return tuple(self.pool[i] for i in self._set(index))
+    def get(self, chosen: Chosen) -> tuple[Example, ...]:
+        """Set number `chosen` of the stream, IndexError past the last one; or the set of these rows of the pool."""
+        return tuple(self.pool[i] for i in (chosen if isinstance(chosen, tuple) else self._set(chosen)))
 
     def assign(self, example: Example, n_sets: int) -> list[int]:
         """The n_sets set numbers `example` is asked behind: sets that hold the question itself or its subject are
@@ -47,7 +49,7 @@ class ExemplarSets:
 
         Raises InputError naming the row when the pool has too few clean sets.
         """
-        unclean = set().union(*(self._same.get(key, ()) for key in _identity(example)))
+        unclean = self._unclean(example)
         numbers, reserve = [], n_sets
         try:
             for index in range(n_sets):
@@ -57,12 +59,35 @@ class ExemplarSets:
                     index, reserve = reserve, reserve + 1
                 numbers.append(index)
         except IndexError:
-            raise InputError(
-                f"row {example.id!r}: of the {len(self.pool)} exemplar rows of relation {self.relation!r},"
-                f" {len(unclean)} share its question or subject, which leaves fewer than {n_sets} sets of {self.size};"
-                " add rows about other subjects (data.dev_path)"
-            ) from None
+            raise self._too_few(example, n_sets) from None
         return numbers
+
+    def draw_for(self, example: Example, n_sets: int) -> list[tuple[int, ...]]:
+        """n_sets distinct sets for `example` alone, as pool rows in the order of the prompt; none holds the question
+        itself or its subject. They hang on the seed, the relation's pool and the id, not on any other question.
+
+        Raises InputError naming the row when the pool has too few clean rows.
+        """
+        clean = np.setdiff1d(np.arange(len(self.pool)), list(self._unclean(example)))
+        if len(clean) < self.size or math.comb(len(clean), self.size) < n_sets:
+            raise self._too_few(example, n_sets)
+        generator = np.random.default_rng([self._seed, *id_words(self.relation), *id_words(example.id)])
+        drawn: dict[frozenset[int], tuple[int, ...]] = {}
+        while len(drawn) < n_sets:
+            members = clean[generator.choice(len(clean), self.size, replace=False)].tolist()
+            drawn.setdefault(frozenset(members), tuple(members))
+        return list(drawn.values())
+
+    def _unclean(self, example: Example) -> set[int]:
+        """Pool rows with the question itself or its subject."""
+        return set().union(*(self._same.get(key, ()) for key in _identity(example)))
+
+    def _too_few(self, example: Example, n_sets: int) -> InputError:
+        return InputError(
+            f"row {example.id!r}: of the {len(self.pool)} exemplar rows of relation {self.relation!r},"
+            f" {len(self._unclean(example))} share its question or subject, which leaves fewer than {n_sets} sets of"
+            f" {self.size}; add rows about other subjects (data.dev_path)"
+        )
 
     def _set(self, index: int) -> tuple[int, ...]:
         while len(self._order) <= index:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from slick_jax.errors import InputError
 from slick_jax.knowledge.batches import Batch
-from slick_jax.mesh import batch_sharding, replicated
+from slick_jax.mesh import batch_sharding, place, readable, replicated
 from slick_jax.models.attention import Forest
 from slick_jax.models.transformer import KV, Network
 from slick_jax.sampling import logits as select
@@ -105,7 +105,7 @@ class Device:
         self._prefix = jax.jit(program.network.prefix, out_shardings=replicated(mesh))
         self._states = jax.jit(program.states)
         self._judged = jax.jit(program.judged)
-        self._decide = jax.jit(program.decide)
+        self._decide = jax.jit(program.decide, out_shardings=readable(mesh))
         self._shard = functools.partial(batch_sharding, mesh)
 
     def bank(self, prefixes: list[np.ndarray], slots: int) -> KV:
@@ -132,7 +132,7 @@ class Device:
         return verdicts
 
     def _place(self, *arrays: np.ndarray) -> list[jax.Array]:
-        return [jax.device_put(array, self._shard(array.ndim)) for array in arrays]
+        return [place(array, self._shard(array.ndim)) for array in arrays]
 
     @staticmethod
     def fetch(verdict: Verdict) -> Verdict:

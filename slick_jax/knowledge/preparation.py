@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -28,17 +28,18 @@ MAX_PART_RELATIONS = 8  # a part keeps the prefixes of at most this many relatio
 MAX_PROBLEMS = 20
 
 PrefixKey = tuple[str, int] | tuple[str]  # relation and number of the exemplar set, or `p_true.PREFIX`
+ALL: PrefixKey = ("", 0)  # of what all prompts share, where every question has exemplars of its own
 
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
     """What is asked: all splits as read, the rows to annotate in input order, the exemplar sets of their relations, and
-    the set numbers that each row is asked behind."""
+    the sets that each row is asked behind."""
 
     splits: dict[str, list[Example]]
     rows: list[Example]
     sets: dict[str, exemplars.ExemplarSets]
-    assigned: list[list[int]]
+    assigned: Sequence[Sequence[exemplars.Chosen]]
 
 
 def ask(config: Config) -> Asked:
@@ -48,6 +49,7 @@ def ask(config: Config) -> Asked:
     InputError for bad rows and for pools that are too small.
     """
     settings = config.annotate
+    own_draws = settings.exemplars == "per_question"
     splits = load_splits(config.data)
     names = chosen_splits(config.data, splits)
     rows = [row for name in names for row in splits[name][: config.data.limit]]
@@ -58,25 +60,26 @@ def ask(config: Config) -> Asked:
     sets = exemplars.draw_sets(
         exemplars.pools(rows, dev, own, settings.exemplar_seed),
         n_sets=settings.n_exemplar_sets,
-        n_reserve=settings.n_reserve_sets,
+        n_reserve=0 if own_draws else settings.n_reserve_sets,
         size=settings.n_exemplars,
         seed=settings.exemplar_seed,
     )
-    return Asked(splits, rows, sets, [sets[row.relation].assign(row, settings.n_exemplar_sets) for row in rows])
+    choose = exemplars.ExemplarSets.draw_for if own_draws else exemplars.ExemplarSets.assign
+    return Asked(splits, rows, sets, [choose(sets[row.relation], row, settings.n_exemplar_sets) for row in rows])
 
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
     """The whole input of an annotation run.
 
-    rows: examples in input order; assigned: exemplar set numbers per row; drafts: per row, the gold answers first;
+    rows: examples in input order; assigned: exemplar sets per row; drafts: per row, the gold answers first;
     proposals: per row, for P(True); none where it is not asked. parts: row indices per part, cut by relation and id
     alone; template: the name of the prompt style.
     """
 
     rows: list[Example]
     sets: dict[str, exemplars.ExemplarSets]
-    assigned: list[list[int]]
+    assigned: Sequence[Sequence[exemplars.Chosen]]
     drafts: list[list[Draft]]
     rule: Matcher
     prompts: PrefixTable
@@ -87,12 +90,23 @@ class Prepared:
     template: str
 
     @functools.cached_property
-    def used_sets(self) -> dict[str, list[int]]:
-        """Per relation, the numbers of its regular exemplar sets and of all others that a row is asked behind."""
-        used: dict[str, set[int]] = {}
-        for row, numbers in zip(self.rows, self.assigned, strict=True):
-            used.setdefault(row.relation, set(range(self.settings.n_exemplar_sets))).update(numbers)
-        return {relation: sorted(numbers) for relation, numbers in used.items()}
+    def used_sets(self) -> dict[str, list[exemplars.Chosen]]:
+        """Per relation, the numbers of its regular exemplar sets and of all others that a row is asked behind.
+
+        With exemplars per question, every row of the pool that some question is asked behind, as a set of one.
+        """
+        used: dict[str, set[exemplars.Chosen]] = {}
+        for row, chosen in zip(self.rows, self.assigned, strict=True):
+            if self.own_draws:
+                used.setdefault(row.relation, set()).update((index,) for one in chosen for index in one)
+            else:
+                used.setdefault(row.relation, set(range(self.settings.n_exemplar_sets))).update(chosen)
+        return {relation: sorted(chosen) for relation, chosen in used.items()}
+
+    @property
+    def own_draws(self) -> bool:
+        """Whether every question has exemplar sets of its own."""
+        return self.settings.exemplars == "per_question"
 
     def prefix(self, key: PrefixKey) -> np.ndarray:
         """Token ids of a shared prefix."""
@@ -100,21 +114,27 @@ class Prepared:
 
     def part_prefixes(self, part: Sequence[int]) -> list[PrefixKey]:
         """Keys of the shared prefixes of a part's relations, in bank order."""
+        more = [p_true.PREFIX] if self.proposals else []
+        if self.own_draws:
+            return [ALL, *more]
         relations = sorted({self.rows[index].relation for index in part})
-        keys = [(relation, number) for relation in relations for number in self.used_sets[relation]]
-        return keys + [p_true.PREFIX] * bool(self.proposals)
+        return [(relation, number) for relation in relations for number in self.used_sets[relation]] + more
+
+    @functools.cached_property
+    def _prefix_lengths(self) -> list[int]:
+        """Tokens of every shared prefix of the run."""
+        return [len(self.prefix(key)) for key in self.part_prefixes(range(len(self.rows)))]
 
     @property
     def prefix_length(self) -> int:
         """Length P that every shared prefix is padded to."""
-        keys = [(relation, number) for relation, numbers in self.used_sets.items() for number in numbers]
-        longest = max(len(self.prompts.prefix(key)) for key in keys + [p_true.PREFIX] * bool(self.proposals))
+        longest = max(self._prefix_lengths)
         return max(PREFIX_STEP, -(-longest // PREFIX_STEP) * PREFIX_STEP)
 
     @property
     def prefix_tokens(self) -> int:
-        """Tokens of the distinct shared prefixes of all exemplar sets."""
-        return sum(len(self.prompts.prefix((r, n))) for r, numbers in self.used_sets.items() for n in numbers)
+        """Tokens of all distinct shared prefixes."""
+        return sum(self._prefix_lengths)
 
     @property
     def bank_slots(self) -> int:
@@ -139,8 +159,7 @@ class Prepared:
         return Question(
             words=id_words(row.id),
             slots=[
-                (bank[row.relation, number], self.prompts.rest(kept).tolist())
-                for number, kept in zip(self.assigned[index], self.kept[index], strict=True)
+                (bank[key], self.prompts.rest((key, *kept)).tolist()) for key, *kept in self.kept[index]
             ],
             golds=Golds(row.answers, self.rule),
             abstentions=Golds(abstentions, matcher("squad")) if abstentions else None,
@@ -153,16 +172,19 @@ class Prepared:
         return self.prompts.rest(one.kept).tolist(), one.tails
 
     def exemplars_json(self) -> dict:
-        """The exemplar sets of every relation as ids, questions and answers, for the run folder."""
+        """The exemplar sets of every relation as ids, questions and answers, for the run folder.
+
+        With exemplars per question, the rows that its sets are made of, under their numbers in the relation's pool.
+        """
         return {
             relation: {
-                str(number): [
+                str(one[0] if isinstance(one, tuple) else one): [
                     {"id": row.id, "question": row.question, "answer": row.answers[0]}
-                    for row in self.sets[relation].get(number)
+                    for row in self.sets[relation].get(one)
                 ]
-                for number in numbers
+                for one in chosen
             }
-            for relation, numbers in sorted(self.used_sets.items())
+            for relation, chosen in sorted(self.used_sets.items())
         }
 
 
@@ -177,9 +199,10 @@ def prepare(config: Config, asked: Asked, tokenizer: Tokenizer, max_positions: i
     drafts = draft_answers(style, rows)
     rule = matcher(settings.match)
     _check_drafts(rows, drafts, rule, settings.max_answer_tokens)
+    own_draws = settings.exemplars == "per_question"
     questions = (
-        (row, [((row.relation, number), sets[row.relation].get(number)) for number in numbers])
-        for row, numbers in zip(rows, assigned, strict=True)
+        (row, [(ALL if own_draws else (row.relation, one), sets[row.relation].get(one)) for one in chosen])
+        for row, chosen in zip(rows, assigned, strict=True)
     )
     prompts, kept = tokenise_prompts(style, questions, Progress("tokenise", len(rows), "questions"))
     if max_positions is not None:
@@ -249,12 +272,16 @@ def protocol_of(settings: AnnotateConfig) -> Protocol:
     )
 
 
-def protocol_fields(config: Config, prepared: Prepared, model: str, tokenizer: str, devices: int) -> dict:
-    """All that a label depends on, for the protocol hash. `model`, `tokenizer`: fingerprints; `devices`: how many."""
+def protocol_fields(
+    config: Config, prepared: Prepared, model: str, tokenizer: str, mesh_shape: Mapping[str, int]
+) -> dict:
+    """All that a label depends on, for the protocol hash. `model`, `tokenizer`: fingerprints; `mesh_shape`: devices
+    along each axis of the mesh that a part is computed on."""
     settings = dataclasses.asdict(config.annotate)
     del settings["prompt_style"], settings["chat_options"]  # the template holds both
+    del settings["answers"], settings["answer_rows"]  # what is kept changes no label
     shape = {name: settings.pop(name) for name in ("batch_tokens", "part_size")}
-    shape |= {"mesh": dataclasses.asdict(config.mesh), "devices": devices, "scan_layers": config.model.scan_layers}
+    shape |= {"mesh": dict(mesh_shape), "scan_layers": config.model.scan_layers}
     exact = config.model.dtype == "float32" and config.model.precision == "highest"
     return {
         **settings,
@@ -264,6 +291,7 @@ def protocol_fields(config: Config, prepared: Prepared, model: str, tokenizer: s
         "template": prepared.template,
         "exemplar_sets": prepared.exemplars_json(),
         "dtype": config.model.dtype,
+        "weights": config.model.weights or config.model.dtype,
         "precision": config.model.precision,
         "match_source": prepared.rule.source,
         # below full precision a near-tie may flip with the shapes that are computed

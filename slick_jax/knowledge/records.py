@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,13 @@ from slick_jax.categories import CATEGORIES
 from slick_jax.config import AnnotateConfig
 from slick_jax.data.examples import Example
 from slick_jax.knowledge import estimate, store
+from slick_jax.knowledge.exemplars import Chosen
 from slick_jax.knowledge.verify import Verified
 
 RULES = ("strict_", "")  # column prefix of each match rule, in the order of the rule axis
 
 
-def record(row: Example, sets: list[int], found: Verified, settings: AnnotateConfig) -> dict:
+def record(row: Example, sets: Sequence[Chosen], found: Verified, settings: AnnotateConfig) -> dict:
     """One annotation row (columns of `store.PART_SCHEMA`, without the protocol)."""
     greedy, sampled = found.hits[:, 0], found.hits[:, 1:]
     has_exact = len(found.exact) > 0
@@ -27,7 +29,8 @@ def record(row: Example, sets: list[int], found: Verified, settings: AnnotateCon
         "subject": row.subject,
         "question": row.question,
         "answers": list(row.answers),
-        "exemplar_sets": sets,
+        "exemplar_sets": None if settings.exemplars == "per_question" else sets,
+        "exemplar_rows": sets if settings.exemplars == "per_question" else None,
         "exact_by_set": found.exact[0, :, 1].tolist() if has_exact else None,
         "exact_rest": float(found.unresolved[0].mean()) if has_exact else None,
         "exact_pairs": found.exact[1:, :, 1].mean(axis=1).tolist(),
@@ -84,15 +87,9 @@ def category_table(table: pd.DataFrame, column: str = "category") -> pd.DataFram
     return counts.reindex(list(dict.fromkeys(table["split"])), level=0)
 
 
-def summary(table: pd.DataFrame, counts: Counter, settings: AnnotateConfig, prefix_tokens: int) -> dict:
-    """What a run found and what it cost; made from rows and counters alone, so that a resumed run gives the same."""
-    causes = {name.removeprefix("alive: "): n for name, n in sorted(counts.items()) if name.startswith("alive: ")}
-    questions = len(table)
-    forwarded = counts["tokens_forwarded"] + prefix_tokens
-    out = {
-        "questions": questions,
-        "mode": settings.mode,
-        "draws_per_question": settings.n_exemplar_sets * (1 + (settings.n_samples if settings.mode != "exact" else 0)),
+def categories(table: pd.DataFrame) -> dict:
+    """Rows of each category, by split and by relation, and how many labels the strict rule changes."""
+    return {
         "categories": {
             split: {category: int((rows["category"] == category).sum()) for category in CATEGORIES}
             for split, rows in table.groupby("split", sort=False)
@@ -102,6 +99,19 @@ def summary(table: pd.DataFrame, counts: Counter, settings: AnnotateConfig, pref
             for split, rows in category_table(table).groupby(level=0, sort=False)
         },
         "strict_differs": int((table["category"] != table["strict_category"]).sum()),
+    }
+
+
+def summary(table: pd.DataFrame, counts: Counter, settings: AnnotateConfig, prefix_tokens: int) -> dict:
+    """What a run found and what it cost; made from rows and counters alone, so that a resumed run gives the same."""
+    causes = {name.removeprefix("alive: "): n for name, n in sorted(counts.items()) if name.startswith("alive: ")}
+    questions = len(table)
+    forwarded = counts["tokens_forwarded"] + prefix_tokens
+    out = {
+        "questions": questions,
+        "mode": settings.mode,
+        "draws_per_question": settings.n_exemplar_sets * (1 + (settings.n_samples if settings.mode != "exact" else 0)),
+        **categories(table),
         "truncated_draws": counts["truncated"],
         "cost": {
             "tokens_forwarded": forwarded,

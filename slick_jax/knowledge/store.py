@@ -33,6 +33,7 @@ PART_SCHEMA = pa.schema(
         "question": pa.string(),
         "answers": pa.list_(pa.string()),
         "exemplar_sets": pa.list_(pa.int32()),  # number of the exemplar set behind each slot
+        "exemplar_rows": pa.list_(pa.list_(pa.int32())),  # with exemplars per question: pool rows of each slot's set
         **_BY_RULE,
         **{f"strict_{name}": kind for name, kind in _BY_RULE.items()},
         "exact_by_set": pa.list_(pa.float64()),
@@ -69,22 +70,40 @@ def rows_digest(rows: Sequence[Example]) -> str:
 class Parts:
     """The part files of one run: which are done, written once, never mixed with another protocol's."""
 
-    def __init__(self, folder: epath.PathLike, protocol: dict[str, Any], rows: Sequence[Example], part_size: int):
-        """Open or start the folder. Raises InputError when it holds parts of another protocol or other rows."""
-        self.folder = epath.Path(folder)
+    def __init__(
+        self,
+        folder: epath.PathLike,
+        protocol: dict[str, Any],
+        rows: Sequence[Example],
+        part_size: int,
+        leads: bool = True,
+        schema: pa.Schema = PART_SCHEMA,
+        what: str = "annotations",
+    ):
+        """Open or start the folder; of several processes the first one `leads`, and the others come after it.
+
+        Raises InputError when the folder holds parts of another protocol or other rows.
+        """
+        self.folder, self._schema = epath.Path(folder), schema
         self.protocol = digest(protocol)
         manifest = {"protocol": protocol, "hash": self.protocol, "rows": rows_digest(rows), "part_size": part_size}
         manifest = json.loads(json.dumps(manifest))
         found = run_folder.read_json(self.folder / "manifest.json")
+        if found != manifest and not leads:
+            raise InputError(
+                f"{self.folder}: this process would ask otherwise than process 0"
+                f" ({run_folder.differences(found or {}, manifest)}); give all the same settings, data and model"
+            )
         if found is not None and found != manifest and any(self.folder.glob("part-*.parquet")):
             old, new = found.get("protocol", {}), manifest["protocol"]
             changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
             changed += [key for key in ("rows", "part_size") if found.get(key) != manifest[key]]
             raise InputError(
-                f"{self.folder}: holds annotations of another protocol (different: {', '.join(changed)});"
+                f"{self.folder}: holds {what} of another protocol (different: {', '.join(changed)});"
                 " set another run_dir, or remove that folder"
             )
-        run_folder.write_json(self.folder / "manifest.json", manifest)
+        if leads:
+            run_folder.write_json(self.folder / "manifest.json", manifest)
 
     def path(self, number: int) -> epath.Path:
         """File of part `number`."""
@@ -94,10 +113,15 @@ class Parts:
         """Whether part `number` has been written."""
         return self.path(number).exists()
 
+    def finished(self, among: int) -> list[int]:
+        """Numbers below `among` of the parts that have been written, by whichever process."""
+        names = {path.name for path in self.folder.glob("part-*.parquet")}
+        return [number for number in range(among) if self.path(number).name in names]
+
     def write(self, number: int, records: list[dict], counts: Counter) -> None:
         """Write a part; its counters travel in the file's metadata."""
         metadata = {"protocol": self.protocol, "counts": json.dumps(counts, sort_keys=True)}
-        table = pa.Table.from_pylist(records, PART_SCHEMA.with_metadata(metadata))
+        table = pa.Table.from_pylist(records, self._schema.with_metadata(metadata))
         run_folder.write_parquet(self.path(number), table)
 
     def read(self, number: int) -> tuple[pa.Table, Counter]:

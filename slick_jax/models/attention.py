@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from slick_jax.models.cache import Past, past_attention
 from slick_jax.models.layers import Linear, Norm
 from slick_jax.models.rope import Rotary, rotate
 from slick_jax.models.spec import ModelSpec
@@ -56,7 +57,7 @@ class Attention(nnx.Module):
         self,
         x: Float[Array, "G B T D"],
         rotary: Rotary | None,
-        prefix: Prefix | None,
+        prefix: Prefix | Past | None,
         window: Int[Array, ""] | None = None,
         rng: jax.Array | None = None,
         forest: Forest | None = None,
@@ -66,9 +67,11 @@ class Attention(nnx.Module):
         q, k = self._normed(self.q_norm, q), self._normed(self.k_norm, k)
         if rotary is not None:
             q, k = rotate(q, rotary), rotate(k, rotary)
-        out = shared_prefix_attention(
-            q, k, v, prefix, self.precision, scale=self.scale, softcap=self.softcap, window=window, forest=forest
-        )
+        more = {"scale": self.scale, "softcap": self.softcap, "window": window}
+        if isinstance(prefix, Past):
+            out = past_attention(q, k, v, prefix, self.precision, **more)
+        else:
+            out = shared_prefix_attention(q, k, v, prefix, self.precision, **more, forest=forest)
         return self.o(out, rng), (k, v)
 
     def _normed(self, norm: Norm | None, x: Float[Array, "G B T N H"]) -> Float[Array, "G B T N H"]:

@@ -3,12 +3,15 @@
 Modules are only split and merged: the caller keeps the arrays in a plain pytree and everything runs under `jax.jit`.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from slick_jax.mesh import constrain
+from slick_jax.models.int8 import product
 from slick_jax.models.weight import Table
 
 ACTIVATION_FUNCTIONS = {
@@ -72,13 +75,14 @@ class Linear(nnx.Module):
         self.kernel = weights["kernel"].param()
         self.bias = weights["bias"].param() if "bias" in weights else None
         self.lora = LowRank(weights["lora"], precision) if "lora" in weights else None
-        self.inputs = weights["kernel"].inputs
+        self.inputs, self.axes = weights["kernel"].inputs, weights["kernel"].stacked_axes[1:]
         self.precision = precision
 
     def __call__(
         self, x: Float[Array, "*lead_inputs"], rng: jax.Array | None = None
     ) -> Float[Array, "*lead_outputs"]:
-        y = jnp.tensordot(x, self.kernel[...].astype(x.dtype), self.inputs, precision=self.precision)
+        multiply = functools.partial(jnp.tensordot, axes=self.inputs, precision=self.precision)
+        y = product(x, self.kernel.get_value(), multiply, self.axes)
         y = y if self.lora is None else y + self.lora(x, rng)
         return y if self.bias is None else y + self.bias[...].astype(x.dtype)
 

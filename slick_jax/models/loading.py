@@ -13,9 +13,10 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from slick_jax.errors import InputError
-from slick_jax.mesh import sharding_for
+from slick_jax.mesh import replicated, sharding_for
 from slick_jax.models.families import layout_of
 from slick_jax.models.hf_folder import open_tensors
+from slick_jax.models.int8 import Int8Kernel, is_quantised, quantise, scale_of
 from slick_jax.models.safetensors_file import FLOATS, TensorFile
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network, Params
@@ -57,19 +58,24 @@ def check_tensors(folder: str | Path, spec: ModelSpec) -> dict[str, Tensor]:
     return where
 
 
-def load_hf(folder: str | Path, network: Network, mesh: Mesh | None = None, dtype: Any = jnp.float32) -> Params:
+def load_hf(
+    folder: str | Path, network: Network, mesh: Mesh | None = None, dtype: Any = jnp.float32, int8: bool = False
+) -> Params:
     """Parameters of `network` from the safetensors of `folder`, in `dtype`, sharded over `mesh` where one is given.
 
-    Every device gets only its own piece, and the host holds little more than the tensor being read, never a model.
-    Raises InputError listing all missing, unexpected and mis-shaped tensors together, or every tensor with NaN or
-    infinite values.
+    With `int8` the kernels of the layers are `Int8Kernel`s, rounded a few tensors at a time as they are read. Every
+    device gets only its own piece, and the host holds little more than the tensor being read, never a model. Raises
+    InputError listing all missing, unexpected and mis-shaped tensors together, or every tensor with NaN or infinite
+    values.
     """
     where = check_tensors(folder, network.spec)
     finite: list[tuple[list[str], Any]] = []  # names of tensors, and whether each is finite
 
-    def load(weight: Weight) -> jax.Array:
+    def load(weight: Weight) -> jax.Array | Int8Kernel:
+        if int8 and is_quantised(weight):
+            return _load_large(weight, mesh, where, jnp.dtype(jnp.int8), finite)
         small = math.prod(weight.stacked_shape) * jnp.dtype(dtype).itemsize <= _SMALL_BYTES
-        return (_load_small if small else _load_large)(weight, _sharding(weight, mesh), where, jnp.dtype(dtype), finite)
+        return (_load_small if small else _load_large)(weight, mesh, where, jnp.dtype(dtype), finite)
 
     params = jax.tree.map(load, weight_table(network.spec), is_leaf=lambda node: isinstance(node, Weight))
     checked = ((name, fine) for names, flags in finite for name, fine in zip(names, np.ravel(flags), strict=True))
@@ -133,12 +139,13 @@ def _untied(spec: ModelSpec, where: Mapping[str, Tensor], block: int = 4096) -> 
 
 def _sharding(weight: Weight, mesh: Mesh | None) -> Sharding:
     if mesh is None:
-        return SingleDeviceSharding(jax.devices()[0])
+        return SingleDeviceSharding(jax.local_devices()[0])
     return sharding_for(mesh, weight.stacked_axes, weight.stacked_shape)
 
 
-def _load_small(weight: Weight, sharding: Sharding, where: Where, dtype: np.dtype, finite: list) -> jax.Array:
+def _load_small(weight: Weight, mesh: Mesh | None, where: Where, dtype: np.dtype, finite: list) -> jax.Array:
     """The parameter, converted on the host."""
+    sharding = _sharding(weight, mesh)
     (box,) = _boxes(weight.lead, math.prod(weight.lead))
     names = _names(weight, box)
     flags = dict.fromkeys(names, True)
@@ -155,13 +162,20 @@ def _load_small(weight: Weight, sharding: Sharding, where: Where, dtype: np.dtyp
     )
 
 
-def _load_large(weight: Weight, sharding: Sharding, where: Where, dtype: np.dtype, finite: list) -> jax.Array:
+def _load_large(
+    weight: Weight, mesh: Mesh | None, where: Where, dtype: np.dtype, finite: list
+) -> jax.Array | Int8Kernel:
     """The parameter, filled on the devices by a few tensors at a time, which are brought there as they lie in the file.
 
-    The devices turn and convert them: both are slow on the host.
+    The devices turn and convert them: both are slow on the host. In int8 it is an `Int8Kernel`.
     """
-    array = jax.jit(lambda: jnp.zeros(weight.stacked_shape, dtype), out_shardings=sharding)()
-    turn = _turner(weight, sharding)
+    sharding, places = _sharding(weight, mesh), _places(weight, mesh, dtype)
+
+    def zeros() -> Any:
+        return jax.tree.map(lambda place: jnp.zeros(place.shape, place.dtype), places)
+
+    param = jax.jit(zeros, out_shardings=jax.tree.map(lambda place: place.sharding, places))()
+    turn = _turner(weight, mesh, dtype)
     for box in _boxes(weight.lead, max(1, _STAGED_BYTES // (math.prod(weight.shape) * 4))):
         names = _names(weight, box)
         kinds = {where[name].dtype for name in names}
@@ -176,35 +190,53 @@ def _load_large(weight: Weight, sharding: Sharding, where: Where, dtype: np.dtyp
             return pieces[_spans(weight, box, ours)].transpose(_turn(weight, order))
 
         staged = jax.make_array_from_callback(tuple(shape), turned, piece)
-        start = [span[0] for span in box] + [0] * len(weight.shape)
-        part, flags = turn(staged, dtype)
+        part, flags = turn(staged)
         finite.append((names, flags))
-        array = _put(array, part, np.array(start, np.int32))
-        array.block_until_ready()  # else staged pieces would pile up on the host
-        del staged, pieces, piece, part
-    return array
+        param = jax.block_until_ready(_put(param, part, np.array([span[0] for span in box], np.int32)))
+        del staged, pieces, piece, part  # waited for, and gone: else staged pieces would pile up on the host
+    return param
+
+
+def _places(weight: Weight, mesh: Mesh | None, dtype: np.dtype) -> Any:
+    """Shape, dtype and sharding of the parameter, or of the two arrays of an `Int8Kernel`."""
+
+    def place(weight: Weight, dtype: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(weight.stacked_shape, dtype, sharding=_sharding(weight, mesh))
+
+    if dtype == jnp.int8:
+        return Int8Kernel(place(weight, dtype), place(scale_of(weight), jnp.float32))
+    return place(weight, dtype)
 
 
 @functools.cache
-def _turner(weight: Weight, sharding: Sharding) -> Callable[[jax.Array, np.dtype], tuple[jax.Array, jax.Array]]:
+def _turner(weight: Weight, mesh: Mesh | None, dtype: np.dtype) -> Callable[[jax.Array], tuple[Any, jax.Array]]:
     """Compiled: a staged piece in our layout and dtype, and which of its tensors are finite."""
+    sharding = _sharding(weight, mesh)
     _, order = _as_in_file(weight, sharding)
     lead = len(weight.lead)
     back = [*range(lead), *(lead + order.index(axis) for axis in range(len(order)))]
 
-    def turn(staged: jax.Array, dtype: np.dtype) -> tuple[jax.Array, jax.Array]:
+    def turn(staged: jax.Array) -> tuple[Any, jax.Array]:
         # NaN and infinite values are NaN times 0; a sum keeps them, which XLA's maximum on CPU does not.
         flags = jnp.sum(staged * 0, axis=tuple(range(lead, staged.ndim))) == 0
-        return staged.transpose(back).astype(dtype), flags
+        ours = staged.transpose(back)
+        inputs = range(lead, lead + weight.inputs)
+        return quantise(ours, inputs) if dtype == jnp.int8 else ours.astype(dtype), flags
 
-    everywhere = NamedSharding(sharding.mesh, PartitionSpec()) if isinstance(sharding, NamedSharding) else sharding
-    return jax.jit(turn, static_argnums=1, out_shardings=(sharding, everywhere))
+    everywhere = sharding if mesh is None else replicated(mesh)
+    shardings = jax.tree.map(lambda place: place.sharding, _places(weight, mesh, dtype))
+    return jax.jit(turn, out_shardings=(shardings, everywhere))
 
 
 # A program of its own: with the turning fused into it, that would be half as fast on CPU.
 @functools.partial(jax.jit, donate_argnums=0)
-def _put(array: jax.Array, piece: jax.Array, start: jax.Array) -> jax.Array:
-    return jax.lax.dynamic_update_slice(array, piece, tuple(start))
+def _put(param: Any, piece: Any, start: jax.Array) -> Any:
+    """`piece` put into `param` from `start` of the stacked axes on."""
+
+    def put(array: jax.Array, piece: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_update_slice(array, piece, (*start, *[0] * (array.ndim - len(start))))
+
+    return jax.tree.map(put, param, piece)
 
 
 def _as_in_file(weight: Weight, sharding: Sharding) -> tuple[Sharding, list[int]]:

@@ -1,10 +1,13 @@
 """A mixture of experts in place of a layer's MLP: no token is ever dropped, whatever the experts' loads."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from slick_jax.models.int8 import product
 from slick_jax.models.layers import ACTIVATION_FUNCTIONS, Linear
 from slick_jax.models.spec import MoE
 from slick_jax.models.weight import Table
@@ -30,11 +33,13 @@ class MixtureOfExperts(nnx.Module):
         sizes = jnp.bincount(chosen, length=self.moe.n_experts).astype(jnp.int32)
         rows = flat[order // self.moe.top_k]
 
-        def multiply(rows: Float[Array, "M D"], kernel: nnx.Param) -> Float[Array, "M F"]:
-            return jax.lax.ragged_dot(rows, kernel[...].astype(rows.dtype), sizes, precision=self.precision)
+        def multiply(rows: Float[Array, "M D"], kernel: nnx.Param, axes: tuple[str, ...]) -> Float[Array, "M F"]:
+            ragged = functools.partial(jax.lax.ragged_dot, group_sizes=sizes, precision=self.precision)
+            return product(rows, kernel.get_value(), ragged, axes, spread=lambda scale: scale[chosen[order]])
 
-        active = ACTIVATION_FUNCTIONS[self.activation](multiply(rows, self.gate))
-        rows = multiply(active * multiply(rows, self.up), self.down)
+        wide, narrow = ("experts", "embed", "mlp"), ("experts", "mlp", "embed")
+        active = ACTIVATION_FUNCTIONS[self.activation](multiply(rows, self.gate, wide))
+        rows = multiply(active * multiply(rows, self.up, wide), self.down, narrow)
         rows = jnp.zeros_like(rows).at[order].set(rows).reshape(*experts.shape, -1)  # back to [M top_k D]
         return jnp.einsum("mkd,mk->md", rows, share.astype(rows.dtype), precision=self.precision).reshape(x.shape)
 

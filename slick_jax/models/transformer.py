@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from slick_jax.mesh import constrain, sharding_for
 from slick_jax.models.attention import Attention, Forest, Prefix
+from slick_jax.models.cache import Past
 from slick_jax.models.layers import Embedding, Norm, PlainMLP, SwiGLU, dropout
 from slick_jax.models.lora import LoraSpec, adapter_table, join
 from slick_jax.models.moe import MixtureOfExperts
@@ -76,7 +77,7 @@ class Layer(nnx.Module):
         x: Float[Array, "G B T D"],
         rotary: Rotary | None,
         window: Int[Array, ""] | None,
-        prefix: Prefix | None,
+        prefix: Prefix | Past | None,
         rate: float,
         rng: jax.Array | None,
         forest: Forest | None = None,
@@ -216,6 +217,27 @@ class Network:
         """Keys and values of prefixes (padded on the right to P, with their real lengths), for `hidden`."""
         kv = self.hidden(params, tokens[:, None], keep_kv=True).keys_values
         return KV(kv.k[:, :, 0], kv.v[:, :, 0], lengths)
+
+    def decode(
+        self, params: Params, tokens: Int[Array, "S N"], past: Past
+    ) -> tuple[Float[Array, "S N D"], tuple[jax.Array, jax.Array]]:
+        """States of one token behind the past of each row (models/cache.py), and its keys and values [L S N K H]."""
+        positions = past.positions.reshape(-1, 1)
+        rotary, kinds = rotary_angles(self.spec, positions), self._rope_of_layers()
+        x = self._embedded(params, tokens.reshape(-1, 1, 1), positions)
+
+        def step(x: jax.Array, layer: tuple):
+            weights, arrays, kind, window = layer
+            x = constrain(x, self._rows(x))
+            angles = rotary if kind is None else jax.tree.map(lambda part: part[kind], rotary)
+            module = nnx.merge(_graph(self.spec, self.lora, self.precision)["layers"], weights)
+            return module(x, angles, window, past.of_layer(arrays), 0.0, None)
+
+        layers = (params["layers"], past.arrays(), kinds, self._windows())
+        x, kv = jax.lax.scan(step, x, layers, unroll=1 if self.scan_layers else self.spec.n_layers)
+        states = self._part("final_norm", params)(x)
+        k, v = (part.reshape(part.shape[0], *tokens.shape, *part.shape[4:]) for part in kv)
+        return states.reshape(*tokens.shape, -1), (k, v)
 
     def logits(self, params: Params, states: Float[Array, "*lead D"]) -> Float[Array, "*lead V"]:
         """Float32 scores over the vocabulary of states after the final norm."""

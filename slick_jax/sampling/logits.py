@@ -15,6 +15,10 @@ import numpy as np
 from jax.extend.random import threefry2x32_p
 from jaxtyping import Array, Float, Int, UInt32
 
+from slick_jax.sampling.top_k import top_k as narrowed_top_k
+
+LARGE_VOCABULARY = 16384  # from here on narrowing it down is faster
+
 
 def id_words(identifier: str) -> tuple[int, int]:
     """The two 32-bit words an example's id contributes to its keys: bytes 0-3 and 4-7 of SHA-256, big-endian."""
@@ -72,8 +76,11 @@ def clean(logits: Float[Array, "... V"], n_tokens: int) -> Float[Array, "... V"]
 def top_k(logits: Float[Array, "N V"], k: int) -> tuple[Float[Array, "N k"], Int[Array, "N k"]]:
     """The k largest logits and their ids, falling, ties to the lower id.
 
-    2-D behind a barrier on purpose: fused into a larger program XLA's CPU backend turns it into a full sort.
+    2-D behind a barrier on purpose: fused into a larger program XLA's CPU backend turns it into a full sort. A large
+    vocabulary is narrowed to the chunks that matter first.
     """
+    if logits.shape[-1] >= LARGE_VOCABULARY:
+        return narrowed_top_k(logits, k)[:2]
     return jax.lax.top_k(jax.lax.optimization_barrier(logits), min(k, logits.shape[-1]))
 
 

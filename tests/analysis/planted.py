@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from slick_jax.knowledge.saturation import saturation
+
 CATEGORIES = ("HighlyKnown", "MaybeKnown", "WeaklyKnown", "Unknown")
 TEST_N, OOD_N, DEV_N = 400, 200, 100
 SPEED = {"HighlyKnown": 0.9, "MaybeKnown": 0.7, "WeaklyKnown": 0.5, "Unknown": 0.12}  # share fitted a step of e^-x
@@ -96,7 +98,10 @@ def write_manifest(folder, variants, size=400):
 
 
 def write_annotations(folder, relations=("P17", "P19"), n=40):
-    """annotations.parquet: n rows per relation and split, categories in turn, the strict ones all Unknown."""
+    """annotations.parquet: n rows per relation and split, categories in turn, the strict ones all Unknown.
+
+    And a saturation.csv of random hits.
+    """
     rows = [
         {"id": f"{relation}.{split}.{i}", "split": split, "relation": relation, "question": f"q{i}?",
          "category": CATEGORIES[(i * i + len(relation)) % 4], "strict_category": "Unknown"}
@@ -104,6 +109,10 @@ def write_annotations(folder, relations=("P17", "P19"), n=40):
     ]  # fmt: skip
     frame = pd.DataFrame(rows)
     frame.to_parquet(Path(folder) / "annotations.parquet")
+    rng = np.random.default_rng(0)
+    chance = rng.random((50, 1, 1)) ** 2
+    shares = saturation(rng.random((50, 5)) < chance[..., 0], rng.random((50, 5, 6)) < chance)
+    shares.to_csv(Path(folder) / "saturation.csv", index=False)
     return frame
 
 

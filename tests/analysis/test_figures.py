@@ -26,6 +26,7 @@ def drawn(study):
         "budgets": figures.budgets_figure(curves.by_budget(study, "test"), "test", 30),
         "ablation": figures.ablation_figure(curves.ablation(study, "test"), "test"),
         "fitted": figures.fitted_figure(curves.fitted_at_early_stop(study)),
+        "saturation": figures.saturation_figure(study.saturation),
     }
 
 
@@ -67,6 +68,9 @@ def test_a_category_has_one_colour_in_all_figures(drawn):
     found = {}
     for label, line in lines(drawn["curves"].axes[0]).items():
         found.setdefault(label.removeprefix("train, "), set()).add(to_hex(line.get_color()).upper())
+    for axes in drawn["saturation"].axes:
+        for label, line in lines(axes).items():
+            found[label].add(to_hex(line.get_color()).upper())
     for bar in drawn["fitted"].axes[0].patches:
         group = bar.get_gid().split()[1]
         found.setdefault(group, set()).add(to_hex(bar.get_edgecolor()).upper())
@@ -89,11 +93,26 @@ def test_bars_of_a_mixture_lie_end_to_end_over_all_of_d(drawn):
         assert [end for _, end in spans[:-1]] == pytest.approx([start for start, _ in spans[1:]])
 
 
+def test_both_panels_of_saturation_end_with_the_run_itself(study, drawn):
+    table = study.saturation
+    sets, samples = drawn["saturation"].axes
+    assert (sets.get_title(), samples.get_title()) == (
+        "with 6 samples behind each set (N_sample)", "with 5 exemplar sets (N_ex)"
+    )  # fmt: skip
+    assert sets.get_ylim() == samples.get_ylim()
+    for name in planted.CATEGORIES:
+        along_sets, along_samples = lines(sets)[name], lines(samples)[name]
+        assert list(along_sets.get_xdata()) == [1, 2, 3, 4, 5] and list(along_samples.get_xdata()) == [*range(7)]
+        assert along_sets.get_ydata()[-1] == along_samples.get_ydata()[-1] == table[name].iloc[-1]
+        one_set = table[(table["n_exemplar_sets"] == 1) & (table["n_samples"] == 6)]
+        assert along_sets.get_ydata()[0] == one_set[name].item()
+
+
 def test_every_axis_says_what_it_shows_and_in_which_unit(drawn):
     for name, figure in drawn.items():
         assert figure.axes[0].get_ylabel(), name
         for axes in figure.axes:
-            assert "(%)" in axes.get_xlabel() or "epoch" in axes.get_xlabel()
+            assert "(%)" in axes.get_xlabel() or axes.get_xlabel().startswith(("epoch", "number of"))
     assert drawn["curves"].axes[0].get_ylabel() == "exact match (%)"
 
 

@@ -59,7 +59,7 @@ def page(folder):
 
 def test_figures_are_embedded_and_nothing_is_fetched(page, folder):
     sources = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
-    assert len(sources) == 6
+    assert len(sources) == 7
     for source in sources:
         kind, data = source.split(",", 1)
         assert kind == "data:image/png;base64" and base64.b64decode(data).startswith(b"\x89PNG")
@@ -69,7 +69,9 @@ def test_figures_are_embedded_and_nothing_is_fetched(page, folder):
 
 def test_files_beside_the_page_hold_the_same_figures_and_numbers(page, folder):
     images = {path.stem for path in (folder / "figures").glob("*.png")}
-    assert images == {"f1_curves", "f3a_budgets", "f3b_ablation", "f4_fitted", "f7a_budgets", "f7b_ablation"}
+    assert images == {
+        "f1_curves", "f3a_budgets", "f3b_ablation", "f4_fitted", "f7a_budgets", "f7b_ablation", "saturation"
+    }  # fmt: skip
     csv = {path.stem for path in (folder / "tables").glob("*.csv")}
     assert csv == images | {"t1_regression", "t3_categories", "t4_categories", "t5_categories", "runs"}
     t1 = pd.read_csv(folder / "tables/t1_regression.csv")
@@ -78,7 +80,7 @@ def test_files_beside_the_page_hold_the_same_figures_and_numbers(page, folder):
 
 
 def test_every_figure_has_a_caption_that_says_how_to_read_it(page):
-    assert sum(tag == "figcaption" for tag, _ in page.tags) == 6
+    assert sum(tag == "figcaption" for tag, _ in page.tags) == 7
     for word in ("EARLY_STOP", "Published:", "Numbers: tables/f3a_budgets.csv", "R2", "statsmodels", "known_unknown"):
         assert word in page.text
 
@@ -126,12 +128,28 @@ def test_runs_of_other_settings_are_listed_and_not_pooled(folder, tmp_path):
     assert "train.peak_lr 1e-05 in place of 0.01" in page.text and "F3b: no finished known_only_<X>" in page.text
 
 
-def test_annotations_alone_give_the_category_tables(tmp_path):
+def test_annotations_alone_give_the_category_tables_and_their_saturation(tmp_path):
     planted.write_annotations(tmp_path)
     page = open_report(tmp_path)
     assert "T3: train" in page.text and "T5: out-of-distribution test" in page.text
     assert "no mixtures (mixtures/manifest.json)" in page.text
-    assert not [tag for tag, _ in page.tags if tag == "img"]
+    assert [attributes["id"] for tag, attributes in page.tags if tag == "figure"] == ["saturation"]
+    shares = pd.read_csv(tmp_path / "saturation.csv")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "tables/saturation.csv"), shares)
+    one_set_less, last = shares[(shares["n_samples"] == 6)]["Unknown"].iloc[-2:]
+    assert f"the last exemplar set took {one_set_less - last:.1f} points out of Unknown" in page.text
+
+
+def test_without_saturation_the_page_says_so_and_a_damaged_one_is_an_error(tmp_path):
+    planted.write_annotations(tmp_path)
+    open_report(tmp_path)
+    (tmp_path / "saturation.csv").unlink()
+    page = open_report(tmp_path)
+    assert "no saturation.csv" in page.text and not [tag for tag, _ in page.tags if tag == "img"]
+    assert not list(tmp_path.glob("*/saturation.*"))
+    (tmp_path / "saturation.csv").write_text("Known\n1\n")
+    with pytest.raises(InputError, match="saturation.csv: no table of n_exemplar_sets"):
+        open_report(tmp_path)
 
 
 def test_runs_without_dev_are_reported_without_early_stop(folder, tmp_path):

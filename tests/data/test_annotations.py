@@ -36,7 +36,7 @@ def test_reads_what_annotate_wrote(tmp_path):
     assert found.exemplars == tuple((e.id, e.question) for e in examples("dev")[:4])
     # parts may be deleted when the run is over, and batch shapes do not matter
     (Path(config.run_dir) / "annotations" / "manifest.json").unlink()
-    other = dataclasses.replace(config, annotate=dataclasses.replace(config.annotate, part_size=8, batch_rows=64))
+    other = dataclasses.replace(config, annotate=dataclasses.replace(config.annotate, part_size=8, batch_tokens=64))
     assert annotations.read(other) == dataclasses.replace(found, model=None)
 
 

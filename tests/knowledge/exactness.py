@@ -29,9 +29,11 @@ def load_model(folder):
 
 def prompts_of(row, exemplars):
     """The prompts of an annotation row, put together from exemplars.json by the paper's layout."""
-    texts = []
-    for number in row["exemplar_sets"]:
-        lines = [f"Q: {shot['question']}\nA: {shot['answer']}\n" for shot in exemplars[row["relation"]][str(number)]]
+    texts, known = [], exemplars[row["relation"]]
+    own = row["exemplar_rows"] is not None  # each slot's set by the rows of the relation's pool
+    for chosen in row["exemplar_rows"] if own else row["exemplar_sets"]:
+        shots = [shot for number in chosen for shot in known[str(number)]] if own else known[str(chosen)]
+        lines = [f"Q: {shot['question']}\nA: {shot['answer']}\n" for shot in shots]
         texts.append("".join(lines) + f"Q: {row['question']}\nA:")
     return texts
 

@@ -165,7 +165,7 @@ def test_exact_p_correct_is_the_mean_of_fresh_reference_draws(run, small_model):
 def test_eight_devices_and_another_batch_give_the_same_result(root, run, small_model, tmp_path):
     _, table, _ = run
     limit = table.groupby("split", sort=False).head(40)
-    changed = ("--config.data.limit=40", "--config.annotate.batch_tokens=512")
+    changed = ("--config.data.limit=40", "--config.annotate.batch_tokens=300")
     prior = ["p_highly", "p_maybe", "p_weakly", "p_unknown"]  # fitted to the run's rows, so they differ with the limit
     eight, _ = annotate(root, tmp_path / "eight", small_model, "--config.data.limit=40", devices=8)
     other, _ = annotate(root, tmp_path / "batch", small_model, *changed, devices=1)
@@ -236,17 +236,19 @@ def test_more_exact_pairs_come_from_the_same_pass(root, run, small_model, tmp_pa
     )
 
 
-def test_bfloat16_labels_are_nearly_those_of_float32(root, run, small_model, tmp_path):
+@pytest.mark.parametrize("setting", ["dtype=bfloat16", "weights=int8"])
+def test_labels_in_fewer_bits_are_nearly_those_of_float32(root, run, small_model, tmp_path, setting):
     _, table, _ = run
-    found, _ = annotate(root, tmp_path, small_model, "--config.model.dtype=bfloat16", "--config.data.splits=test")
+    found, _ = annotate(root, tmp_path, small_model, f"--config.model.{setting}", "--config.data.splits=test")
     same = (found["category"].to_numpy() == table.loc[table["split"] == "test", "category"].to_numpy()).mean()
-    print(f"bfloat16: {1 - same:.1%} of the labels differ from float32")
+    print(f"{setting}: {1 - same:.1%} of the labels differ from float32")
     assert same > 0.8
 
 
 def test_a_folder_of_another_protocol_is_refused(root, run, small_model):
     folder, _, _ = run
-    for change, named in (("annotate.temperature=0.7", "temperature"), ("data.limit=3", "rows")):
+    changes = {"annotate.temperature=0.7": "temperature", "model.weights=int8": "weights", "data.limit=3": "rows"}
+    for change, named in changes.items():
         done = subprocess.run(
             command(root, folder, small_model, f"--config.{change}"), cwd=root, env=environment(1),
             capture_output=True, text=True,

@@ -1,4 +1,4 @@
-"""Packing: every judged position is asked once, with its own name and step, in few shapes and with little padding."""
+"""Packing: every path that is asked is judged once, behind its own question and prefix; few shapes, little padding."""
 
 import itertools
 from types import SimpleNamespace
@@ -6,93 +6,150 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from slick_jax.knowledge.batches import SMALL_CALL, Shapes, choose_lengths, pack
+from slick_jax.knowledge.batches import LEAST_TOKENS, SMALL, Shapes, choose_lengths, choose_shapes, grow, pack
 from slick_jax.knowledge.walk import Row
 
+SHAPES = [
+    Shapes((12, 20, 64), tokens=1024, positions=128),
+    Shapes((40,), tokens=40, positions=5),
+    Shapes((16, 48), tokens=4096, positions=512),
+]
 
-def make_rows(seed, number, n_prefixes=10, longest=30, most_judged=12):
-    """Rows of random lengths with tokens, names and targets that are told apart."""
+
+def make_walks(seed, number, n_prefixes=10, longest=14):
+    rng = np.random.default_rng(seed)
+    return [
+        SimpleNamespace(
+            words=(2**32 - 1 - index, index),
+            slot=int(rng.integers(10)),
+            name=(2**32 - 1 - index, index, int(rng.integers(10))),
+            prefix=int(rng.integers(n_prefixes)),
+            tokens=rng.integers(100, 1000, rng.integers(1, longest + 1)).tolist(),
+        )
+        for index in range(number)
+    ]
+
+
+def make_rows(seed, walks, most=3, vocabulary=3, depth=5):
+    """Rows whose paths often share their beginning; of each walk the first asks for log-probabilities."""
     rng = np.random.default_rng(seed)
     rows = []
-    for index in range(number):
-        length = int(rng.integers(1, longest + 1))
-        judged = int(rng.integers(1, min(length, most_judged) + 1))
-        walk = SimpleNamespace(words=(2**32 - 1 - index, index), slot=int(rng.integers(10)))
-        path = tuple(rng.integers(1, 9, rng.integers(0, 5)).tolist())
-        targets = rng.integers(1, 99, judged).tolist() if rng.random() < 0.5 else ()
-        tokens = rng.integers(1, 1000, length).tolist()
-        rows.append(Row(walk, int(rng.integers(n_prefixes)), tokens, path, judged, targets))
+    for walk in walks:
+        for number in range(rng.integers(1, most + 1)):
+            path = tuple(rng.integers(1, vocabulary, rng.integers(0, depth)).tolist())
+            more = tuple(rng.integers(1, vocabulary, rng.integers(0, depth)).tolist())
+            targets = () if number else rng.integers(1, 99, len(more) + 1).tolist()
+            rows.append(Row(walk, path, more, targets))
     return rows
 
 
-def packed_shapes(batches):
-    return {(batch.tokens.shape, batch.where.shape) for batch in batches}
+def asked(rows):
+    """Every (walk, path) of these rows, with its target where one is asked for."""
+    wanted = {}
+    for row in rows:
+        for step in range(len(row.continuation) + 1):
+            key = (row.walk.name, row.path + row.continuation[:step])
+            target = row.targets[step] if row.targets else None
+            wanted[key] = wanted.get(key) if target is None else target
+    return wanted
+
+
+def context(batch, lane, place):
+    """Tokens that the token at `place` sees, itself included, by the definition of a forest."""
+    seen = [s for s in range(place + 1) if place < batch.end[lane, s]]
+    assert batch.depth[lane, place] == len(seen) - 1
+    return batch.tokens[lane, seen].tolist()
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3])
-@pytest.mark.parametrize("number", [1, 7, 50, 400])
-@pytest.mark.parametrize(("groups", "group_rows", "positions"), [(12, 8, 600), (1, 1, 12), (24, 3, 100)])
-def test_every_judged_position_is_asked_once(number, shards, groups, group_rows, positions):
-    rows = make_rows(number, number)
-    shapes = Shapes((10, 20, 30), groups, group_rows, positions, most_judged=12, shards=shards)
-    batches = pack(rows, shapes)
-    assert sorted(id(row) for batch in batches for *_, row in batch.rows) == sorted(map(id, rows))
-    for batch in batches:
-        n_groups, n_rows, length = batch.tokens.shape
-        assert n_groups % shards == 0
-        assert batch.where.shape == batch.step.shape == batch.targets.shape == batch.names.shape[:2]
-        taken = np.zeros(batch.where.shape, int)
-        for shard, offset, row in batch.rows:
-            span = np.s_[shard, offset : offset + row.judged]
-            taken[span] += 1
-            group, place = np.divmod(batch.where[span], n_rows * length)
-            assert len(set(group)) == 1, "a shard gathers from its own groups"
-            group = shard * (n_groups // shards) + group[0]
-            assert batch.prefix[group] == row.prefix
-            b, last = np.divmod(place, length)
-            assert len(set(b)) == 1
-            assert batch.tokens[group, b[0], : len(row.tokens)].tolist() == row.tokens
-            assert last.tolist() == list(range(len(row.tokens) - row.judged, len(row.tokens)))
-            assert batch.step[span].tolist() == [len(row.path) + ahead for ahead in range(row.judged)]
-            assert (batch.names[span] == np.array([*row.walk.words, row.walk.slot], np.uint32)).all()
-            assert batch.targets[span].tolist() == (list(row.targets) or [0] * row.judged)
-        assert taken.max() == 1
-        assert not batch.targets[taken == 0].any()
+@pytest.mark.parametrize("number", [1, 7, 150])
+@pytest.mark.parametrize("shapes", SHAPES)
+def test_every_path_is_judged_once_behind_its_own_question(number, shards, shapes):
+    shapes = Shapes(shapes.lengths, shapes.tokens, shapes.positions, shards)
+    rows = make_rows(number, make_walks(number, number))
+    found = {}
+    for batch in pack(rows, shapes):
+        lanes, length = batch.tokens.shape
+        assert lanes % shards == 0
+        assert (lanes, length) in shapes.calls
+        for judged in batch.judged:
+            assert judged.where.shape == judged.step.shape == judged.targets.shape == judged.names.shape[:2]
+            assert judged.where.shape[1] in shapes.position_calls
+            for shard, place, walk, node in judged.nodes:
+                lane, inner = divmod(int(judged.where[shard, place]), length)
+                lane += shard * (lanes // shards)
+                assert batch.prefix[lane] == walk.prefix
+                assert context(batch, lane, inner) == [*walk.tokens, *node.path]
+                assert judged.step[shard, place] == len(node.path)
+                assert tuple(judged.names[shard, place]) == walk.name
+                assert judged.targets[shard, place] == (node.target or 0)
+                assert (walk.name, node.path) not in found
+                found[walk.name, node.path] = node.target
+    assert found == asked(rows)
+
+
+def test_padding_sees_itself_alone():
+    (batch,) = pack(make_rows(0, make_walks(0, 3)), SHAPES[2])
+    used = batch.tokens > 0
+    assert (batch.end > np.arange(batch.end.shape[1]))[~used].all()
+    assert batch.real == used.sum()
+
+
+def test_a_tree_too_long_for_a_lane_is_cut():
+    (walk,) = make_walks(0, 1)
+    rows = [Row(walk, (number,), (7,) * 8) for number in range(1, 9)]
+    trees = list(grow(rows, 40))
+    assert len(trees) > 1
+    assert max(len(tree.tokens) for tree in trees) <= 40
+    assert sorted(node.path for tree in trees for node in tree.nodes) == sorted(path for _, path in asked(rows))
+
+
+def test_question_and_shared_beginnings_are_forwarded_once():
+    (walk,) = make_walks(1, 1)
+    (tree,) = grow([Row(walk, (), (1, 2, 3)), Row(walk, (), (1, 2, 4)), Row(walk, (1,), ())], 64)
+    assert tree.tokens == [*walk.tokens, 1, 2, 3, 4]
+    assert len(tree.nodes) == 5
 
 
 def test_few_shapes_are_compiled():
-    shapes = Shapes((10, 20, 30), groups=24, group_rows=8, positions=1000, most_judged=12)
-    seen = set()
+    shapes = Shapes((12, 20, 64), tokens=8192, positions=512)
+    seen, positions = set(), set()
     for seed, number in enumerate((1, 3, 40, 200, 1000)):
-        seen |= packed_shapes(pack(make_rows(seed, number), shapes))
-    assert len(seen) <= 2 * len(shapes.lengths)
-    assert {shape[0][0] for shape in seen} == {24, SMALL_CALL}
+        for batch in pack(make_rows(seed, make_walks(seed, number)), shapes):
+            seen.add(batch.tokens.shape)
+            positions |= {judged.where.shape for judged in batch.judged}
+    assert seen <= set(shapes.calls)
+    assert len(shapes.calls) == 9
+    assert len(positions) <= 2
 
 
 def test_a_few_rows_travel_in_a_small_call():
-    shapes = Shapes((30,), groups=64, group_rows=4, positions=2000, most_judged=12)
-    (batch,) = pack(make_rows(0, 5), shapes)
-    assert batch.tokens.shape == (SMALL_CALL, 4, 30)
+    shapes = Shapes((16, 64), tokens=8192, positions=512)
+    batches = pack(make_rows(0, make_walks(0, 3)), shapes)
+    assert sum(batch.tokens.size for batch in batches) <= shapes.tokens // SMALL
+    assert shapes.tokens // SMALL >= LEAST_TOKENS
 
 
 @pytest.mark.parametrize("shards", [2, 4])
 def test_shards_get_equal_work(shards):
-    rows = [Row(SimpleNamespace(words=(0, 0), slot=0), 0, [1] * 9, (), 4) for _ in range(8 * 16)]
-    shapes = Shapes((9,), groups=16, group_rows=8, positions=8 * 16 * 4, most_judged=4, shards=shards)
-    (batch,) = pack(rows, shapes)
-    counts = [sum(row.judged for shard, _, row in batch.rows if shard == each) for each in range(shards)]
-    assert set(counts) == {len(rows) * 4 // shards}
+    walks = [SimpleNamespace(name=(0, 0, 0), prefix=0, tokens=[1] * 9) for _ in range(8 * 16)]
+    shapes = Shapes((64,), tokens=1024, positions=128, shards=shards)
+    batches = pack([Row(walk, (), ()) for walk in walks], shapes)
+    judged = [node for batch in batches for judged in batch.judged for node in judged.nodes]
+    counts = [sum(shard == each for shard, *_ in judged) for each in range(shards)]
+    assert sum(counts) == len(walks)
+    assert max(counts) - min(counts) <= 64 // 9
 
 
-def test_padding_stays_within_a_third():
+def test_padding_stays_within_a_tenth():
     rng = np.random.default_rng(0)
-    rows = make_rows(1, 4000)
-    for row in rows:  # as questions are: of similar length
-        row.tokens = [1] * int(np.clip(rng.normal(18, 4), 12, 30))
-    lengths = choose_lengths([len(row.tokens) for row in rows], 40)
-    shapes = Shapes(lengths, groups=40, group_rows=8, positions=3000, most_judged=12)
-    computed = sum(batch.tokens.size for batch in pack(rows, shapes))
-    assert sum(len(row.tokens) for row in rows) > computed * 2 / 3
+    walks = make_walks(1, 4000)
+    for walk in walks:  # as questions are: of similar length
+        walk.tokens = [1] * int(np.clip(rng.normal(14, 4), 6, 30))
+    shapes = choose_shapes([len(walk.tokens) for walk in walks], 62, 1024, 1)
+    batches = pack([Row(walk, (), ()) for walk in walks], shapes)
+    computed = sum(batch.tokens.size for batch in batches)
+    assert sum(batch.real for batch in batches) == sum(len(walk.tokens) for walk in walks) > 0.9 * computed
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -79,3 +79,29 @@ def test_pools_come_from_dev_or_else_from_64_rows_of_the_relation():
     assert len(drawn) == len(set(drawn)) == 64 and set(drawn) <= set(train)
     assert exemplars.pools(train, [], train[::-1], 0)["r"] == drawn
     assert exemplars.pools(train, [], train, 1)["r"] != drawn
+
+
+def test_sets_of_a_question_are_its_own_and_hang_on_seed_pool_and_id_only():
+    pool = rows(12)
+    asked = [Example(f"q{i}", f"Question {i}?", ("a",), "r", f"s{i}") for i in range(5)]
+    sets = draw({"r": pool})["r"]
+    drawn = {row.id: sets.draw_for(row, 10) for row in asked}
+    assert len({str(one) for one in drawn.values()}) == 5
+    for chosen in drawn.values():
+        assert len({frozenset(one) for one in chosen}) == 10 and all(len(set(one)) == 4 for one in chosen)
+    again = draw({"r": pool[::-1], "q": rows(9, "q")})["r"]
+    assert {row.id: again.draw_for(row, 10) for row in asked[::-1]} == drawn
+    assert draw({"r": pool}, seed=1)["r"].draw_for(asked[0], 10) != drawn["q0"]
+    assert [row.id for row in sets.get(drawn["q0"][0])] == [sets.pool[index].id for index in drawn["q0"][0]]
+
+
+@pytest.mark.parametrize("leak", ["id", "question", "subject"])
+def test_sets_of_a_question_never_hold_it_or_its_subject(leak):
+    pool = rows(7)
+    sets = draw({"r": pool}, n_reserve=0)["r"]
+    other = {"id": "x", "question": "Who?", "subject": "nobody"}
+    other[leak] = {"id": pool[3].id, "question": " who  IS r 3?", "subject": "R  3"}[leak]
+    chosen = sets.draw_for(Example(other["id"], other["question"], ("a",), "r", other["subject"]), 15)
+    assert len(chosen) == 15 and not any(pool[3] in sets.get(one) for one in chosen)  # all sets of 4 of the other 6
+    with pytest.raises(InputError, match="of the 7 exemplar rows.* 1 share.*fewer than 16 sets"):
+        sets.draw_for(Example(other["id"], other["question"], ("a",), "r", other["subject"]), 16)

@@ -80,7 +80,7 @@ def test_greedy_answers_are_those_of_the_reference(model, groups, expected, size
     mesh = make_mesh(sizes, jax.devices()[:n])
     with jax.set_mesh(mesh):
         params = load_hf_on(model, mesh)
-        answers = evaluator(model, groups, mesh, batch_rows=64)(params, list(groups))
+        answers = evaluator(model, groups, mesh, batch_tokens=256)(params, list(groups))
     assert_answers(answers, expected)
     hits = np.concatenate([one.hits for one in answers.values()])
     assert 0.02 < hits[:, 1].mean() < 0.98 and (hits[:, 0] != hits[:, 1]).any()

@@ -1,5 +1,6 @@
 """The decoder against a plain numpy one, behind prefixes, padded, scanned, sharded, with dropout."""
 
+import dataclasses
 import types
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from slick_jax.mesh import batch_sharding, make_mesh
+from slick_jax.models.attention import Forest
 from slick_jax.models.spec import ModelSpec, RopeScaling
 from slick_jax.models.transformer import KV, Network
 
@@ -301,3 +303,32 @@ def test_abstract_tree_describes_the_parameters():
     got = jax.tree.map(lambda a: a.sharding, network.init(jax.random.key(0), mesh))
     assert all(jax.tree.leaves(jax.tree.map(
         lambda a, b, x: a.is_equivalent_to(b, x.ndim), wanted, got, network.abstract())))  # fmt: skip
+
+
+FOREST_TOKENS, PARENTS = 12, [-1, 0, 1, 2, 1, 4, 0, -1, 7, 8, 7, -1]  # two trees and a token of padding
+
+
+def forest_of(parents, groups):
+    """depth and end [G 1 T] of tokens whose parents (place, -1: none) are given, depth first."""
+    depth, end = [], [0] * len(parents)
+    for place, parent in enumerate(parents):
+        depth.append(0 if parent < 0 else depth[parent] + 1)
+        while place >= 0:  # every ancestor reaches at least this far
+            end[place], place = len(depth), parents[place]
+    return Forest(*(jnp.broadcast_to(jnp.array(part), (groups, 1, len(parents))) for part in (depth, end)))
+
+
+def ancestry(place):
+    return [] if place < 0 else [*ancestry(PARENTS[place]), place]
+
+
+@pytest.mark.parametrize("windows", [None, (2, 4, None)])
+def test_every_path_of_a_forest_is_a_text_of_its_own(params, windows):
+    network = Network(dataclasses.replace(SPEC, windows=windows))
+    tokens, lengths = tokens_of(2, 1, FOREST_TOKENS), jnp.array([5, 3])
+    kv = network.prefix(params, tokens_of(2, 5, seed=4), lengths)
+    got = network.hidden(params, tokens, kv, forest=forest_of(PARENTS, 2)).states
+    for place in range(FOREST_TOKENS):
+        path = ancestry(place)
+        alone = network.hidden(params, tokens[:, :, jnp.array(path)], kv).states
+        np.testing.assert_allclose(got[:, 0, place], alone[:, 0, -1], atol=1e-5)

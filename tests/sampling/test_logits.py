@@ -1,5 +1,6 @@
 """Selection rules against numpy and against JAX's own key chain."""
 
+import dataclasses
 import hashlib
 
 import jax
@@ -119,11 +120,36 @@ def test_draws_follow_the_softmax_of_the_kept_tokens(temperature):
     assert stats.chisquare(observed, expected).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("size", [16384, 20_001])
+@pytest.mark.parametrize("kind", ["distinct", "ties", "all equal", "one chunk"])
+def test_top_k_of_a_large_vocabulary(size, kind):
+    rng = np.random.default_rng(size)
+    logits = rng.normal(size=(6, size)).astype(np.float32)
+    if kind == "ties":
+        logits = np.round(logits * 2) / 2
+    elif kind == "all equal":
+        logits[:] = 1.0
+    elif kind == "one chunk":
+        logits[:, 300:350] += 20.0
+    values, ids = select.top_k(jnp.asarray(logits), 40)
+    wanted = np.stack([np.lexsort((np.arange(size), -row))[:40] for row in logits])
+    np.testing.assert_array_equal(ids, wanted)
+    np.testing.assert_array_equal(values, np.take_along_axis(logits, wanted, axis=1))
+
+
+@dataclasses.dataclass(frozen=True)
+class States:
+    """A network whose states are the logits."""
+
+    def logits(self, params, states):
+        return states
+
+
 def test_the_compiled_decision_does_not_sort():
-    program = Program(network=None, n_samples=16, sample_top_k=40, top_k=40, n_tokens=2000)
+    program = Program(network=States(), n_samples=16, sample_top_k=40, top_k=40, n_tokens=2000)
     shape = jax.ShapeDtypeStruct
     compiled = jax.jit(program.decide).lower(
-        shape((1, 64, 2000), jnp.float32), shape((1, 64), jnp.int32), shape((1, 64, 3), jnp.uint32),
+        {}, shape((1, 64, 2000), jnp.float32), shape((1, 64), jnp.int32), shape((1, 64, 3), jnp.uint32),
         shape((1, 64), jnp.int32), shape((2,), jnp.uint32), shape((), jnp.float32),
     ).compile()  # fmt: skip
     text = compiled.as_text()

@@ -159,7 +159,7 @@ def test_real_signals_to_a_process(folder, finished, tmp_path):
     settings = {f"train.{name}": getattr(config.train, name) for name in names if name not in left}
     settings |= {
         "run_dir": tmp_path, "data.path": config.data.path, "data.dev_path": config.data.dev_path,
-        "model.path": config.model.path, "model.scan_layers": False, "annotate.batch_rows": 64,
+        "model.path": config.model.path, "model.scan_layers": False, "annotate.batch_tokens": 512,
     }  # fmt: skip
     (tmp_path / "c.py").write_text("from slick_jax.config import defaults as get_config\n")
     overrides = [f"--config.{name}={value}" for name, value in settings.items()]

@@ -1,0 +1,205 @@
+"""Signs of life and agreements between the processes of a run: small files on the folder that they share.
+
+Files and no collectives: processes do not wait for each other while they work, one that dies takes no other with it,
+and nothing is held by a process that is not on the disk as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from etils import epath
+
+from slick_jax import run_folder
+from slick_jax.errors import InputError, Stopped
+
+FOLDER = "processes"  # in the run folder, while several processes are at work
+ENDED = ("finished", "failed", "silent")
+LINGER = 15.0  # seconds that process 0, which holds JAX's coordination service, waits for the others to end after it
+GRACE = 5.0  # seconds for the own error to be reported before another process's failure ends this one
+_RESTART = "the same command goes on from the finished parts, on any number of processes"
+
+_started = 0.0  # time of the shared file system before the processes met: older files are of an earlier run
+
+
+def mark_start(run_dir: epath.PathLike) -> None:
+    """Take the time of the shared file system; before jax.distributed.initialize, where all processes meet."""
+    global _started
+    path = run_folder.write_text(epath.Path(run_dir) / FOLDER / f"start-{uuid.uuid4().hex}", "")
+    _started = path.stat().mtime
+    path.unlink(missing_ok=True)
+
+
+class Peers:
+    """The processes of this run, as one of them sees the others; with one process, everything here does nothing.
+
+    A process writes its state and a counter every few seconds. Another one counts as silent when its file has not
+    changed for `silence` seconds of this process's clock. `mates` work in lock-step with this one: when one of them
+    ends, this process does too, as it may be waiting for it within a collective that never returns.
+    """
+
+    def __init__(self, run_dir: epath.PathLike, mates: Sequence[int], silence: float):
+        self.index, self.count = jax.process_index(), jax.process_count()
+        self.leads = self.index == 0
+        self._folder = epath.Path(run_dir) / FOLDER
+        self._mates = [mate for mate in mates if mate != self.index]
+        self._silence, self._beat = silence, max(0.2, min(silence / 20, 5.0))
+        watched = range(self.count) if self.leads else {0, *self._mates}
+        self._seen = {index: ("", time.monotonic()) for index in watched if index != self.index}  # text, since when
+        self._state, self._number = "preparing", 0
+        self._stop, self._lock = threading.Event(), threading.Lock()
+        self._thread = threading.Thread(target=self._watch, name="peers", daemon=True)
+
+    def __enter__(self) -> Peers:
+        if self.count > 1:
+            self.say("preparing")
+            self._thread.start()
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        if self.count == 1:
+            return
+        # A collective may fail before the silence of the mate that broke it is certain.
+        broken = isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error)
+        lost = self._await_lost_mate() if broken else None
+        self._stop.set()
+        self._thread.join()
+        self.say("finished" if error is None else "failed")
+        if self.leads:
+            self._linger(clean=error is None)
+        if lost is not None:
+            raise Stopped(self._lost(lost)) from error
+
+    def say(self, state: str | None = None) -> None:
+        """Tell the others where this process stands, or that it still does."""
+        with self._lock:
+            self._state, self._number = state or self._state, self._number + 1
+            if self.count > 1:
+                text = json.dumps({"state": self._state, "beat": self._number, "pid": os.getpid()})
+                run_folder.write_text(self._path(self.index), text)
+
+    def state(self, index: int) -> str:
+        """Where process `index` stands: what it said last, 'silent', or '' while it has said nothing."""
+        text, since = self._seen[index]
+        said = json.loads(text)["state"] if text else ""
+        return "silent" if said not in ENDED and time.monotonic() - since > self._silence else said
+
+    def publish(self, value: Any) -> None:
+        """Give the others `value` (JSON), for `published`; what was written before this call is on the disk then."""
+        if self.count > 1:
+            run_folder.write_json(self._folder / "plan.json", value)
+            self.say("working")
+
+    def published(self) -> Any:
+        """What process 0 published; waits for it. Raises Stopped when process 0 ends before."""
+        self._await_leader("working", "merged")
+        return run_folder.read_json(self._folder / "plan.json")
+
+    def await_merge(self) -> None:
+        """Wait until process 0 has merged the parts. Raises Stopped when it ends before."""
+        self.say("done")
+        self._await_leader("merged", "finished")
+
+    def check(self) -> None:
+        """Between two parts: raises Stopped when process 0 has failed."""
+        if self.count > 1 and not self.leads and self.state(0) in ("failed", "silent"):
+            raise Stopped(self._lost(0))
+
+    def await_parts(self, missing: Callable[[], dict[int, int]]) -> None:
+        """Process 0: wait until no part is missing, as long as a process that owes one is at work.
+
+        missing: gives {part: process that writes it}. Raises Stopped when only ended processes owe parts.
+        """
+        seen = time.monotonic()  # a file that is written may take a while to be seen from here
+        left = missing()
+        while left:
+            states = {index: self.state(index) if index != self.index else "done" for index in set(left.values())}
+            if any(state not in (*ENDED, "done") for state in states.values()):
+                seen = time.monotonic()
+            elif "done" not in states.values() or time.monotonic() - seen > self._silence:
+                gone = ", ".join(f"process {index} {_TOLD[state]}" for index, state in sorted(states.items()))
+                parts = ", ".join(map(str, sorted(left)[:10])) + (", ..." if len(left) > 10 else "")
+                raise Stopped(f"{len(left)} unwritten parts ({parts}): {gone}; {_RESTART}")
+            time.sleep(min(self._beat, 1.0))
+            self._look()
+            now = missing()
+            seen, left = time.monotonic() if len(now) < len(left) else seen, now
+
+    def _await_leader(self, *states: str) -> None:
+        while self.state(0) not in states:
+            if self.state(0) in ENDED:
+                raise Stopped(self._lost(0))
+            time.sleep(min(self._beat, 1.0))
+            self._look()
+
+    def _await_lost_mate(self) -> int | None:
+        """The mate whose end explains an error, once it is certain; None when all are alive."""
+        until = time.monotonic() + self._silence + 2 * self._beat
+        while self._mates and time.monotonic() < until:
+            gone = [mate for mate in self._mates if self.state(mate) in ENDED]
+            if gone:
+                return gone[0]
+            time.sleep(self._beat)
+        return None
+
+    def _linger(self, clean: bool) -> None:
+        """Let the others end first; after a clean end of all, remove what they told each other."""
+        until = time.monotonic() + LINGER
+        while time.monotonic() < until:
+            self._look()
+            if all(self.state(index) in ENDED for index in self._seen):
+                break
+            time.sleep(min(self._beat, 0.5))
+        if clean:
+            self._folder.rmtree(missing_ok=True)
+
+    def _watch(self) -> None:
+        """Beat and look until the end; end the process GRACE seconds after a mate has ended."""
+        lost_at = None
+        while not self._stop.wait(self._beat):
+            with contextlib.suppress(InputError):  # a full disk is told by what cannot be written there
+                self.say()
+            self._look()
+            gone = [mate for mate in self._mates if self.state(mate) in ("failed", "silent")]
+            lost_at = lost_at or (time.monotonic() if gone else None)
+            if lost_at is not None and time.monotonic() - lost_at > GRACE:
+                self.say("failed")
+                sys.stderr.write(f"annotate: {self._lost(gone[0])}\n")
+                sys.stderr.flush()
+                os._exit(Stopped.STATUS)
+
+    def _look(self) -> None:
+        """Read what the watched processes say, and note when it changed."""
+        for index, (known, _) in self._seen.items():
+            path = self._path(index)
+            try:
+                if path.stat().mtime < _started:
+                    continue  # of an earlier run
+                text = path.read_text()
+            except OSError:
+                continue  # not there yet, or just being replaced
+            if text != known:
+                self._seen[index] = (text, time.monotonic())
+
+    def _lost(self, index: int) -> str:
+        return f"process {index} {_TOLD[self.state(index)]} (see its output); {_RESTART}"
+
+    def _path(self, index: int) -> epath.Path:
+        return self._folder / f"{index}.json"
+
+
+_TOLD = {
+    "failed": "has stopped with an error",
+    "silent": "gives no sign of life",
+    "finished": "has ended",
+    "done": "says that it is done, but its parts cannot be seen from here",
+}

@@ -1,0 +1,80 @@
+"""Joins the processes of a run (jax.distributed), before anything touches a device."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from slick_jax.config import Config, DistributedConfig
+from slick_jax.errors import InputError
+from slick_jax.peers import mark_start
+
+SEVERAL = ("annotate",)  # commands that share their work out over processes
+START_TIMEOUT = 900  # seconds that processes wait for each other at the start
+
+
+def join(command: str, config: Config) -> None:
+    """Join the other processes of this run, where the settings or the cluster say that there are some.
+
+    TPU pods, srun and mpirun are recognised and then found by jax.distributed itself. Raises InputError for a command
+    that runs in one process, and where the others cannot be found; who does not come up within START_TIMEOUT ends the
+    rest with a message of JAX.
+    """
+    found = _others(config.distributed, os.environ, several=command in SEVERAL)
+    if found is None:
+        return
+    if command not in SEVERAL:
+        raise InputError(
+            f"`slick {command}` runs in one process, and this is one of several; start it once, over all devices of"
+            " its host (or set config.distributed.cluster=none for processes that know nothing of each other)"
+        )
+    mark_start(config.run_dir)
+    import jax  # not before the compilation cache is set up
+
+    # The end of one process shall not end the others by itself: what they finish is not lost.
+    jax.config.update("jax_enable_recoverability", True)
+    heartbeat = max(100, 2 * config.distributed.silence)  # what slick_jax.peers notices is told more clearly
+    try:
+        jax.distributed.initialize(**found, initialization_timeout=START_TIMEOUT, heartbeat_timeout_seconds=heartbeat)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise InputError(
+            f"the other processes of this run cannot be found ({error}); give config.distributed.coordinator,"
+            " process_count and process_index, or set config.distributed.cluster=none to work alone"
+        ) from error
+
+
+def _others(settings: DistributedConfig, environment: Mapping[str, str], several: bool) -> dict | None:
+    """Arguments of jax.distributed.initialize, None for a process of its own.
+
+    several: whether the command can use them; TPU hosts are asked only then, as one by itself looks like one of many.
+    """
+    if settings.coordinator:
+        return {
+            "coordinator_address": settings.coordinator,
+            "num_processes": settings.process_count,
+            "process_id": settings.process_index,
+            "cluster_detection_method": "deactivate",
+        }
+    if settings.cluster == "none":
+        return None
+    for step, size, alone in (
+        ("SLURM_STEP_NODELIST", "SLURM_NTASKS", environment.get("SLURM_STEP_NUM_NODES")),
+        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", _nodes_of_mpi(environment)),
+    ):
+        if step in environment and int(environment.get(size, 1)) > 1:
+            # JAX gives each of them one GPU, which is right only where a host runs several.
+            return {"local_device_ids": []} if alone == environment[size] else {}
+    return {} if several and _is_tpu_host(environment) else None
+
+
+def _nodes_of_mpi(environment: Mapping[str, str]) -> str | None:
+    """Number of hosts of an mpirun that has one process on each, else None."""
+    return environment.get("OMPI_COMM_WORLD_SIZE") if environment.get("OMPI_COMM_WORLD_LOCAL_SIZE") == "1" else None
+
+
+def _is_tpu_host(environment: Mapping[str, str]) -> bool:
+    platforms = environment.get("JAX_PLATFORMS", "")
+    chips = any(Path(device).exists() for device in ("/dev/accel0", "/dev/vfio/0"))
+    return chips and (not platforms or "tpu" in platforms) and importlib.util.find_spec("libtpu") is not None

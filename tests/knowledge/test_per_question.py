@@ -1,0 +1,40 @@
+"""`annotate.exemplars='per_question'`: every row behind exemplars of its own, with the hits of the reference."""
+
+import json
+
+import pytest
+
+from tests.knowledge import exactness
+from tests.knowledge.test_annotate import annotate
+
+CHOSEN = ("--config.annotate.exemplars=per_question", "--config.data.splits=test", "--config.data.limit=48")
+
+
+@pytest.fixture(scope="module")
+def run(root, small_model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("per_question")
+    return folder, annotate(root, folder, small_model, *CHOSEN)[0]
+
+
+def test_hits_equal_the_reference(run, small_model):
+    folder, table = run
+    figures, differing = exactness.compare(folder, exactness.load_model(small_model), table.iloc[::4])
+    print(figures)
+    assert figures["draws"] == 12 * 170 and figures["hits"] > 100
+    assert not differing, differing
+
+
+def test_rows_keep_what_reproduces_them_and_the_cost_is_told(root, run, small_model, tmp_path):
+    folder, table = run
+    exemplars = json.loads((folder / "exemplars.json").read_text())
+    assert table["exemplar_sets"].isna().all()
+    for row in table.to_dict("records"):
+        sets = [frozenset(one) for one in row["exemplar_rows"]]
+        assert len(set(sets)) == 10 and all(len(one) == 4 for one in sets)
+        shots = [exemplars[row["relation"]][str(number)] for one in sets for number in one]
+        assert all(len(one) == 1 and one[0]["question"] != row["question"] for one in shots)
+    assert len({str(rows) for rows in table["exemplar_rows"]}) == len(table)
+    annotate(root, tmp_path, small_model, *CHOSEN[1:])
+    costs = [json.loads((one / "summary.json").read_text())["cost"] for one in (folder, tmp_path)]
+    assert costs[0]["prefix_tokens"] < 16 < costs[1]["prefix_tokens"]  # only what all prompts have in common
+    assert costs[0]["tokens_forwarded"] > 2 * costs[1]["tokens_forwarded"]

@@ -1,0 +1,111 @@
+"""Several processes of one `slick annotate`: the labels of one device, whoever dies and however it is resumed."""
+
+import json
+import signal
+import socket
+import subprocess
+import time
+
+import pyarrow.parquet as pq
+import pytest
+
+from slick_jax.data.examples import Example
+from slick_jax.errors import InputError
+from slick_jax.knowledge.store import Parts
+from tests.knowledge.test_annotate import annotate, assert_same, command, environment
+
+CHOSEN = ("--config.data.splits=test", "--config.data.limit=48", "--config.annotate.part_size=8")
+SILENCE = 8  # seconds
+
+
+@pytest.fixture(scope="module")
+def one_device(root, small_model, tmp_path_factory):
+    return annotate(root, tmp_path_factory.mktemp("one"), small_model, *CHOSEN)[0]
+
+
+@pytest.fixture
+def start(root, small_model, tmp_path):
+    """Starts two processes of four devices in one run folder."""
+    started = []
+
+    def call(*overrides):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        for index in range(2):
+            settings = {
+                "coordinator": address, "process_count": 2, "process_index": index, "silence": SILENCE,
+            }  # fmt: skip
+            flags = [f"--config.distributed.{name}={value}" for name, value in settings.items()]
+            started.append(
+                subprocess.Popen(
+                    command(root, tmp_path / "run", small_model, *CHOSEN, *flags, *overrides),
+                    cwd=root,
+                    env=environment(4),
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )  # fmt: skip
+            )
+        return started[-2:], tmp_path / "run"
+
+    yield call
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def kill_after(process, folder, parts):
+    """SIGKILL as soon as that many parts have been written; the time of it."""
+    while len(list((folder / "annotations").glob("part-*.parquet"))) < parts:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "annotations.parquet").exists()
+    return time.monotonic()
+
+
+def test_a_team_that_loses_a_process_ends_and_two_processes_for_themselves_finish_its_run(root, one_device, start):
+    (first, second), folder = start("--config.mesh.data=1", "--config.mesh.tensor=8")  # vocabulary and MLP over both
+    killed = kill_after(second, folder, parts=2)
+    _, told = first.communicate(timeout=60)
+    assert time.monotonic() - killed < 4 * SILENCE
+    assert first.returncode == 75, told
+    assert "process 1 gives no sign of life" in told and "the same command goes on" in told
+    assert "Traceback" not in told
+
+    (first, second), folder = start()
+    (printed, progress), (nothing, quiet) = first.communicate(timeout=120), second.communicate(timeout=60)
+    assert (first.returncode, second.returncode) == (0, 0), progress + quiet
+    assert "HighlyKnown" in printed and "annotate: 48 of 48 questions" in progress
+    assert "questions" not in quiet
+    assert all(line.startswith("[Gloo]") for line in nothing.splitlines()), nothing  # what XLA itself prints
+    assert not (folder / "processes").exists()
+    assert_same(one_device, pq.read_table(folder / "annotations.parquet").to_pandas())
+    assert json.loads((folder / "summary.json").read_text())["questions"] == 48
+
+
+def test_a_process_that_dies_is_named_and_one_process_finishes_the_run(root, one_device, start, small_model):
+    (first, second), folder = start()
+    killed = kill_after(second, folder, parts=1)
+    _, told = first.communicate(timeout=90)
+    assert time.monotonic() - killed < 60
+    assert first.returncode == 75, told
+    assert "process 1 gives no sign of life" in told and "unwritten parts" in told and "Traceback" not in told
+    assert_same(one_device, annotate(root, folder, small_model, *CHOSEN, devices=8)[0])
+
+
+def test_the_death_of_the_first_process_ends_the_others(start):
+    (first, second), folder = start()
+    kill_after(first, folder, parts=1)
+    _, told = second.communicate(timeout=60)
+    assert second.returncode != 0 and "process" in told
+
+
+def test_a_process_with_other_settings_is_refused(tmp_path):
+    rows = [Example("1", "Who?", ("a",))]
+    Parts(tmp_path, {"seed": 0}, rows, 8)
+    Parts(tmp_path, {"seed": 0}, rows, 8, leads=False)
+    with pytest.raises(InputError, match="process 0 .*protocol.seed was 0, is 1.* the same settings"):
+        Parts(tmp_path, {"seed": 1}, rows, 8, leads=False)

@@ -1,0 +1,117 @@
+"""What processes tell each other by files: agreements, silence, failures, and leftovers of an earlier run."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from slick_jax import peers
+from slick_jax.errors import InputError, Stopped
+from slick_jax.peers import Peers, mark_start
+
+SILENCE = 1.0
+
+
+@pytest.fixture
+def process(tmp_path, monkeypatch):
+    """Process `index` of two, in this one."""
+
+    def make(index):
+        monkeypatch.setattr(peers.jax, "process_index", lambda: index)
+        monkeypatch.setattr(peers.jax, "process_count", lambda: 2)
+        return Peers(tmp_path, [index], SILENCE)
+
+    mark_start(tmp_path)
+    monkeypatch.setattr(peers, "LINGER", 2.0)
+    yield make
+    monkeypatch.setattr(peers, "_started", 0.0)
+
+
+def together(*works):
+    """Run each in a thread of its own; what they return, or raise."""
+    found = [None] * len(works)
+
+    def call(place, work):
+        try:
+            found[place] = work()
+        except Exception as error:
+            found[place] = error
+
+    threads = [threading.Thread(target=call, args=item) for item in enumerate(works)]
+    [thread.start() for thread in threads]
+    [thread.join(20) for thread in threads]
+    return found
+
+
+def test_a_plan_is_given_on_and_all_end_together(process, tmp_path):
+    first, second = process(0), process(1)
+    written = []
+
+    def lead():
+        with first:
+            first.publish([3, 5])
+            first.await_parts(lambda: {} if written else {5: 1})
+            first.say("merged")
+
+    def follow():
+        with second:
+            plan = second.published()
+            time.sleep(1.5 * SILENCE)  # at work, and alive
+            written.append(5)
+            second.check()
+            second.await_merge()
+            return plan
+
+    assert together(lead, follow) == [None, [3, 5]]
+    assert not (tmp_path / peers.FOLDER).exists()
+
+
+def test_what_an_earlier_run_left_is_not_taken_for_this_one(process, tmp_path):
+    first = process(0)
+    left = tmp_path / peers.FOLDER / "1.json"
+    left.write_text('{"state": "failed", "beat": 1}')
+    os.utime(left, (1.0, 1.0))
+    with first:
+        time.sleep(SILENCE / 2)
+        assert first.state(1) == ""
+        left.write_text('{"state": "working", "beat": 1}')
+        time.sleep(SILENCE / 2)
+        assert first.state(1) == "working"
+        time.sleep(1.5 * SILENCE)
+        assert first.state(1) == "silent"
+
+
+def test_missing_parts_of_ended_processes_are_told_and_those_of_others_awaited(process):
+    first, second = process(0), process(1)
+
+    def lead():
+        with first:
+            first.publish([])
+            first.await_parts(lambda: {4: 1})
+
+    def fail():
+        with second:
+            second.published()
+            raise InputError("broken")
+
+    stopped, failed = together(lead, fail)
+    assert isinstance(stopped, Stopped) and isinstance(failed, InputError)
+    assert "1 unwritten parts (4): process 1 has stopped with an error" in str(stopped)
+
+
+def test_the_end_of_the_first_process_ends_the_waiting_of_the_others(process):
+    second = process(1)
+    began = time.monotonic()
+    with pytest.raises(Stopped, match="process 0 gives no sign of life .*goes on from the finished parts"), second:
+        second.published()
+    assert time.monotonic() - began < 4 * SILENCE
+
+
+def test_one_process_writes_no_files(tmp_path):
+    with Peers(tmp_path, [0], SILENCE) as alone:
+        alone.publish([1])
+        alone.check()
+        alone.await_parts(dict)
+        alone.say("merged")
+    assert not list(tmp_path.iterdir())
