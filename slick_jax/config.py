@@ -104,6 +104,7 @@ class AnnotateConfig:
     mode: str = "full"  # 'full', 'labels' (samples only where no greedy draw hit) or 'exact' (no sampling)
     exact_tolerance: float = 1e-3  # probability left unexpanded by the exact P_Correct, summed over a question's sets
     exact_pairs: tuple[tuple[float, int], ...] = ()  # further (temperature, top_k) with an exact P_Correct
+    p_true: bool = False  # also P(True): how likely the model calls the first gold answer true (docs/how_it_works.md)
     answers: str = "none"  # texts kept in samples/: 'none', 'greedy' or 'all' (docs/answers.md has what they cost)
     abstain_phrases: tuple[str, ...] = ("I don't know",)  # answers that count as abstaining
     seed: int = 0  # noise of the sampled answers

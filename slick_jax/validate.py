@@ -12,7 +12,7 @@ from slick_jax.data.prepare import table_text
 from slick_jax.data.prompt_styles import few_shot_prompt, prompt_style
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
-from slick_jax.knowledge import match, preparation
+from slick_jax.knowledge import match, p_true, preparation
 from slick_jax.knowledge.preparation import Asked
 from slick_jax.mesh import make_mesh
 from slick_jax.models import weights
@@ -33,6 +33,8 @@ def run(config: Config) -> None:
         print(f"\nrows read\n{table_text(asked.splits)}\n\n{_work(config, asked)}\n\n{_pools(asked)}")
         if config.annotate.prompt_style == "qa":
             _print_prompt(asked, few_shot_prompt)
+        if config.annotate.p_true:
+            print(f"\nits P(True)\n{p_true.form(asked.rows[0])}")
     rule = _attempt(found, match.matcher, config.annotate.match)
     if rule and not rule.key and rule.viable is None:
         print(f"\nmatch rule {rule.name!r} has no `viable`: right, but every unfinished answer is followed to its end")

@@ -18,4 +18,5 @@ def get_config():
     config.pretrain.rows_per_step = 8
     config.model.scan_layers = False
     config.annotate.part_size = 32
+    config.annotate.p_true = True
     return config

@@ -175,12 +175,12 @@ def _annotate_parts(
 ) -> Iterator[int]:
     """Verify every part of `todo`; its number is given once it has been written, or left to the one that `writes`."""
     done = [number for number in todo if parts.done(number)]  # only their answers are missing
-    for number, found, counts in engine.verify([number for number in todo if number not in done]):
+    for number, found, scores, counts in engine.verify([number for number in todo if number not in done]):
         if writes:
             rows = [
                 records.record(prepared.rows[index], prepared.assigned[index], verified, prepared.settings)
-                | {"protocol": parts.protocol}
-                for index, verified in zip(prepared.parts[number], found, strict=True)
+                | {"p_true": score, "protocol": parts.protocol}
+                for index, verified, score in zip(prepared.parts[number], found, scores, strict=True)
             ]
             parts.write(number, rows, counts)
         if kept is not None:

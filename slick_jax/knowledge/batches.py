@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import jax
 import numpy as np
 
-from slick_jax.knowledge.walk import Path, Row, Walk
+from slick_jax.knowledge.walk import Path, Row
 
 LANE = 64  # tokens of the longest lanes, where single trees are shorter: it decides how well trees fill them
 SMALL = 8  # a call of what is left over is this many times smaller than the next larger one
 LEAST_TOKENS = 128  # per shard, of the smallest call; a smaller one would take as long
 TOKENS = {"cpu": 1024, "gpu": 16384}  # of a large call per shard: from here on the matmuls are at their best rate
 LENGTHS = 2  # shorter lanes for trees that stay alone; more would cost more in compilation than they save in padding
+
+
+class Asker(Protocol):
+    """Whom a tree belongs to, such as a `Walk`: slot of its prefix in the bank, and what its noise hangs on."""
+
+    prefix: int
+    name: tuple[int, int, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +41,7 @@ class Tree:
     depth: how many tokens stand before each; end: place behind its last descendant (`attention.Forest`).
     """
 
-    walk: Walk
+    walk: Asker
     tokens: list[int]
     depth: list[int]
     end: list[int]
@@ -93,7 +101,7 @@ class Judged:
     step: np.ndarray
     names: np.ndarray
     targets: np.ndarray
-    nodes: list[tuple[int, int, Walk, Node]]
+    nodes: list[tuple[int, int, Asker, Node]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,7 +192,11 @@ def pack(rows: Sequence[Row], shapes: Shapes) -> list[Batch]:
     by_walk: dict[int, list[Row]] = {}
     for row in rows:
         by_walk.setdefault(id(row.walk), []).append(row)
-    trees = [tree for mine in by_walk.values() for tree in grow(mine, shapes.lengths[-1])]
+    return pack_trees([tree for mine in by_walk.values() for tree in grow(mine, shapes.lengths[-1])], shapes)
+
+
+def pack_trees(trees: Sequence[Tree], shapes: Shapes) -> list[Batch]:
+    """Pack trees, none of them longer than the longest lane, into as few calls as hold them, large ones first."""
     by_length: dict[int, list[list[Tree]]] = {length: [] for length in shapes.lengths}
     for lane in _lanes(trees, shapes.lengths[-1]):
         used = sum(len(tree.tokens) for tree in lane)
@@ -229,7 +241,7 @@ def _assemble(lanes: list[list[Tree]], size: int, length: int, shapes: Shapes) -
     tokens, depth = np.zeros((2, size, length), np.int32)
     end = np.tile(np.arange(1, length + 1, dtype=np.int32), (size, 1))  # padding sees itself
     prefix = np.zeros(size, np.int32)
-    asked: list[list[tuple[int, Walk, Node]]] = [[] for _ in range(shards)]
+    asked: list[list[tuple[int, Asker, Node]]] = [[] for _ in range(shards)]
     real = 0
     for index, lane in enumerate(lanes):
         shard, inner = index % shards, index // shards
@@ -246,7 +258,7 @@ def _assemble(lanes: list[list[Tree]], size: int, length: int, shapes: Shapes) -
     return Batch(tokens, depth, end, prefix, list(_judged(asked, shapes)), real, int(depth.sum()) + real)
 
 
-def _judged(asked: list[list[tuple[int, Walk, Node]]], shapes: Shapes) -> Iterator[Judged]:
+def _judged(asked: list[list[tuple[int, Asker, Node]]], shapes: Shapes) -> Iterator[Judged]:
     """The judged positions of every shard, cut into calls."""
     start, most = 0, max(map(len, asked))
     while start < most:

@@ -8,8 +8,9 @@ from typing import Any
 
 from slick_jax.config import Config
 from slick_jax.data.tokenizer import Tokenizer
-from slick_jax.knowledge import preparation
+from slick_jax.knowledge import p_true, preparation
 from slick_jax.knowledge.forward import Device, Program
+from slick_jax.knowledge.p_true import Scoring
 from slick_jax.knowledge.preparation import PrefixKey, Prepared
 from slick_jax.knowledge.verify import Verification, Verified
 from slick_jax.knowledge.walk import Vocabulary
@@ -59,16 +60,31 @@ class Engine:
             questions, self._protocol, self.device, bank, self._vocabulary, self._tokenizer.longest_match, self._shapes
         )
 
-    def verify(self, numbers: Sequence[int]) -> Iterator[tuple[int, list[Verified], collections.Counter]]:
-        """Parts by number, each with its results and counters as they are done, a few of them under way at a time."""
+    def score(self, part: Sequence[int]) -> Scoring | None:
+        """Dispatch P(True) of a part; None where it is not asked."""
+        if not self._prepared.proposals:
+            return None
+        slots, bank = self.bank(part)
+        proposals = [self._prepared.proposal(index) for index in part]
+        return Scoring(proposals, slots[p_true.PREFIX], self.device, bank, self._shapes)
+
+    def verify(
+        self, numbers: Sequence[int]
+    ) -> Iterator[tuple[int, list[Verified], Sequence[float | None], collections.Counter]]:
+        """Parts by number, each with its results, P(True) and counters as they are done, a few of them under way at a
+        time."""
         waiting, under_way = iter(numbers), collections.deque()
         while True:
             while len(under_way) < IN_FLIGHT and (number := next(waiting, None)) is not None:
-                under_way.append((number, self.start(self._prepared.parts[number])))
+                part = self._prepared.parts[number]
+                under_way.append((number, self.start(part), self.score(part)))
             if not under_way:
                 return
-            number, verification = under_way.popleft()
+            number, verification, scoring = under_way.popleft()
             if verification.advance():
-                under_way.append((number, verification))
-            else:
-                yield number, *verification.result()
+                under_way.append((number, verification, scoring))
+                continue
+            found, counts = verification.result()
+            scores, more = scoring.result() if scoring else ([None] * len(found), {})
+            counts.update(more)
+            yield number, found, scores, counts

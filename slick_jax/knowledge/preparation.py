@@ -14,9 +14,10 @@ from slick_jax.data.prompt_styles import prompt_style
 from slick_jax.data.prompts import Draft, PrefixTable, draft_answers, tokenise_prompts
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
-from slick_jax.knowledge import exemplars
+from slick_jax.knowledge import exemplars, p_true
 from slick_jax.knowledge.batches import Shapes, choose_shapes
 from slick_jax.knowledge.match import Golds, Matcher, matcher
+from slick_jax.knowledge.p_true import Proposal
 from slick_jax.knowledge.verify import Protocol, Question
 from slick_jax.progress import Progress
 from slick_jax.sampling.logits import id_words
@@ -25,7 +26,7 @@ PREFIX_STEP = 16  # shared prefixes are padded to a multiple of this
 MAX_PART_RELATIONS = 8  # a part keeps the prefixes of at most this many relations on the device
 MAX_PROBLEMS = 20
 
-PrefixKey = tuple[str, int]  # relation, number of the exemplar set
+PrefixKey = tuple[str, int] | tuple[str]  # relation and number of the exemplar set, or `p_true.PREFIX`
 ALL: PrefixKey = ("", 0)  # of what all prompts share, where every question has exemplars of its own
 
 
@@ -71,7 +72,8 @@ class Prepared:
     """The whole input of an annotation run.
 
     rows: examples in input order; assigned: exemplar sets per row; drafts: per row, the gold answers first;
-    parts: row indices per part, cut by relation and id alone; template: the name of the prompt style.
+    proposals: per row, for P(True); none where it is not asked. parts: row indices per part, cut by relation and id
+    alone; template: the name of the prompt style.
     """
 
     rows: list[Example]
@@ -81,6 +83,7 @@ class Prepared:
     rule: Matcher
     prompts: PrefixTable
     kept: list[list[tuple]]
+    proposals: list[Proposal]
     parts: list[list[int]]
     settings: AnnotateConfig
     template: str
@@ -110,10 +113,11 @@ class Prepared:
 
     def part_prefixes(self, part: Sequence[int]) -> list[PrefixKey]:
         """Keys of the shared prefixes of a part's relations, in bank order."""
+        more = [p_true.PREFIX] if self.proposals else []
         if self.own_draws:
-            return [ALL]
+            return [ALL, *more]
         relations = sorted({self.rows[index].relation for index in part})
-        return [(relation, number) for relation in relations for number in self.used_sets[relation]]
+        return [(relation, number) for relation in relations for number in self.used_sets[relation]] + more
 
     @functools.cached_property
     def prefix_lengths(self) -> list[int]:
@@ -137,7 +141,9 @@ class Prepared:
         drafted = [sum(len(made.tokens) for made in drafts) for drafts in self.drafts]
         lengths = [rest + more for mine, more in zip(rests, drafted, strict=True) for rest in mine]
         longest = max(map(max, rests)) + self.settings.max_answer_tokens - 1
-        return choose_shapes(np.minimum(lengths, longest), longest, self.settings.batch_tokens, shards)
+        proposed = [len(self.prompts.rest(one.kept)) + one.extra for one in self.proposals]
+        lengths = [*np.minimum(lengths, longest), *proposed]
+        return choose_shapes(lengths, max([longest, *proposed]), self.settings.batch_tokens, shards)
 
     def question(self, index: int, bank: dict[PrefixKey, int]) -> Question:
         """Row `index` as the engine takes it; `bank` maps prefix keys to bank slots."""
@@ -152,6 +158,11 @@ class Prepared:
             abstentions=Golds(abstentions, matcher("squad")) if abstentions else None,
             drafts=[(draft.tokens, draft.stop) for draft in self.drafts[index]],
         )
+
+    def proposal(self, index: int) -> tuple[list[int], tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Row `index` as `p_true.Scoring` takes it."""
+        one = self.proposals[index]
+        return self.prompts.rest(one.kept).tolist(), one.tails
 
     def exemplars_json(self) -> dict:
         """The exemplar sets of every relation as ids, questions and answers, for the run folder.
@@ -189,9 +200,9 @@ def prepare(config: Config, asked: Asked, tokenizer: Tokenizer, max_positions: i
     prompts, kept = tokenise_prompts(style, questions, Progress("tokenise", len(rows), "questions"))
     if max_positions is not None:
         _check_lengths(rows, prompts, kept, max_positions - settings.max_answer_tokens)
-    return Prepared(
-        rows, sets, assigned, drafts, rule, prompts, kept, _cut(rows, settings.part_size), settings, style.name
-    )
+    proposals = p_true.tokenise(style, rows, prompts, max_positions) if settings.p_true else []
+    parts = _cut(rows, settings.part_size)
+    return Prepared(rows, sets, assigned, drafts, rule, prompts, kept, proposals, parts, settings, style.name)
 
 
 def _cut(rows: list[Example], part_size: int) -> list[list[int]]:
@@ -267,6 +278,7 @@ def protocol_fields(
     exact = config.model.dtype == "float32" and config.model.precision == "highest"
     return {
         **settings,
+        "p_true": p_true.FORM if settings["p_true"] else None,
         "model": model,
         "tokenizer": tokenizer,
         "template": prepared.template,

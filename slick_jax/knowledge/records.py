@@ -141,6 +141,10 @@ def summary(
             for hits, p in zip(table["greedy_hits"], table["p_unknown_given_sets"], strict=True)
         ]
         out["exact_differs_from_sampled_share"] = float((table["category"] != exact).mean())
+    if settings.p_true:
+        means = table.groupby("category")["p_true"].mean()
+        out["p_true"] = {name: float(means[name]) if name in means else None for name in CATEGORIES}
+        out["cost"]["p_true_tokens"] = counts["p_true_tokens"]
     if settings.mode != "labels":
         out["exact_rest_mean"] = float(table["exact_rest"].mean())
     return out

@@ -45,6 +45,7 @@ PART_SCHEMA = pa.schema(
         "abstained_sampled": pa.float64(),
         "truncated": pa.int32(),  # draws that reached the token limit on a path that could still match
         "gold_logprob": pa.float64(),  # of the first answer and its end of line, nats, mean over the exemplar sets
+        "p_true": pa.float64(),  # probability of (A) True against (B) False for the first answer
         "mean_miss": pa.float64(),  # mean over sets whose greedy draw missed of (1 - p)^n_samples
         "protocol": pa.string(),
     }

@@ -100,6 +100,25 @@ def judge_text(path, token_bytes, stops, golds, max_answer_tokens, abstentions=(
     )
 
 
+def plain_p_true(network, params, true, false, token_bytes, n_tokens):
+    """P(True) from two whole token rows, one written `(A)` and one `(B)`, by a plain forward pass over each.
+
+    A verdict's probability is that of its row's tokens from the first that the rows do not share up to the one that
+    spells the letter; P(True) is its share for (A).
+    """
+    shared = next(place for place in range(len(true)) if true[place] != false[place])
+    logprobs = []
+    for row, letter in ((true, b"A"), (false, b"B")):
+        end = shared + 1
+        while letter not in b"".join(token_bytes[token] for token in row[shared:end]):
+            end += 1
+        contexts = [row[:place] for place in range(shared, end)]
+        logits = _logits(_forward(network, True), params, contexts, n_tokens, 64).astype(np.float64)
+        total = np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1)) + logits.max(1)
+        logprobs.append(float((logits[np.arange(len(contexts)), row[shared:end]] - total).sum()))
+    return 1 / (1 + np.exp(logprobs[1] - logprobs[0]))
+
+
 def normalize_answer(text):
     """The official SQuAD script: lower case, no punctuation, no articles, white space squeezed."""
     text = "".join(char for char in text.lower() if char not in string.punctuation)

@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from slick_jax.categories import CATEGORIES
+from slick_jax.data.world_text import P_TRUE_FORM
 from slick_jax.knowledge import estimate
 from slick_jax.models.weights import read_spec
 from tests.data.chat_templates import AS_QA
 from tests.knowledge import exactness
+from tests.knowledge.reference import plain_p_true
 
 INTEGERS = [
     "id", "split", "relation", "answers", "exemplar_sets", "greedy_hits", "sampled_hits", "strict_greedy_hits",
@@ -27,7 +29,7 @@ INTEGERS = [
 ]  # fmt: skip
 FLOATS = [
     "p_correct_exact", "exact_rest", "p_unknown_given_sets", "gold_logprob", "p_highly", "p_maybe", "p_weakly",
-    "p_unknown",
+    "p_unknown", "p_true",
 ]  # fmt: skip
 
 
@@ -136,6 +138,24 @@ def test_hits_equal_the_reference_on_60_examples_of_four_relations(run, small_mo
     assert not differing, differing
 
 
+def test_p_true_is_that_of_a_plain_forward_pass(run, small_model):
+    folder, table, _ = run
+    model = exactness.load_model(small_model)
+    tokenizer, rows = model.tokenizer, table.groupby("relation").head(8)
+    found = []
+    for row in rows.to_dict("records"):
+        whole = [
+            P_TRUE_FORM.format(question=row["question"], answer=row["answers"][0], verdict=letter) for letter in "AB"
+        ]
+        pair = map(tokenizer.encode, whole)
+        found.append(plain_p_true(model.network, model.params, *pair, tokenizer.token_bytes, tokenizer.n_ids))
+    np.testing.assert_allclose(rows["p_true"], found, atol=1e-5)
+    assert rows["p_true"].std() > 0.01
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["p_true"] == pytest.approx(table.groupby("category")["p_true"].mean().to_dict())
+    assert summary["cost"]["p_true_tokens"] > 20 * len(table)
+
+
 def test_exact_p_correct_is_the_mean_of_fresh_reference_draws(run, small_model):
     folder, table, _ = run
     cells = exactness.exact_cells(folder, exactness.load_model(small_model), table, n_cells=24, n_draws=300)
@@ -215,6 +235,7 @@ def test_other_modes_give_the_labels_of_full(root, run, small_model, tmp_path, m
     assert schemas[0] == schemas[1]
     table = table[table["split"] == "test"]
     assert found["greedy_hits"].map(str).tolist() == table["greedy_hits"].map(str).tolist()
+    np.testing.assert_allclose(found["p_true"], table["p_true"], atol=1e-5)
     if mode == "labels":
         assert found["category"].tolist() == table["category"].tolist()
         assert found["p_correct_exact"].isna().all()
