@@ -46,7 +46,7 @@ def batch_for(shards):
     step, targets = rng.integers(0, 4, M).reshape(shape), rng.integers(0, N_TOKENS, M).reshape(shape)
     judged = Judged(*(array.astype(np.int32) for array in (where, step)), names, targets.astype(np.int32), [])
     prefix = rng.integers(0, 3, LANES)
-    return Batch(*(array.astype(np.int32) for array in (tokens, depth, end, prefix)), [judged], LANES * T)
+    return Batch(*(array.astype(np.int32) for array in (tokens, depth, end, prefix)), [judged], LANES * T, LANES * T)
 
 
 def judged_by(device):
