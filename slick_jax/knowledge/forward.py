@@ -116,6 +116,8 @@ class Device:
         self._shard = functools.partial(batch_sharding, mesh)
         self._ready: dict[tuple, Callable] = {}  # programs compiled ahead, by name and shape
         self.waited = 0.0  # seconds that `fetch` had to wait
+        # Collectives of several programs under way starve each other of threads on XLA's CPU backend.
+        self._one_by_one = jax.default_backend() == "cpu" and mesh.size > 1
 
     def bank(self, prefixes: list[np.ndarray], slots: int) -> KV:
         """Keys and values of `prefixes`, padded to `slots` (few shapes): the bank that batches stand behind."""
@@ -177,6 +179,8 @@ class Device:
             picked = self._ready.get(("judged", (lanes, where.shape)), self._judged)(states, where)
             decide = self._ready.get(("decide", where.shape), self._decide)
             verdict = decide(self.params, picked, *rest, self.key, self.temperature)
+            if self._one_by_one:
+                jax.block_until_ready(verdict)
             for part in verdict:
                 part.copy_to_host_async()
             verdicts.append(verdict)

@@ -229,7 +229,7 @@ class Network:
         self, params: Params, tokens: Int[Array, "S N"], past: Past
     ) -> tuple[Float[Array, "S N D"], tuple[jax.Array, jax.Array]]:
         """States of one token behind the past of each row (models/cache.py), and its keys and values [L S N K H]."""
-        positions = past.positions.reshape(-1, 1)
+        positions = past.positions.reshape(-1, 1, 1)
         rotary, kinds = rotary_angles(self.spec, positions), self._rope_of_layers()
         x = self._embedded(params, tokens.reshape(-1, 1, 1), positions)
 
