@@ -30,7 +30,7 @@ bench: .venv/.bench
 	$(BIN)/python benchmarks/load_weights.py
 	$(BIN)/python benchmarks/training_memory.py
 
-# Compiles the annotate step for TPU topologies, and writes docs/tpu_compile.md; no TPU is needed.
+# Compiles the annotate step for TPU topologies, and writes docs/performance.md; no TPU is needed.
 tpu-compile: .venv/.tpu
 	$(BIN)/python benchmarks/tpu_compile.py --write
 

@@ -5,7 +5,7 @@
 Nothing is run and no weight is made: libtpu compiles for a described topology. For every case the programs of
 slick_jax/knowledge/forward.py are compiled as `slick annotate` calls them (16 samples behind 10 exemplar sets, parts of
 8 relations, the largest calls) on the smallest group of chips that holds the model. --write puts the tables into
-docs/tpu_compile.md. A few minutes on 2 CPU cores.
+docs/performance.md. A few minutes on 2 CPU cores.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from slick_jax.mesh import batch_sharding, make_mesh
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "tpu_compile.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- written by benchmarks/tpu_compile.py -->", "<!-- end -->"
 GB = 1e9
 HBM = {"v4": 32, "v5e": 16, "v5p": 95, "v6e": 32}  # GB of a chip (cloud.google.com/tpu/docs/system-architecture-tpu-vm)
@@ -173,7 +173,7 @@ def case(topology: str, model: str, tokens: int, sizes: tuple[int, int] | None) 
     devices = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
     spec, hbm = MODELS[model], HBM[topology.partition(":")[0]]
     asked = f", fsdp {sizes[0]} x tensor {sizes[1]}" if sizes else ""
-    yield f"## Llama-3-{model.upper()} on {topology}, {len(devices)} chips of {hbm} GB{asked}"
+    yield f"### Llama-3-{model.upper()} on {topology}, {len(devices)} chips of {hbm} GB{asked}"
     yield ""
     for fsdp, tensor in [sizes] if sizes else groups(spec, len(devices), hbm * GB):
         mesh = make_mesh(types.SimpleNamespace(data=-1, fsdp=fsdp, tensor=tensor), devices)
@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("--fsdp", type=int, help="with --tensor: this mesh, in place of the smallest group that fits")
     parser.add_argument("--tensor", type=int)
     parser.add_argument("--tokens", type=int, default=TOKENS["gpu"], help="of a large call, per shard")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/tpu_compile.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
     asked = parser.parse_args()
     if (asked.fsdp is None) != (asked.tensor is None) or (asked.fsdp and not asked.topology):
         parser.error("--fsdp and --tensor go together, with --topology")
