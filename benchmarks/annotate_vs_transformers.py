@@ -14,7 +14,9 @@ they hold in a long run. Annotation is timed with everything, from reading weigh
 leaves out loading and the exemplar prefixes. "Same greedy answers" compares with the expert's.
 
 Engines (benchmarks/peers, extras `parity` and `bench`):
-  annotate     `slick annotate`; answers: the same with annotate.answers=all, a quarter of the questions
+  annotate     `slick annotate`, exact P_Correct included; labels: the same with annotate.mode=labels, which is what peers
+               do; answers: labels with annotate.answers=all, an eighth of the questions, answers at most as long as
+               peers write them
   generate     transformers as people write it; expert: prefixes cached, all 170 draws of a question in one batch
   batching     transformers' continuous batching, which shares cache blocks
   openvino     OpenVINO GenAI, continuous batching with prefix caching
@@ -36,9 +38,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import results  # noqa: E402
 from scripts import run_script  # noqa: E402
-from shapes import SMOLLM2, asked_of, peer_job, random_model, test_data  # noqa: E402
-
-from slick_jax.config import AnnotateConfig  # noqa: E402
+from shapes import SMOLLM2, answer_limit, asked_of, peer_job, random_model, test_data  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 PASSES = 3
@@ -51,8 +51,7 @@ PEERS = {
     "generate": "transformers_generate",
 }
 SLOW = ("batching", "generate")
-KEEPS_ANSWERS = "answers" in {field.name for field in dataclasses.fields(AnnotateConfig)}
-ENGINES = ["annotate", *["answers"] * KEEPS_ANSWERS, *PEERS]
+ENGINES = ["annotate", "labels", "answers", *PEERS]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +91,13 @@ def measure(subject: Subject, engines: list[str], out: Path, timeout: float, wri
     for name in engines:
         if name == "annotate":
             found[name] = ours(subject, out, timeout, name, subject.annotated)
+        elif name == "labels":
+            found[name] = ours(subject, out, timeout, name, subject.annotated, mode="labels")
         elif name == "answers":
-            found[name] = ours(subject, out, timeout, name, max(subject.annotated // 4, 16), answers="all")
+            questions = max(subject.annotated // 8, 8)
+            limit = answer_limit(asked_of(subject.kind, subject.model, out / "none", questions))
+            more = {"mode": "labels", "answers": "all", "max_answer_tokens": limit}
+            found[name] = ours(subject, out, timeout, name, questions, **more)
         else:
             found[name] = peer(subject, job, name, out, timeout)
         write(subject, found)

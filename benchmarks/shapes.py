@@ -90,6 +90,11 @@ def prepared_of(config: Config) -> tuple[Prepared, Tokenizer]:
     return prepared, tokenizer
 
 
+def answer_limit(config: Config) -> int:
+    """Longest gold answer of the rows that `config` asks, and one: in tokens, what peers may write."""
+    return 1 + max(len(draft.tokens) for drafts in prepared_of(config)[0].drafts for draft in drafts)
+
+
 def peer_job(config: Config, asked: int, passes: int, threads: int, warm: int = 1, **more) -> dict:
     """The job of benchmarks/peers: `passes` times `asked` questions of the run, other ones to warm up, drawn at random.
 

@@ -71,17 +71,17 @@ class Judge:
 
     def __init__(self, vocabulary: Vocabulary, golds: Golds, abstentions: Golds | None):
         self.vocabulary, self.golds, self.abstentions = vocabulary, golds, abstentions
-        self._known: dict[tuple[bytes, int], int] = {}
+        self._known: dict[bytes, Verdicts] = {}
 
-    def verdict(self, data: bytes, token: int) -> int:
-        """Verdict bits for the answer text `data` with `token` behind it."""
-        key = (data, token)
-        found = self._known.get(key)
+    def verdicts(self, data: bytes) -> Verdicts:
+        """Verdict bits for the answer text `data` with a token behind it, by token."""
+        found = self._known.get(data)
         if found is None:
-            found = self._known[key] = self._decide(data, token)
+            found = self._known[data] = Verdicts(self, data)
         return found
 
-    def _decide(self, data: bytes, token: int) -> int:
+    def decide(self, data: bytes, token: int) -> int:
+        """The verdict itself; `verdicts` remembers it."""
         data = data + self.vocabulary.token_bytes[token]
         if self.vocabulary.stops[token]:
             text = data.split(b"\n", 1)[0].decode("utf-8", "replace")
@@ -101,6 +101,18 @@ class Judge:
                 if rest is not None and rest.encode().startswith(pending):
                     return rest.encode()[len(pending) :]
         return b""
+
+
+class Verdicts(dict):
+    """The verdicts on one text, decided when they are first asked for."""
+
+    def __init__(self, judge: Judge, data: bytes):
+        super().__init__()
+        self._judge, self._data = judge, data
+
+    def __missing__(self, token: int) -> int:
+        found = self[token] = self._judge.decide(self._data, token)
+        return found
 
 
 class Mass:
@@ -127,12 +139,12 @@ class Mass:
         node, children = walk.nodes[path], []
         masses = (node.shares[self.pair] * mass).tolist()
         last = len(path) + 1 >= walk.limit
-        verdict, data = walk.judge.verdict, node.data
+        verdicts = walk.judge.verdicts(node.data)
         for number, (token, part) in enumerate(zip(node.ids, masses, strict=False)):
             if part < NEGLIGIBLE:
                 self.rest += sum(masses[number:])
                 break
-            found = verdict(data, token)
+            found = verdicts[token]
             if found & HIT:
                 self.exact[1] += part
             if found & STRICT:
@@ -198,7 +210,7 @@ class Walk:
             path = (*path, token)
             if path in nodes:
                 continue
-            found = self.judge.verdict(node.data, token)
+            found = self.judge.verdicts(node.data)[token]
             if found & STOPPED:
                 self.hits[number] = bool(found & STRICT), bool(found & HIT)
                 self.abstained[number] = bool(found & ABSTAINED)
