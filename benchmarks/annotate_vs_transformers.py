@@ -14,9 +14,8 @@ they hold in a long run. Annotation is timed with everything, from reading weigh
 leaves out loading and the exemplar prefixes. "Same greedy answers" compares with the expert's.
 
 Engines (benchmarks/peers, extras `parity` and `bench`):
-  annotate     `slick annotate`, exact P_Correct included; labels: the same with annotate.mode=labels, which is what peers
-               do; answers: labels with annotate.answers=all, an eighth of the questions, answers at most as long as
-               peers write them
+  annotate     `slick annotate`, exact P_Correct included; labels: the same with annotate.mode=labels, what peers do
+  answers      labels with annotate.answers=all, an eighth of the questions, answers as long as peers may write them
   generate     transformers as people write it; expert: prefixes cached, all 170 draws of a question in one batch
   batching     transformers' continuous batching, which shares cache blocks
   openvino     OpenVINO GenAI, continuous batching with prefix caching
