@@ -137,7 +137,8 @@ def _row(
     )  # fmt: skip
     example = Example(row["id"], row["question"], answers, row["relation"], row["subject"], row["split"])
     made = records.record(example, list(row["exemplar_sets"]), verified, settings)
-    made["mean_miss"], made["strict_p_correct_exact"] = None, row["strict_p_correct_exact"]
+    made |= {name: row[name] for name in ("exemplar_sets", "exemplar_rows", "p_true", "strict_p_correct_exact")}
+    made["mean_miss"] = None
     if prefix == "":
         made |= {name: row[name] for name in MEASURED}
     elif prefix is not None:

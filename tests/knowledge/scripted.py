@@ -178,14 +178,16 @@ class ScriptedNetwork:
 
     def __init__(self, script):
         self.script = script
-        self.spec = SimpleNamespace(vocab_size=N_TOKENS + PADDED_ROWS)
+        self.spec = SimpleNamespace(vocab_size=N_TOKENS + PADDED_ROWS, n_kv_heads=1)
 
-    def hidden(self, params, tokens, prefix=None, *, keep_kv=False, forest=None):
+    def hidden(self, params, tokens, prefix=None, *, keep_kv=False, forest=None, behind=None):
         """States int32[G B T P+T]: the ids of the prefix and of the tokens up to each position, else -1.
 
         Checks that the depths of a forest are those of its shape.
         """
         groups, rows, length = tokens.shape
+        if behind is not None:
+            prefix = KV(prefix.k[:, behind], prefix.v[:, behind], prefix.lengths[behind])
         seen = jnp.tril(jnp.ones((length, length), bool))
         if forest is not None:
             seen = seen & (jnp.arange(length)[:, None] < forest.end[:, :, None])

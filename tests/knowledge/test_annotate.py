@@ -205,7 +205,7 @@ def test_killed_three_times_and_resumed_gives_the_same_bytes(root, run, small_mo
 def found_in(folder):
     """The summary without its `speed`, which is another every time."""
     summary = json.loads((folder / "summary.json").read_text())
-    del summary["speed"]
+    summary.pop("speed", None)  # nothing was verified
     return summary
 
 

@@ -91,7 +91,7 @@ def test_killed_and_resumed_gives_the_same_bytes(root, run, small_model, tmp_pat
         with pytest.raises(KeyboardInterrupt):
             kept_run.make(root, tmp_path, small_model)
     done = sorted(path.name for path in (tmp_path / "samples").glob("part-*"))
-    assert done == ["part-00000.parquet"] and (tmp_path / "annotations" / "part-00001.parquet").exists()
+    assert len(done) == 1 and len(list((tmp_path / "annotations").glob("part-*"))) == 2
     kept_run.make(root, tmp_path, small_model)
     names = ["annotations.parquet", *(f"samples/{path.name}" for path in (whole / "samples").iterdir())]
     for name in names:
