@@ -1,33 +1,9 @@
-"""The least arithmetic that verification of a run needs, counted from its prompts, and the rate of a large matmul."""
+"""The least arithmetic that verification of a run needs, counted from its prompts."""
 
 from __future__ import annotations
 
-import time
-
-import jax
-import jax.numpy as jnp
-
 from slick_jax.knowledge.preparation import Prepared
 from slick_jax.models.spec import ModelSpec
-
-
-def matmul_rate(dtype: str = "float32", seconds: float = 3.0) -> float:
-    """FLOP/s of a square matmul on one device: of two sizes, the best of the calls that fit into `seconds` together."""
-    sizes = (2048, 4096) if jax.default_backend() == "cpu" else (4096, 8192)
-    return max(_rate(dtype, size, seconds / len(sizes)) for size in sizes)
-
-
-def _rate(dtype: str, size: int, seconds: float) -> float:
-    a, b = (jax.random.normal(jax.random.key(i), (size, size), dtype) for i in range(2))
-    # float32 stays whole, as annotation computes it
-    multiply = jax.jit(lambda a, b: jnp.matmul(a, b, precision="highest" if dtype == "float32" else "default"))
-    multiply(a, b).block_until_ready()
-    best, until = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        started = time.perf_counter()
-        multiply(a, b).block_until_ready()
-        best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best
 
 
 def verification_flops(spec: ModelSpec, prepared: Prepared) -> dict[str, float]:

@@ -20,11 +20,12 @@ from slick_jax.compilation import use_compilation_cache
 
 use_compilation_cache()
 import jax  # noqa: E402
-from floor import matmul_rate, verification_flops  # noqa: E402
+from floor import verification_flops  # noqa: E402
 from shapes import annotated, asked_of, prepared_of  # noqa: E402
 
 from slick_jax.config import Config  # noqa: E402
 from slick_jax.knowledge.annotate import annotate  # noqa: E402
+from slick_jax.models.flops import matmul_rate  # noqa: E402
 from slick_jax.models.weights import read_spec  # noqa: E402
 
 
@@ -35,12 +36,13 @@ def measure(settings: dict) -> dict:
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, dtype=settings["dtype"]))
         config = annotated(config, **settings["annotate"])
         few = dataclasses.replace(config, data=dataclasses.replace(config.data, limit=settings["few"]))
-        rates = [matmul_rate(settings["dtype"])]
+        precision = "highest" if settings["dtype"] == "float32" else "default"
+        rates = [matmul_rate(settings["dtype"], precision)]
         first, asked, _ = timed(config, f"{folder}/first")
         timed(few, f"{folder}/first-few")
         runs = [timed(config, f"{folder}/{number}") for number in range(settings["passes"])]
         small = [timed(few, f"{folder}/few-{number}") for number in range(settings["passes"])]
-        rates.append(matmul_rate(settings["dtype"]))
+        rates.append(matmul_rate(settings["dtype"], precision))
     flops = verification_flops(read_spec(config.model.path), prepared_of(config)[0])
     least = sum(flops[part] for part in ("linear", "attention", "head")) / asked
     seconds, _, cost = sorted(runs, key=lambda run: run[0])[(len(runs) - 1) // 2]
