@@ -33,9 +33,12 @@ from jax.experimental import topologies
 from jax.sharding import Mesh
 
 from slick_jax.collectives import Collective, collectives_of
-from slick_jax.knowledge.batches import LANE, TOKENS, Shapes, choose_shapes
+from slick_jax.knowledge.batches import Lanes
+from slick_jax.knowledge.engine import IN_FLIGHT
 from slick_jax.knowledge.forward import Device, Program
-from slick_jax.mesh import batch_sharding, make_mesh
+from slick_jax.knowledge.pools import FREE_SHARE, Pools, slots_for
+from slick_jax.knowledge.shapes import LANE, TOKENS, Shapes, choose_shapes
+from slick_jax.mesh import batch_sharding, batch_shards, make_mesh
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
 
@@ -57,6 +60,8 @@ CASES = (
 )
 SAMPLES, TOP_K = 16, 40
 PREFIX, SLOTS = 96, 80  # tokens of a shared prefix; prefixes of a part: 10 exemplar sets of 8 relations
+QUESTION, PATH = 32, 31  # tokens of the longest question, and of an answer that is followed
+PART = 256 * 10 * 16  # tokens of the first round of a part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,19 +79,21 @@ class Compiled:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """The programs of one mesh, compiled, and the bytes of a chip that weights and prefixes take throughout."""
+    """The programs of one mesh, compiled, and the bytes of a chip that weights, prefixes and the pools of questions
+    under way take throughout."""
 
     mesh: Mesh
     shapes: Shapes
     programs: list[Compiled]
     weights: int
     bank: int
+    pools: int
     states: int
 
     def needed(self, program: Compiled) -> int:
         """Bytes of a chip while a program runs, with what lies there but is not an argument of it."""
         own = program.memory.peak_memory_in_bytes - program.memory.argument_size_in_bytes
-        return self.weights + self.bank + self.states + own
+        return self.weights + self.bank + self.pools + self.states + own
 
     @property
     def most(self) -> int:
@@ -94,14 +101,19 @@ class Step:
         return max(map(self.needed, self.programs))
 
 
-def compile_step(spec: ModelSpec, mesh: Mesh, tokens: int) -> Step:
-    """Compiles all programs of `Device` on `mesh`. Raises JaxRuntimeError where one does not fit a chip."""
+def compile_step(spec: ModelSpec, mesh: Mesh, tokens: int, hbm: float) -> Step:
+    """Compiles all programs of `Device` on `mesh`. Raises JaxRuntimeError where one does not fit a chip of `hbm`
+    bytes."""
     network = Network(spec, "bfloat16")
     params = network.abstract(mesh, jnp.bfloat16)
     program = Program(network, SAMPLES, TOP_K, TOP_K, spec.vocab_size)
-    device = Device(program, params, mesh, seed=0, temperature=0.5, prefix_length=PREFIX)
-    shapes = choose_shapes([LANE], LANE, tokens, device.shards)
-    lanes, length, shards, positions = shapes.lanes(LANE)[0], LANE, device.shards, shapes.positions
+    shards = batch_shards(mesh)
+    shapes = choose_shapes([LANE], LANE, tokens, shards, question=QUESTION, path=PATH)
+    free = max(hbm - on_a_chip(params), 0) / FREE_SHARE / 2**30
+    kept = slots_for(network, mesh, free, IN_FLIGHT, PART, shapes)
+    pools = Pools(network, mesh, kept, shapes) if kept else None
+    device = Device(program, params, mesh, seed=0, temperature=0.5, prefix_length=PREFIX, pools=pools)
+    lanes, length, positions = shapes.lanes(LANE)[0], LANE, shapes.positions
     slots = -(-SLOTS // shards) * shards
 
     def batch(dtype, *sizes: int) -> jax.ShapeDtypeStruct:
@@ -112,6 +124,7 @@ def compile_step(spec: ModelSpec, mesh: Mesh, tokens: int) -> Step:
 
     prompts = batch(jnp.int32, slots, PREFIX), batch(jnp.int32, slots)
     lane = batch(jnp.int32, lanes, length)
+    pool = (pools.abstract, small(np.int32(0))) if pools else ()
     judged = [batch(dtype, shards, positions, *more) for dtype, more in ((jnp.int32, ()), (jnp.uint32, (3,)))]
     found = []
 
@@ -129,14 +142,23 @@ def compile_step(spec: ModelSpec, mesh: Mesh, tokens: int) -> Step:
             jax.eval_shape(network.prefix, params, *prompts), device.bank_sharding,
         )  # fmt: skip
         compiled("prefix", device._prefix, params, *prompts)
-        states = compiled("states", device._states, params, bank, batch(jnp.int32, lanes), lane, lane, lane)
-        given = jax.ShapeDtypeStruct((lanes, length, spec.d_model), jnp.bfloat16, sharding=states.output_shardings)
+        fresh = Lanes(batch(jnp.int32, lanes), lane, lane, lane)
+        states = compiled("states", device._states, params, bank, fresh, *pool)
+        if pools:
+            length_behind, seen = shapes.behind[-1]
+            count = shapes.lanes(length_behind)[0]
+            later = batch(jnp.int32, count, length_behind)
+            behind = Lanes(batch(jnp.int32, count), later, later, later, batch(jnp.int32, count, seen), later, later)
+            compiled("states of later rounds", device._states, params, bank, behind, *pool)
+        sharding = states.output_shardings[0]
+        given = jax.ShapeDtypeStruct((lanes, length, spec.d_model), jnp.bfloat16, sharding=sharding)
         where = compiled("judged", device._judged, given, judged[0])
         taken = jax.ShapeDtypeStruct((shards, positions, spec.d_model), jnp.bfloat16, sharding=where.output_shardings)
         compiled(
             "decide", device._decide, params, taken, *judged, judged[0], small(device.key), small(device.temperature)
         )
-    return Step(mesh, shapes, found, on_a_chip(params), on_a_chip(bank), on_a_chip(given))
+    held = IN_FLIGHT * on_a_chip(pools.abstract) if pools else 0
+    return Step(mesh, shapes, found, on_a_chip(params), on_a_chip(bank), held, on_a_chip(given))
 
 
 def on_a_chip(tree) -> int:
@@ -179,7 +201,7 @@ def case(topology: str, model: str, tokens: int, sizes: tuple[int, int] | None) 
         mesh = make_mesh(types.SimpleNamespace(data=-1, fsdp=fsdp, tensor=tensor), devices)
         name = f"fsdp {fsdp} x tensor {tensor}"
         try:
-            step = compile_step(spec, mesh, tokens)
+            step = compile_step(spec, mesh, tokens, hbm * GB)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
@@ -199,7 +221,8 @@ def tables(step: Step) -> Iterator[str]:
     """What was compiled, as Markdown."""
     shapes, shards = step.shapes, step.shapes.shards
     yield (
-        f"On every chip: weights {step.weights / GB:.2f} GB, prefixes {step.bank / GB:.2f} GB. A call: {shards} shards,"
+        f"On every chip: weights {step.weights / GB:.2f} GB, prefixes {step.bank / GB:.2f} GB, kept questions"
+        f" {step.pools / GB:.2f} GB. A call: {shards} shards,"
         f" each {shapes.lanes(LANE)[0] // shards} lanes of {LANE} tokens and {shapes.positions} judged positions."
     )
     yield from (

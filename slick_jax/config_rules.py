@@ -198,6 +198,8 @@ def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
         yield from _at_least(f"annotate.{name}", getattr(annotate, name), 1)
     for name in ("n_reserve_sets", "batch_tokens"):
         yield from _at_least(f"annotate.{name}", getattr(annotate, name), 0)
+    if annotate.kept_gib is not None and annotate.kept_gib < 0:
+        yield f"annotate.kept_gib: {annotate.kept_gib} is too small; give GiB, 0 for none, or None to choose for you"
     for name in ("seed", "exemplar_seed"):
         yield from _seed(f"annotate.{name}", getattr(annotate, name))
     if annotate.n_exemplar_sets + annotate.n_reserve_sets > MAX_SETS:

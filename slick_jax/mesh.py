@@ -147,6 +147,11 @@ def batch_sharding(mesh: Mesh, ndim: int) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES, *[None] * (ndim - 1)))
 
 
+def batch_shards(mesh: Mesh) -> int:
+    """Slices of the mesh that `batch_sharding` cuts axis 0 into."""
+    return math.prod(mesh.shape[name] for name in BATCH_AXES)
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """A full copy on every device."""
     return NamedSharding(mesh, PartitionSpec())

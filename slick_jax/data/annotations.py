@@ -19,7 +19,7 @@ from slick_jax.data.mixtures import Annotated
 from slick_jax.errors import InputError
 
 # Settings of config.annotate that no label depends on.
-SHAPES = ("part_size", "batch_tokens", "answers", "answer_rows", "p_true")
+SHAPES = ("part_size", "batch_tokens", "kept_gib", "answers", "answer_rows", "p_true")
 
 
 @dataclasses.dataclass(frozen=True)

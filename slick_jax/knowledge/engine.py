@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,9 +12,11 @@ from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.knowledge import p_true, preparation
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.p_true import Scoring
+from slick_jax.knowledge.pools import Pools, slots_for
 from slick_jax.knowledge.preparation import PrefixKey, Prepared
 from slick_jax.knowledge.verify import Verification, Verified
 from slick_jax.knowledge.walk import Vocabulary
+from slick_jax.mesh import batch_shards
 from slick_jax.models import weights
 from slick_jax.models.transformer import KV, Network
 
@@ -32,11 +35,15 @@ class Engine:
         self._protocol = preparation.protocol_of(settings)
         top_k = max(settings.top_k, *(pair[1] for pair in self._protocol.pairs), 1)
         program = Program(network, self._protocol.n_samples, settings.top_k, top_k, tokenizer.n_ids)
+        self._shapes = prepared.shapes(batch_shards(mesh))
+        slots = slots_for(network, mesh, settings.kept_gib, IN_FLIGHT, prepared.part_tokens, self._shapes)
+        if not slots:
+            self._shapes = dataclasses.replace(self._shapes, behind=())
         self.device = Device(
             program, params, mesh,
             seed=settings.seed, temperature=settings.temperature, prefix_length=prepared.prefix_length,
+            pools=Pools(network, mesh, slots, self._shapes) if slots else None,
         )  # fmt: skip
-        self._shapes = prepared.shapes(self.device.shards)
         self.device.warm_up(self._shapes, prepared.bank_slots)
         self._vocabulary = Vocabulary(tokenizer.token_bytes, tokenizer.is_stop.tolist())
         self._bank: tuple[list[PrefixKey], KV] | None = None
@@ -77,7 +84,8 @@ class Engine:
         while True:
             while len(under_way) < IN_FLIGHT and (number := next(waiting, None)) is not None:
                 part = self._prepared.parts[number]
-                under_way.append((number, self.start(part), self.score(part)))
+                scoring = self.score(part)
+                under_way.append((number, self.start(part), scoring))
             if not under_way:
                 return
             number, verification, scoring = under_way.popleft()

@@ -15,9 +15,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt32
 
 from slick_jax.errors import InputError
-from slick_jax.knowledge.batches import Batch, Shapes
-from slick_jax.mesh import batch_sharding, place, readable, replicated, sharding_for
+from slick_jax.knowledge.batches import Batch, Lanes
+from slick_jax.knowledge.pools import Held, Pools
+from slick_jax.knowledge.shapes import Shapes
+from slick_jax.mesh import batch_sharding, batch_shards, place, readable, replicated, sharding_for
 from slick_jax.models.attention import Forest
+from slick_jax.models.cache import Pool
 from slick_jax.models.transformer import KV, Network
 from slick_jax.sampling import logits as select
 
@@ -54,17 +57,17 @@ class Program:
     n_tokens: int
 
     def states(
-        self,
-        params,
-        bank: KV,
-        prefix: Int[Array, " G"],
-        tokens: Int[Array, "G T"],
-        depth: Int[Array, "G T"],
-        end: Int[Array, "G T"],
-    ) -> Float[Array, "G T D"]:
-        """One forward pass of lanes of token trees behind the shared prefixes."""
-        forest = Forest(depth[:, None], end[:, None])
-        return self.network.hidden(params, tokens[:, None], bank, forest=forest, behind=prefix).states[:, 0]
+        self, params, bank: KV, lanes: Lanes, pool: Pool | None = None, start: Int[Array, ""] | None = None
+    ) -> tuple[Float[Array, "G T D"], Pool | None]:
+        """One forward pass of lanes of token trees behind the shared prefixes and what they see of the pool; and the
+        pool, with the keys and values of these tokens from slot `start` on."""
+        kept = () if lanes.slots is None else (lanes.first, lanes.last)
+        forest = Forest(*(part[:, None] for part in (lanes.depth, lanes.end, *kept)))
+        states, found, _ = self.network.hidden(
+            params, lanes.tokens[:, None], bank, forest=forest, behind=lanes.prefix,
+            keep_kv=pool is not None, pool=pool if kept else None, slots=lanes.slots,
+        )  # fmt: skip
+        return states[:, 0], pool and pool.written(found.k, found.v, start)
 
     @staticmethod
     def judged(states: Float[Array, "G T D"], where: Int[Array, "S M"]) -> Float[Array, "S M D"]:
@@ -100,9 +103,14 @@ class Program:
 class Device:
     """Runs the programs on a mesh: prefixes are kept in a bank there, batches are sharded over their lanes."""
 
-    def __init__(self, program: Program, params, mesh, *, seed: int, temperature: float, prefix_length: int):
+    def __init__(
+        self, program: Program, params, mesh, *, seed: int, temperature: float, prefix_length: int,
+        pools: Pools | None = None,
+    ):  # fmt: skip
+        """`pools`: where questions under way are kept; None: they are forwarded anew in every round."""
+        self.pools = pools
         self.program, self.params, self.mesh = program, params, mesh
-        self.shards = mesh.shape["data"] * mesh.shape["fsdp"]
+        self.shards = batch_shards(mesh)
         self.key = select.run_key(seed)
         self.temperature = np.float32(temperature)
         self.prefix_length = prefix_length
@@ -110,7 +118,8 @@ class Device:
         heads = sharding_for(mesh, (None, None, None, "kv_heads", None), (1, 1, 1, program.network.spec.n_kv_heads, 1))
         self.bank_sharding = KV(heads, heads, replicated(mesh))
         self._prefix = jax.jit(program.network.prefix, out_shardings=self.bank_sharding)
-        self._states = jax.jit(program.states)
+        pool = pools and jax.tree.map(lambda one: one.sharding, pools.abstract)
+        self._states = jax.jit(program.states, donate_argnames="pool", out_shardings=(None, pool))
         self._judged = jax.jit(program.judged)
         self._decide = jax.jit(program.decide, out_shardings=readable(mesh))
         self._shard = functools.partial(batch_sharding, mesh)
@@ -144,14 +153,18 @@ class Device:
                 lowered.out_info, self._ready[name, key].output_shardings,
             )  # fmt: skip
 
-        def of_lanes(lanes: int, length: int) -> None:
+        def of_lanes(lanes: int, length: int, slots: int) -> None:
             lane = ints(lanes, length)
-            states = compile_ahead("states", lane.shape, self._states, self.params, bank, ints(lanes), *[lane] * 3)
+            kept = (ints(lanes, slots), lane, lane) if slots else ()
+            given = Lanes(ints(lanes), lane, lane, lane, *kept)
+            key = _key(given)
+            pool = () if self.pools is None else (self.pools.abstract, np.int32(0))
+            states, _ = compile_ahead("states", key, self._states, self.params, bank, given, *pool)
             for positions in shapes.position_calls:
                 where = ints(self.shards, positions)
-                key = (lane.shape, where.shape)
-                picked = compile_ahead("judged", key, self._judged, states, where)
-                if (lanes, length) == shapes.calls[0]:
+                if ("judged", (states.shape, where.shape)) not in self._ready:
+                    picked = compile_ahead("judged", (states.shape, where.shape), self._judged, states, where)
+                if (lanes, length, slots) == shapes.calls[0]:
                     names = ints(self.shards, positions, 3, dtype=jnp.uint32)
                     rest = (where, names, where, self.key, self.temperature)
                     compile_ahead("decide", where.shape, self._decide, self.params, picked, *rest)
@@ -160,23 +173,21 @@ class Device:
         bank = compile_ahead("prefix", rows, self._prefix, self.params, ints(rows, self.prefix_length), ints(rows))
         mesh = jax.sharding.get_mesh()
 
-        def in_mesh(call: tuple[int, int]) -> None:
+        def in_mesh(call: tuple[int, int, int]) -> None:
             with jax.set_mesh(mesh):  # a setting of the thread
                 of_lanes(*call)
 
         with concurrent.futures.ThreadPoolExecutor(COMPILERS) as threads:
             list(threads.map(in_mesh, shapes.calls))
 
-    def judge(self, bank: KV, batch: Batch) -> list[Verdict]:
+    def judge(self, bank: KV, batch: Batch, held: Held | None = None) -> list[Verdict]:
         """Dispatch one batch: a verdict per call of `batch.judged`, to be fetched later with `fetch`, so that host and
-        device overlap."""
-        lanes = batch.tokens.shape
-        run = self._ready.get(("states", lanes), self._states)
-        states = run(self.params, bank, *self._place(batch.prefix, batch.tokens, batch.depth, batch.end))
+        device overlap. Its questions are kept in `held`, or seen there, where it stands behind kept ones."""
+        states = self._run(bank, batch, held)
         verdicts = []
         for judged in batch.judged:
             where, *rest = self._place(judged.where, judged.step, judged.names, judged.targets)
-            picked = self._ready.get(("judged", (lanes, where.shape)), self._judged)(states, where)
+            picked = self._ready.get(("judged", (states.shape, where.shape)), self._judged)(states, where)
             decide = self._ready.get(("decide", where.shape), self._decide)
             verdict = decide(self.params, picked, *rest, self.key, self.temperature)
             if self._one_by_one:
@@ -185,6 +196,19 @@ class Device:
                 part.copy_to_host_async()
             verdicts.append(verdict)
         return verdicts
+
+    def _run(self, bank: KV, batch: Batch, held: Held | None) -> Float[Array, "G T D"]:
+        """The forward pass of a batch."""
+        key, lanes = _key(batch.lanes), Lanes(*self._place(*(part for part in batch.lanes if part is not None)))
+        run = self._ready.get(("states", key), self._states)
+        if self.pools is None:
+            return run(self.params, bank, lanes)[0]
+        used = held or self.pools.take()
+        start = used.slots if held is None else held.place(batch)
+        states, used.arrays = run(self.params, bank, lanes, used.arrays, np.int32(start))
+        if held is None:
+            self.pools.give_back(used)
+        return states
 
     def _place(self, *arrays: np.ndarray) -> list[jax.Array]:
         return [place(array, self._shard(array.ndim)) for array in arrays]
@@ -200,3 +224,8 @@ class Device:
                 " model.dtype=float32 if they overflow in bfloat16"
             )
         return verdict
+
+
+def _key(lanes: Lanes) -> tuple[int, ...]:
+    """Name of the shapes of a call: (G, T, Q)."""
+    return (*lanes.tokens.shape, 0 if lanes.slots is None else lanes.slots.shape[1])

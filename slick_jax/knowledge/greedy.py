@@ -14,9 +14,9 @@ from slick_jax.data.prompt_styles import prompt_style
 from slick_jax.data.prompts import PrefixTable
 from slick_jax.data.target_tokens import target_tokens
 from slick_jax.data.tokenizer import Tokenizer
-from slick_jax.knowledge.batches import Shapes, choose_shapes
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.match import Golds, matcher
+from slick_jax.knowledge.shapes import Shapes, choose_shapes
 from slick_jax.knowledge.verify import Protocol, Question, verify
 from slick_jax.knowledge.walk import Vocabulary
 from slick_jax.models.transformer import Network

@@ -18,8 +18,10 @@ from slick_jax.data.prompt_styles import Chat, Qa
 from slick_jax.data.prompts import PrefixTable
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
-from slick_jax.knowledge.batches import Node, Shapes, Tree, pack_trees
+from slick_jax.knowledge.batches import pack_trees
 from slick_jax.knowledge.forward import Device
+from slick_jax.knowledge.shapes import Shapes
+from slick_jax.knowledge.trees import Node, Tree
 from slick_jax.models.transformer import KV
 
 PREFIX = ("p_true",)  # key of what all prompts share; no exemplar set has it

@@ -15,9 +15,9 @@ from slick_jax.data.prompts import Draft, PrefixTable, draft_answers, tokenise_p
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.knowledge import exemplars, p_true
-from slick_jax.knowledge.batches import Shapes, choose_shapes
 from slick_jax.knowledge.match import Golds, Matcher, matcher
 from slick_jax.knowledge.p_true import Proposal
+from slick_jax.knowledge.shapes import Shapes, choose_shapes
 from slick_jax.knowledge.verify import Protocol, Question
 from slick_jax.progress import Progress
 from slick_jax.sampling.logits import id_words
@@ -135,15 +135,29 @@ class Prepared:
         """Size of the prefix bank: the most prefixes any part needs."""
         return max(len(self.part_prefixes(part)) for part in self.parts)
 
+    @functools.cached_property
+    def _rests(self) -> list[list[int]]:
+        """Tokens of every row's question, behind each of its prefixes."""
+        return [[len(self.prompts.rest(k)) for k in kept] for kept in self.kept]
+
+    @functools.cached_property
+    def first_trees(self) -> list[list[int]]:
+        """Tokens that the first round asks of every row, behind each of its prefixes: the question and all drafts."""
+        drafted = [sum(len(made.tokens) for made in drafts) for drafts in self.drafts]
+        return [[rest + more for rest in mine] for mine, more in zip(self._rests, drafted, strict=True)]
+
+    @property
+    def part_tokens(self) -> int:
+        """Tokens of the first round of a part, at most."""
+        return max(sum(sum(self.first_trees[index]) for index in part) for part in self.parts)
+
     def shapes(self, shards: int) -> Shapes:
         """Batch shapes that fit the run's first round, which is nearly all of its work."""
-        rests = [[len(self.prompts.rest(k)) for k in kept] for kept in self.kept]
-        drafted = [sum(len(made.tokens) for made in drafts) for drafts in self.drafts]
-        lengths = [rest + more for mine, more in zip(rests, drafted, strict=True) for rest in mine]
-        longest = max(map(max, rests)) + self.settings.max_answer_tokens - 1
+        question, path = max(map(max, self._rests)), self.settings.max_answer_tokens - 1
         proposed = [len(self.prompts.rest(one.kept)) + one.extra for one in self.proposals]
-        lengths = [*np.minimum(lengths, longest), *proposed]
-        return choose_shapes(lengths, max([longest, *proposed]), self.settings.batch_tokens, shards)
+        lengths = [min(length, question + path) for mine in self.first_trees for length in mine] + proposed
+        longest = max([question + path, *proposed])
+        return choose_shapes(lengths, longest, self.settings.batch_tokens, shards, question=question, path=path)
 
     def question(self, index: int, bank: dict[PrefixKey, int]) -> Question:
         """Row `index` as the engine takes it; `bank` maps prefix keys to bank slots."""
@@ -273,7 +287,7 @@ def protocol_fields(
     settings = dataclasses.asdict(config.annotate)
     del settings["prompt_style"], settings["chat_options"]  # the template holds both
     del settings["answers"], settings["answer_rows"]  # what is kept changes no label
-    shape = {name: settings.pop(name) for name in ("batch_tokens", "part_size")}
+    shape = {name: settings.pop(name) for name in ("batch_tokens", "kept_gib", "part_size")}
     shape |= {"mesh": dict(mesh_shape), "scan_layers": config.model.scan_layers}
     exact = config.model.dtype == "float32" and config.model.precision == "highest"
     return {

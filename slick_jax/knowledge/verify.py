@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from slick_jax.knowledge.batches import Judged, Shapes, pack
+from slick_jax.knowledge.batches import Judged, pack
 from slick_jax.knowledge.forward import Device, Verdict
 from slick_jax.knowledge.match import Golds
+from slick_jax.knowledge.shapes import Shapes
 from slick_jax.knowledge.walk import Choice, Judge, Mass, Path, Row, Vocabulary, Walk, open_text
 from slick_jax.models.transformer import KV
 
@@ -186,20 +187,21 @@ class Verification:
         """
         self._protocol, self._device, self._bank, self._shapes = protocol, device, bank, shapes
         self._longest_match = longest_match
+        self._held = device.pools and device.pools.take()
         self._everyone = [_Inquiry(question, protocol, vocabulary) for question in questions]
         self._counts = Counter(questions=len(questions))
         self._dispatch([row for inquiry in self._everyone for row in inquiry.first_rows()])
 
     def _dispatch(self, rows: list[Row]) -> None:
-        batches = pack(rows, self._shapes)
-        self._started = [(batch, self._device.judge(self._bank, batch)) for batch in batches]
+        batches = pack(rows, self._shapes, self._held and self._held.find)
+        self._started = [(batch, self._device.judge(self._bank, batch, self._held)) for batch in batches]
         if rows:
             self._counts["rounds"] += 1
         self._counts["rows"] += len(rows)
         for batch in batches:
             self._counts["tokens_forwarded"] += batch.real
             self._counts["tokens_seen"] += batch.seen
-            self._counts["tokens_computed"] += batch.tokens.size
+            self._counts["tokens_computed"] += batch.lanes.tokens.size
             self._counts["positions_judged"] += sum(len(judged.nodes) for judged in batch.judged)
             self._counts["positions_computed"] += sum(judged.where.size for judged in batch.judged)
 
@@ -232,6 +234,8 @@ class Verification:
         """A `Verified` per question, and counters: rounds, rows, tokens_forwarded, tokens_computed (padding included),
         positions_judged and positions_computed, alive_branches, one `alive: <cause>` per cause, truncated."""
         counts = self._counts
+        if self._held:
+            self._device.pools.give_back(self._held)
         for inquiry in self._everyone:
             for walk in inquiry.walks:
                 counts["truncated"] += int(walk.truncated.sum())

@@ -20,7 +20,8 @@ from slick_jax.models.weight import Table
 
 
 class Prefix(NamedTuple):
-    """One layer's keys and values of the shared prefixes; slots at or past the length are padding."""
+    """One layer's keys and values of the shared prefixes; slots at or past the length are padding, and behind them are
+    the slots of kept tokens, where there are any (`Forest.first`)."""
 
     k: Float[Array, "G P K H"]
     v: Float[Array, "G P K H"]
@@ -31,11 +32,14 @@ class Forest(NamedTuple):
     """Rows that hold token trees in place of one text each, in depth-first order: siblings continue the same tokens.
 
     depth: how many ancestors a token has; end: place behind its last descendant. A token sees its ancestors and itself.
-    Padding is a tree of one token.
+    Padding is a tree of one token. first, last: where the oldest ancestors were forwarded before, they stand in the
+    slots of the prefix from `first` up to `last`, and count in `depth`.
     """
 
     depth: Int[Array, "G B T"]
     end: Int[Array, "G B T"]
+    first: Int[Array, "G B T"] | None = None
+    last: Int[Array, "G B T"] | None = None
 
 
 class Attention(nnx.Module):
@@ -117,11 +121,17 @@ def shared_prefix_attention(
     if prefix is not None:
         past = cap(einsum("gkbrth,gkph->gkbrtp", q, prefix.k.transpose(0, 2, 1, 3)))
         slots = jnp.arange(prefix.k.shape[1])
-        seen = (slots < prefix.lengths[:, None])[:, None, None, None, None]  # [G 1 1 1 1 P]
+        seen = (slots < prefix.lengths[:, None])[:, None, None]  # [G 1 1 P]
+        stands = slots  # the position of a slot
+        if forest is not None and forest.first is not None:
+            first, last = forest.first[..., None], forest.last[..., None]
+            kept = (first <= slots) & (slots < last)  # [G B T P]
+            seen |= kept
+            stands = jnp.where(kept, prefix.lengths[:, None, None, None] + slots - first, slots)
         if window is not None:
-            behind = (prefix.lengths[:, None, None] + depth)[..., None] - slots  # [G B T P]
-            seen &= (behind < window)[:, None, :, None]
-        past = jnp.where(seen, past, -jnp.inf)
+            behind = (prefix.lengths[:, None, None] + depth)[..., None] - stands  # [G B T P]
+            seen &= behind < window
+        past = jnp.where(seen[:, None, :, None], past, -jnp.inf)  # [G 1 B 1 T P]
         top = jnp.maximum(top, jnp.max(past, axis=-1, keepdims=True))
     top = jax.lax.stop_gradient(top)  # it cancels
     own = jnp.exp(own - top)

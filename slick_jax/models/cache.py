@@ -1,4 +1,4 @@
-"""Decoding one token a row: keys and values that rows share, the few that each row owns, and attention over both.
+"""Keys and values that stay on the device: a pool of tokens forwarded before, and decoding one token a row.
 
 Letters as in attention.py, and S shards (rows of a shard read keys of the same shard alone), N rows of a shard, C
 chunks of up to B rows that read the same keys, T slots of a row's own cache.
@@ -12,6 +12,22 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 NOWHERE = -1e30  # a score below all others that, unlike -inf, can be subtracted from itself
+
+
+class Pool(NamedTuple):
+    """Keys and values of every layer for the tokens of earlier calls, C slots a shard."""
+
+    k: Float[Array, "*layers S C K H"]
+    v: Float[Array, "*layers S C K H"]
+
+    def written(self, k: Float[Array, "L G B T K H"], v: Float[Array, "L G B T K H"], start: Int[Array, ""]) -> "Pool":
+        """With these tokens from slot `start` of every shard on, in the order of their rows."""
+
+        def put(pool: jax.Array, part: jax.Array) -> jax.Array:
+            part = part.reshape(*pool.shape[:2], -1, *pool.shape[3:])
+            return jax.lax.dynamic_update_slice_in_dim(pool, part, start, axis=2)
+
+        return Pool(put(self.k, k), put(self.v, v))
 
 
 class Segment(NamedTuple):

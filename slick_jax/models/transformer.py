@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from slick_jax.mesh import constrain, sharding_for
 from slick_jax.models.attention import Attention, Forest, Prefix
-from slick_jax.models.cache import Past
+from slick_jax.models.cache import Past, Pool, pick
 from slick_jax.models.layers import Embedding, Norm, PlainMLP, SwiGLU, dropout
 from slick_jax.models.lora import LoraSpec, adapter_table, join
 from slick_jax.models.moe import MixtureOfExperts
@@ -173,13 +173,17 @@ class Network:
         keep_kv: bool = False,
         forest: Forest | None = None,
         behind: Int[Array, " G"] | None = None,
+        pool: Pool | None = None,
+        slots: Int[Array, "G Q"] | None = None,
     ) -> Hidden:
         """States of the tokens, whose groups each continue one prefix.
 
         Positions go on from `prefix.lengths`; prefix slots at or past the length are not seen. Rows may be padded on
         the right: attention is causal, so padding cannot reach what stands before it. With a `forest` a row holds
         trees of tokens instead of one text. With `behind`, `prefix` is a bank of any number of prefixes, and each group
-        continues the one it names; they are taken layer by layer, so that no copy of all of them is made. `collect`
+        continues the one it names; they are taken layer by layer, so that no copy of all of them is made. With a `pool`
+        a group also has the tokens in these of its `slots`, behind those of the prefix; `forest` says who sees which,
+        counting from the first of them. `collect`
         reduces the residual stream [G B T D] after the embeddings and after every layer; its results are stacked,
         [L+1 ...].
         """
@@ -192,14 +196,23 @@ class Network:
         depth = jnp.arange(tokens.shape[2])[None, None] if forest is None else forest.depth
         positions = start[:, None, None] + depth
         rotary, kinds = rotary_angles(self.spec, positions), self._rope_of_layers()
+        if pool is not None:
+            shared = prefix.k.shape[2]
+            forest = forest._replace(first=forest.first + shared, last=forest.last + shared)
         x = self._embedded(params, tokens, positions)
         first = None if collect is None else collect(x)
 
+        def with_kept(past: jax.Array, kept: jax.Array) -> jax.Array:
+            picked = pick(kept, slots.reshape(len(kept), -1))
+            return jnp.concatenate([past, picked.reshape(*slots.shape, *past.shape[2:])], axis=1)
+
         def step(x: jax.Array, layer: tuple):
-            weights, past, rng, kind, window = layer
+            weights, past, rng, kind, window, kept = layer
             x = constrain(x, self._rows(x))
             if behind is not None:
                 past = tuple(part[behind] for part in past)
+            if pool is not None:
+                past = tuple(map(with_kept, past, kept))
             seen = None if past is None else Prefix(*past, prefix.lengths)
             angles = rotary if kind is None else jax.tree.map(lambda part: part[kind], rotary)
             module = nnx.merge(_graph(self.spec, self.lora, self.precision)["layers"], weights)
@@ -211,7 +224,7 @@ class Network:
         drops = dropout or (rng is not None and self.lora is not None and self.lora.dropout)
         rngs = jax.random.split(rng, self.spec.n_layers) if drops else None
         past = None if prefix is None else (prefix.k, prefix.v)
-        layers = (params["layers"], past, rngs, kinds, self._windows())
+        layers = (params["layers"], past, rngs, kinds, self._windows(), pool)
         # Unrolled, the compiler would find both computations of a layer equal, and keep the first for the second.
         unroll = 1 if self.scan_layers or self.remat != "none" else self.spec.n_layers
         x, (kv, collected) = jax.lax.scan(step, x, layers, unroll=unroll)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from slick_jax.errors import InputError
-from slick_jax.mesh import batch_sharding, replicated
+from slick_jax.mesh import batch_sharding, batch_shards, replicated
 from slick_jax.models.transformer import KV, Network
 from slick_jax.sampling import logits as select
 from slick_jax.sampling.rows import plan, row_counts
@@ -67,7 +67,7 @@ class Sampler:
         """
         if not numbers or max_tokens < 1:
             raise ValueError("numbers must name a draw, and max_tokens be 1 or more")
-        self.mesh, self.shards = mesh, mesh.shape["data"] * mesh.shape["fsdp"]
+        self.mesh, self.shards = mesh, batch_shards(mesh)
         top_k = top_k if any(numbers) else 1
         self.numbers, self.max_tokens, self.lengths = tuple(numbers), max_tokens, tuple(lengths)
         vocabulary = network.spec.vocab_size

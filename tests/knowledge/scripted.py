@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import jax.numpy as jnp
 import numpy as np
 
+from slick_jax.models.cache import pick
 from slick_jax.models.transformer import KV, Hidden
 from tests.knowledge.reference import official_match
 
@@ -178,10 +179,14 @@ class ScriptedNetwork:
 
     def __init__(self, script):
         self.script = script
-        self.spec = SimpleNamespace(vocab_size=N_TOKENS + PADDED_ROWS, n_kv_heads=1)
+        self.spec = SimpleNamespace(vocab_size=N_TOKENS + PADDED_ROWS, n_layers=1, n_kv_heads=1, head_dim=1)
+        self.dtype = "int32"
 
-    def hidden(self, params, tokens, prefix=None, *, keep_kv=False, forest=None, behind=None):
-        """States int32[G B T P+T]: the ids of the prefix and of the tokens up to each position, else -1.
+    def hidden(
+        self, params, tokens, prefix=None, *, keep_kv=False, forest=None, behind=None, pool=None, slots=None
+    ):  # fmt: skip
+        """States int32[G B T P+Q+T]: the ids of the prefix, of what is kept in the pool and of the tokens up to each
+        position, else -1; Q is given once a pool is.
 
         Checks that the depths of a forest are those of its shape.
         """
@@ -191,8 +196,14 @@ class ScriptedNetwork:
         seen = jnp.tril(jnp.ones((length, length), bool))
         if forest is not None:
             seen = seen & (jnp.arange(length)[:, None] < forest.end[:, :, None])
-            assert (forest.depth == seen.sum(-1) - 1).all()
+            before = 0 if pool is None else forest.last - forest.first
+            assert (forest.depth == seen.sum(-1) - 1 + before).all()
         states = jnp.where(seen, tokens[:, :, None, :], -1)
+        if pool is not None:
+            kept = pick(pool.k[0], slots.reshape(pool.k.shape[1], -1)).reshape(groups, 1, 1, -1)
+            place = jnp.arange(slots.shape[1])
+            kept = jnp.where((forest.first[..., None] <= place) & (place < forest.last[..., None]), kept, -1)
+            states = jnp.concatenate([kept, states], axis=-1)
         if prefix is not None:
             past = prefix.k[0, :, :, 0, 0]
             past = jnp.where(jnp.arange(past.shape[1]) < prefix.lengths[:, None], past, -1)

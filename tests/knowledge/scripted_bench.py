@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 
-from slick_jax.knowledge.batches import Shapes
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.match import Golds, matcher
+from slick_jax.knowledge.pools import Pools
+from slick_jax.knowledge.shapes import Shapes
 from slick_jax.knowledge.verify import Protocol, Question, verify
 from slick_jax.knowledge.walk import Vocabulary, open_text
 from slick_jax.mesh import make_mesh
@@ -20,7 +21,9 @@ from tests.knowledge.scripted import GOLDS, N_TOKENS, NEWLINE, PHRASES, STOPS, T
 
 SEED, N_SAMPLES, TEMPERATURE, TOP_K, LIMIT, N_SLOTS = 3, 16, 0.5, 8, 11, 3
 PREFIXES = [(), (0, 5, 9), (0, 7, 7, 20, 21, 22), (0, 33, 12, 40, 41)]
-ROUTINE = Shapes(lengths=(12, 40), tokens=320, positions=256)
+BEHIND = ((6, 24), (12, 48))
+ROUTINE = Shapes(lengths=(12, 40), tokens=320, positions=256, behind=BEHIND)
+SLOTS = 20000  # more than all questions need
 VOCABULARY = Vocabulary(TOKEN_BYTES, STOPS)
 VIABLE = Golds.viable  # as imported, whatever a test puts in its place
 
@@ -40,11 +43,13 @@ def questions_of(asked):
     ]
 
 
-def make_device(script, shards=1):
+def make_device(script, shapes=ROUTINE, slots=SLOTS):
     """The engine's device; its scores are computed outside of jit, where the script can answer."""
+    shards = shapes.shards
     mesh = make_mesh(SimpleNamespace(data=shards, fsdp=1, tensor=1), jax.devices()[:shards])
     program = Program(scripted.ScriptedNetwork(script), N_SAMPLES, TOP_K, TOP_K, N_TOKENS)
-    device = Device(program, {}, mesh, seed=SEED, temperature=TEMPERATURE, prefix_length=8)
+    pools = Pools(program.network, mesh, slots, shapes) if shapes.behind else None
+    device = Device(program, {}, mesh, seed=SEED, temperature=TEMPERATURE, prefix_length=8, pools=pools)
     device._states, device._judged, device._decide = program.states, program.judged, scripted_decide(program)
     return device
 

@@ -6,7 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from slick_jax.knowledge.batches import LEAST_TOKENS, SMALL, Shapes, choose_lengths, choose_shapes, grow, pack
+from slick_jax.knowledge.batches import pack
+from slick_jax.knowledge.pools import Held
+from slick_jax.knowledge.shapes import LEAST_TOKENS, SMALL, Shapes, choose_lengths, choose_shapes
+from slick_jax.knowledge.trees import grow
 from slick_jax.knowledge.walk import Row
 
 SHAPES = [
@@ -56,9 +59,9 @@ def asked(rows):
 
 def context(batch, lane, place):
     """Tokens that the token at `place` sees, itself included, by the definition of a forest."""
-    seen = [s for s in range(place + 1) if place < batch.end[lane, s]]
-    assert batch.depth[lane, place] == len(seen) - 1
-    return batch.tokens[lane, seen].tolist()
+    seen = [s for s in range(place + 1) if place < batch.lanes.end[lane, s]]
+    assert batch.lanes.depth[lane, place] == len(seen) - 1
+    return batch.lanes.tokens[lane, seen].tolist()
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3])
@@ -69,16 +72,16 @@ def test_every_path_is_judged_once_behind_its_own_question(number, shards, shape
     rows = make_rows(number, make_walks(number, number))
     found = {}
     for batch in pack(rows, shapes):
-        lanes, length = batch.tokens.shape
+        lanes, length = batch.lanes.tokens.shape
         assert lanes % shards == 0
-        assert (lanes, length) in shapes.calls
+        assert (lanes, length, 0) in shapes.calls
         for judged in batch.judged:
             assert judged.where.shape == judged.step.shape == judged.targets.shape == judged.names.shape[:2]
             assert judged.where.shape[1] in shapes.position_calls
             for shard, place, walk, node in judged.nodes:
                 lane, inner = divmod(int(judged.where[shard, place]), length)
                 lane += shard * (lanes // shards)
-                assert batch.prefix[lane] == walk.prefix
+                assert batch.lanes.prefix[lane] == walk.prefix
                 assert context(batch, lane, inner) == [*walk.tokens, *node.path]
                 assert judged.step[shard, place] == len(node.path)
                 assert tuple(judged.names[shard, place]) == walk.name
@@ -88,10 +91,57 @@ def test_every_path_is_judged_once_behind_its_own_question(number, shards, shape
     assert found == asked(rows)
 
 
+@pytest.mark.parametrize(("shards", "slots"), [(1, 10**6), (2, 10**6), (3, 10**6), (2, 1500), (1, 0)])
+def test_later_rows_stand_behind_what_was_forwarded(shards, slots):
+    shapes = Shapes((12, 20, 64), tokens=1024, positions=128, shards=shards, behind=((8, 32), (16, 64)))
+    rng = np.random.default_rng(shards)
+    walks = make_walks(1, 60)
+    spare = max(lanes * length for lanes, length, _ in shapes.calls) // shards
+    held = Held(SimpleNamespace(k=np.zeros((1, shards, slots + spare))), slots)
+    pool = np.full((shards, slots + spare), -1)
+    paths = {walk.name: {()} for walk in walks}
+    rows = [Row(walk, (), (1, 2)) for walk in walks]
+    again = 0
+    for number in range(5):
+        found = set()
+        for batch in pack(rows, shapes, held.find):
+            lanes, (count, length) = batch.lanes, batch.lanes.tokens.shape
+            assert (count, length, 0 if lanes.slots is None else lanes.slots.shape[1]) in shapes.calls
+            for judged in batch.judged:
+                for shard, place, walk, node in judged.nodes:
+                    lane, inner = divmod(int(judged.where[shard, place]), length)
+                    lane += shard * (count // shards)
+                    own = [s for s in range(inner + 1) if inner < lanes.end[lane, s]]
+                    kept = []
+                    if lanes.slots is not None:
+                        assert len({*lanes.first[lane, own]}) == len({*lanes.last[lane, own]}) == 1
+                        kept = pool[shard, lanes.slots[lane, lanes.first[lane, inner] : lanes.last[lane, inner]]]
+                    assert lanes.depth[lane, inner] == len(kept) + len(own) - 1
+                    assert [*kept, *lanes.tokens[lane, own]] == [*walk.tokens, *node.path]
+                    assert (walk.name, node.path) not in found
+                    found.add((walk.name, node.path))
+            start, tokens = held.place(batch), lanes.tokens.reshape(shards, -1)
+            pool[:, start : start + tokens.shape[1]] = tokens
+            again += number > 0 and batch.real
+        assert found == set(asked(rows))
+        for name, path in found:
+            paths[name].add(path)
+        rows = []
+        for walk in walks:
+            known = sorted(paths[walk.name])
+            for path in {(*known[rng.integers(len(known))], int(token)) for token in rng.integers(1, 9, 2)}:
+                if path not in paths[walk.name]:
+                    rows.append(Row(walk, path, tuple(rng.integers(1, 9, rng.integers(0, 3)).tolist())))
+        new = {(walk.name, path) for walk, path in ((row.walk, row.path) for row in rows)}
+        assert len(new) == len(rows)
+    if slots == 10**6:
+        assert held.filled < slots and again < 60 * 4 * 2 * 3  # a path's last token and its draft, at most
+
+
 def test_padding_sees_itself_alone():
     (batch,) = pack(make_rows(0, make_walks(0, 3)), SHAPES[2])
-    used = batch.tokens > 0
-    assert (batch.end > np.arange(batch.end.shape[1]))[~used].all()
+    used = batch.lanes.tokens > 0
+    assert (batch.lanes.end > np.arange(used.shape[1]))[~used].all()
     assert batch.real == used.sum()
 
 
@@ -116,7 +166,7 @@ def test_few_shapes_are_compiled():
     seen, positions = set(), set()
     for seed, number in enumerate((1, 3, 40, 200, 1000)):
         for batch in pack(make_rows(seed, make_walks(seed, number)), shapes):
-            seen.add(batch.tokens.shape)
+            seen.add((*batch.lanes.tokens.shape, 0))
             positions |= {judged.where.shape for judged in batch.judged}
     assert seen <= set(shapes.calls)
     assert len(shapes.calls) == 9
@@ -126,7 +176,7 @@ def test_few_shapes_are_compiled():
 def test_a_few_rows_travel_in_a_small_call():
     shapes = Shapes((16, 64), tokens=8192, positions=512)
     batches = pack(make_rows(0, make_walks(0, 3)), shapes)
-    assert sum(batch.tokens.size for batch in batches) <= shapes.tokens // SMALL
+    assert sum(batch.lanes.tokens.size for batch in batches) <= shapes.tokens // SMALL
     assert shapes.tokens // SMALL >= LEAST_TOKENS
 
 
@@ -148,7 +198,7 @@ def test_padding_stays_within_a_tenth():
         walk.tokens = [1] * int(np.clip(rng.normal(14, 4), 6, 30))
     shapes = choose_shapes([len(walk.tokens) for walk in walks], 62, 1024, 1)
     batches = pack([Row(walk, (), ()) for walk in walks], shapes)
-    computed = sum(batch.tokens.size for batch in batches)
+    computed = sum(batch.lanes.tokens.size for batch in batches)
     assert sum(batch.real for batch in batches) == sum(len(walk.tokens) for walk in walks) > 0.9 * computed
 
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from slick_jax.collectives import collectives_of
-from slick_jax.knowledge.batches import Batch, Judged
+from slick_jax.knowledge.batches import Batch, Judged, Lanes
 from slick_jax.knowledge.forward import Device, Program
+from slick_jax.knowledge.pools import Pools
+from slick_jax.knowledge.shapes import Shapes
 from slick_jax.mesh import make_mesh
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
@@ -17,6 +19,7 @@ SPEC = ModelSpec(
     vocab_size=256, d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_mlp=64, max_position_embeddings=64
 )
 N_TOKENS = 250  # the last rows of the vocabulary are padding
+FIELDS = "draws", "ids", "values", "gold"
 LANES, T, M = 8, 12, 16  # lanes and their tokens, judged positions
 
 
@@ -28,7 +31,9 @@ def device_on(data, fsdp, tensor):
     with jax.set_mesh(mesh):
         params = network.init(jax.random.key(0), mesh)
         program = Program(network, n_samples=5, sample_top_k=20, top_k=40, n_tokens=N_TOKENS)
-        return Device(program, params, mesh, seed=1, temperature=0.7, prefix_length=10)
+        shapes = Shapes((T,), LANES * T // (data * fsdp), M, data * fsdp, ((4, 3),))
+        pools = Pools(network, mesh, 2 * LANES * T, shapes)
+        return Device(program, params, mesh, seed=1, temperature=0.7, prefix_length=10, pools=pools)
 
 
 def batch_for(shards):
@@ -46,15 +51,32 @@ def batch_for(shards):
     step, targets = rng.integers(0, 4, M).reshape(shape), rng.integers(0, N_TOKENS, M).reshape(shape)
     judged = Judged(*(array.astype(np.int32) for array in (where, step)), names, targets.astype(np.int32), [])
     prefix = rng.integers(0, 3, LANES)
-    return Batch(*(array.astype(np.int32) for array in (tokens, depth, end, prefix)), [judged], LANES * T, LANES * T)
+    lanes = Lanes(*(array.astype(np.int32) for array in (prefix, tokens, depth, end)))
+    return Batch(lanes, [judged], LANES * T, LANES * T)
+
+
+def later_batch(first, shards):
+    """Two tokens behind each of two tokens of every lane of `first`, in lanes of four; all of them are judged."""
+    rng = np.random.default_rng(1)
+    own = T * np.arange(LANES // shards)[:, None] + np.arange(3)
+    slots = np.tile(own, (shards, 1)).astype(np.int32)  # the first three tokens of its own lane
+    tokens = rng.integers(1, N_TOKENS, (LANES, 4)).astype(np.int32)
+    depth, end, last = (np.tile(np.int32(row), (LANES, 1)) for row in ([3, 4, 2, 3], [2, 2, 4, 4], [3, 3, 2, 2]))
+    lanes = Lanes(first.lanes.prefix, tokens, depth, end, slots, np.zeros_like(last), last)
+    where = np.tile(np.arange(LANES * 4 // shards, dtype=np.int32), (shards, 1))
+    names = np.zeros((*where.shape, 3), np.uint32)
+    return Batch(lanes, [Judged(where, np.ones_like(where), names, np.zeros_like(where), [])], 4 * LANES, 4 * LANES)
 
 
 def judged_by(device):
     prefixes = [np.arange(1, 1 + length, dtype=np.int32) for length in (10, 4, 7)]
     with jax.set_mesh(device.mesh):
         bank = device.bank(prefixes, 3)
-        (verdict,) = device.judge(bank, batch_for(device.shards))
-    return bank, device.fetch(verdict)
+        first, held = batch_for(device.shards), device.pools.take()
+        verdicts = [*device.judge(bank, first, held), *device.judge(bank, later_batch(first, device.shards), held)]
+        parts = [device.fetch(verdict) for verdict in verdicts]
+    found = {name: [getattr(part, name) for part in parts] for name in FIELDS}
+    return bank, {name: np.concatenate([x.reshape(-1, *x.shape[2:]) for x in found[name]]) for name in FIELDS}
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +89,11 @@ def test_verdicts_do_not_depend_on_the_mesh(alone, sizes):
     bank, found = judged_by(device_on(*sizes))
     heads = SPEC.n_kv_heads // sizes[2] if SPEC.n_kv_heads % sizes[2] == 0 else SPEC.n_kv_heads
     assert {shard.data.shape[3] for shard in bank.k.addressable_shards} == {heads}
-    for name in ("draws", "ids"):
-        assert np.array_equal(getattr(found, name).reshape(M, -1), getattr(alone, name).reshape(M, -1)), name
-    for name in ("values", "gold"):
-        np.testing.assert_allclose(
-            getattr(found, name).reshape(M, -1), getattr(alone, name).reshape(M, -1), atol=1e-5, err_msg=name
-        )
+    assert len(found["gold"]) == M + 4 * LANES
+    for name in FIELDS[:2]:
+        assert np.array_equal(found[name], alone[name]), name
+    for name in FIELDS[2:]:
+        np.testing.assert_allclose(found[name], alone[name], atol=1e-5, err_msg=name)
 
 
 def test_the_decision_gathers_no_logits():

@@ -11,9 +11,10 @@ import pytest
 
 from slick_jax.errors import InputError
 from slick_jax.knowledge import verify, walk
-from slick_jax.knowledge.batches import Shapes, pack
+from slick_jax.knowledge.batches import pack
 from slick_jax.knowledge.estimate import category
 from slick_jax.knowledge.match import Golds, normalise
+from slick_jax.knowledge.shapes import Shapes
 from slick_jax.knowledge.verify import Protocol
 from slick_jax.knowledge.walk import Walk, open_text
 from slick_jax.sampling import logits as select
@@ -21,10 +22,12 @@ from tests.knowledge import scripted
 from tests.knowledge.reference import ARTICLES, judge_text, normalize_answer, official_match
 from tests.knowledge.scripted import GOLDS, N_TOKENS, NEWLINE, STOPS, TOKEN_BYTES, longest_match
 from tests.knowledge.scripted_bench import (
+    BEHIND,
     LIMIT,
     N_SAMPLES,
     N_SLOTS,
     ROUTINE,
+    SLOTS,
     TEMPERATURE,
     TOP_K,
     VIABLE,
@@ -123,8 +126,8 @@ def test_a_question_alone_gives_what_it_gives_among_others(bench, pooled):
 
 
 def restart(patch):
-    def packed(rows, shapes):
-        made = pack(rows, shapes)
+    def packed(rows, shapes, kept):
+        made = pack(rows, shapes, kept)
         for judged in (judged for batch in made for judged in batch.judged):
             judged.step[...] -= min((len(node.path) for *_, node in judged.nodes), default=0)
         return made
@@ -197,19 +200,30 @@ def test_a_wrong_version_is_caught(bench, monkeypatch, change):
 
 
 @pytest.mark.parametrize(
-    "shapes",
+    ("shapes", "slots"),
     [
-        Shapes(lengths=(20,), tokens=20, positions=3),
-        Shapes(lengths=(14, 21, 90), tokens=2000, positions=700),
-        Shapes(lengths=(16, 24), tokens=240, positions=50, shards=2),
+        (Shapes(lengths=(20,), tokens=20, positions=3), 0),
+        (Shapes(lengths=(20,), tokens=20, positions=3, behind=((12, 40),)), 3000),
+        (Shapes(lengths=(14, 21, 90), tokens=2000, positions=700, behind=BEHIND), 2000),
+        (Shapes(lengths=(16, 24), tokens=240, positions=50, shards=2, behind=BEHIND), SLOTS),
     ],
-    ids=["one by one", "large", "two shards"],
+    ids=["one by one, nothing kept", "one by one", "large, a pool too small", "two shards"],
 )
-def test_results_do_not_depend_on_the_batch(bench, shapes):
-    device = make_device(bench.script, shapes.shards)
+def test_results_do_not_depend_on_the_batch(bench, shapes, slots):
     bench = bench.first(14)
-    verified, _ = bench.verify(device=device, shapes=shapes)
+    verified, _ = bench.verify(device=make_device(bench.script, shapes, slots), shapes=shapes)
     assert sum(bench.differences(verified).values()) == 0
+
+
+def test_what_was_forwarded_is_not_forwarded_again(bench):
+    """With everything kept, a later row costs its last token and its draft."""
+    bench = bench.first(14)
+    first = sum(len(tokens) for each in bench.asked for _, tokens in each.slots)
+    anew = dataclasses.replace(ROUTINE, behind=())
+    _, kept = bench.verify()
+    _, forwarded = bench.verify(device=make_device(bench.script, anew), shapes=anew)
+    assert kept["rows"] == forwarded["rows"]
+    assert first < kept["tokens_forwarded"] < 0.7 * forwarded["tokens_forwarded"]
 
 
 def test_results_do_not_depend_on_the_order(bench, pooled):

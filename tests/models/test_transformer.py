@@ -10,6 +10,7 @@ import pytest
 
 from slick_jax.mesh import batch_sharding, make_mesh
 from slick_jax.models.attention import Forest
+from slick_jax.models.cache import Pool
 from slick_jax.models.spec import ModelSpec, RopeScaling
 from slick_jax.models.transformer import KV, Network
 
@@ -340,3 +341,26 @@ def test_every_path_of_a_forest_is_a_text_of_its_own(params, windows):
         path = ancestry(place)
         alone = network.hidden(params, tokens[:, :, jnp.array(path)], kv).states
         np.testing.assert_allclose(got[:, 0, place], alone[:, 0, -1], atol=1e-5)
+
+
+@pytest.mark.parametrize("windows", [None, (2, 4, None)])
+def test_tokens_behind_kept_ones_are_as_in_the_whole_text(params, windows):
+    network = Network(dataclasses.replace(SPEC, windows=windows))
+    kv = network.prefix(params, tokens_of(2, 5, seed=4), jnp.array([5, 3]))
+    tokens, more = tokens_of(2, 1, FOREST_TOKENS), tokens_of(2, 1, 4, seed=6)
+    spec, shards = network.spec, 2
+    pool = Pool(*jnp.full((2, spec.n_layers, shards, 2 * FOREST_TOKENS, spec.n_kv_heads, spec.head_dim), jnp.nan))
+    first = network.hidden(params, tokens, kv, forest=forest_of(PARENTS, 2), keep_kv=True).keys_values
+    pool = pool.written(first.k, first.v, 7)
+    assert jnp.isnan(pool.k[:, :, :7]).all() and jnp.isnan(pool.k[:, :, 7 + FOREST_TOKENS :]).all()
+    leaves = 3, 10  # of the two trees: two tokens follow each
+    kept = [ancestry(leaf) for leaf in leaves]
+    depth = [len(kept[0]), len(kept[0]) + 1, len(kept[1]), len(kept[1]) + 1]
+    first, last = [0, 0, len(kept[0]), len(kept[0])], [len(kept[0])] * 2 + [len(kept[0]) + len(kept[1])] * 2
+    forest = Forest(*(jnp.broadcast_to(jnp.array(part), (2, 1, 4)) for part in (depth, [2, 2, 4, 4], first, last)))
+    slots = jnp.array([[7 + place for path in kept for place in path]] * 2)
+    got = network.hidden(params, more, kv, forest=forest, behind=jnp.arange(2), pool=pool, slots=slots).states
+    for number, leaf in enumerate(leaves):
+        texts = jnp.concatenate([tokens[:, :, jnp.array(ancestry(leaf))], more[:, :, 2 * number : 2 * number + 2]], -1)
+        whole = network.hidden(params, texts, kv).states
+        np.testing.assert_allclose(got[:, :, 2 * number : 2 * number + 2], whole[:, :, -2:], atol=1e-5)
