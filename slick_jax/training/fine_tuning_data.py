@@ -11,7 +11,7 @@ import numpy as np
 from slick_jax.data.examples import raise_problems
 from slick_jax.data.prompt_styles import Chat, Qa
 from slick_jax.data.target_tokens import target_tokens
-from slick_jax.knowledge.batches import choose_lengths
+from slick_jax.knowledge.shapes import choose_lengths
 from slick_jax.training.mixture_file import MixtureRow
 from slick_jax.training.step import Rows
 

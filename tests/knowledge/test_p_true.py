@@ -14,8 +14,8 @@ from slick_jax.data.tokenizer import Tokenizer, _byte_alphabet
 from slick_jax.data.world_text import P_TRUE_FORM
 from slick_jax.errors import InputError
 from slick_jax.knowledge import p_true
-from slick_jax.knowledge.batches import Shapes
 from slick_jax.knowledge.forward import Device, Program
+from slick_jax.knowledge.shapes import Shapes
 from slick_jax.mesh import make_mesh
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
