@@ -1,0 +1,36 @@
+"""`slick annotate` with a sum over the devices of a team in place of the work: its processes wait for each other alike.
+
+python -m tests.lockstep <arguments of slick annotate>
+"""
+
+import itertools
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from slick_jax import main, peers
+
+
+def run(config) -> None:
+    """Prints a line a step, for ever. With a file `fail` in the run folder, process 1 fails while its sum is under way."""
+    import jax
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    from slick_jax.mesh import make_team, place, replicated
+
+    team = make_team(config.mesh)
+    rows = place(np.ones((8, 4), np.float32), NamedSharding(team.mesh, PartitionSpec("tensor")))
+    total = jax.jit(lambda array: array.sum(), out_shardings=replicated(team.mesh))
+    with peers.Peers(config.run_dir, team.members, config.distributed.silence) as found:
+        for step in itertools.count():
+            started = total(rows)
+            if found.index == 1 and (Path(config.run_dir) / "fail").exists():
+                raise ZeroDivisionError("a bug in process 1")
+            print("step", step, float(started), flush=True)
+
+
+if __name__ == "__main__":
+    peers.GRACE = 1.0
+    main.COMMANDS["annotate"] = ("tests.lockstep", "")
+    sys.exit(main.main(["annotate", *sys.argv[1:]]))
