@@ -16,7 +16,7 @@ ENDING = {signal.SIGTERM: Stopped.STATUS, signal.SIGINT: 130}  # signal: exit st
 class Wakeup:
     """What a thread waits on: time, `stop`, and signals that end the process.
 
-    Python runs handlers in the main thread, once that is back from the call it is in; a byte in a pipe is there at once.
+    Python runs handlers in the main thread, once that is back from its call; a byte in a pipe is there at once.
     SIGTERM raises Stopped in the main thread, SIGINT KeyboardInterrupt as ever. `signal`: the first that came, or None.
     """
 
