@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from slick_jax import __version__, processes
+from slick_jax import __version__, peers, processes
 from slick_jax.compilation import use_compilation_cache
 from slick_jax.config_file import load_config
 from slick_jax.errors import InputError, Stopped
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         status = _main(sys.argv[1:] if argv is None else argv)
         return status
     finally:
-        processes.leave(status)
+        peers.leave(status)
 
 
 def _main(arguments: list[str]) -> int:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import threading
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,6 +30,7 @@ LINGER = 15.0  # seconds that process 0, which holds JAX's coordination service,
 GRACE = 5.0  # seconds for the main thread to end the work itself, after a signal or the end of a mate
 _RESTART = "the same command goes on from the finished parts, on any number of processes"
 
+_worked = False  # whether this process has worked beside others
 _started = 0.0  # time of the shared file system before the processes met: older files are of an earlier run
 
 
@@ -37,6 +40,21 @@ def mark_start(run_dir: epath.PathLike) -> None:
     path = run_folder.write_text(epath.Path(run_dir) / FOLDER / f"start-{uuid.uuid4().hex}", "")
     _started = path.stat().mtime
     path.unlink(missing_ok=True)
+
+
+def leave(status: int) -> None:
+    """The last call of a command: where this process has worked beside others and failed, ends it here with `status`.
+
+    The interpreter's own end would wait for collectives that have begun, and the others may be gone.
+    """
+    if not _worked or status == 0:
+        return
+    if sys.exc_info()[0] is not None:
+        traceback.print_exc()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(status)
 
 
 class Peers:
@@ -61,7 +79,9 @@ class Peers:
         self._thread = threading.Thread(target=self._watch, name="peers", daemon=True)
 
     def __enter__(self) -> Peers:
+        global _worked
         if self.count > 1:
+            _worked = jax.distributed.is_initialized()
             self.say("preparing")
             self._wakeup.open()
             self._thread.start()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
-import sys
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,8 +13,6 @@ from slick_jax.peers import mark_start
 
 SEVERAL = ("annotate",)  # commands that share their work out over processes
 START_TIMEOUT = 900  # seconds that processes wait for each other at the start
-
-_joined = False
 
 
 def join(command: str, config: Config) -> None:
@@ -35,7 +30,6 @@ def join(command: str, config: Config) -> None:
             f"`slick {command}` runs in one process, and this is one of several; start it once, over all devices of"
             " its host (or set config.distributed.cluster=none for processes that know nothing of each other)"
         )
-    global _joined
     mark_start(config.run_dir)
     import jax  # not before the compilation cache is set up
 
@@ -50,22 +44,6 @@ def join(command: str, config: Config) -> None:
             f"the other processes of this run cannot be found ({error}); give config.distributed.coordinator,"
             " process_count and process_index, or set config.distributed.cluster=none to work alone"
         ) from error
-    _joined = True
-
-
-def leave(status: int) -> None:
-    """The last call of a command: where this process has joined others and failed, ends it here with `status`.
-
-    The interpreter's own end would wait for collectives that have begun, and the others may be gone.
-    """
-    if not _joined or status == 0:
-        return
-    if sys.exc_info()[0] is not None:
-        traceback.print_exc()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
-            stream.flush()
-    os._exit(status)
 
 
 def _others(settings: DistributedConfig, environment: Mapping[str, str], several: bool) -> dict | None:

@@ -49,7 +49,7 @@ class Wakeup:
     def stop(self) -> None:
         """End the waiting; signals are again as they were before `open`."""
         if self._handles:
-            signal.signal(signal.SIGTERM, self._before[1])
+            signal.signal(signal.SIGTERM, self._before[1] or signal.SIG_DFL)  # None where it was not Python's
             signal.set_wakeup_fd(self._before[0])
         os.write(self._write, b"\0")
 
