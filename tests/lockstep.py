@@ -3,8 +3,10 @@
 python -m tests.lockstep <arguments of slick annotate>
 """
 
+import ctypes
 import itertools
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,8 +16,11 @@ from slick_jax import main, peers
 
 
 def run(config) -> None:
-    """Prints a line a step, for ever. With a file `fail` in the run folder, process 1 fails at step 5 while its sum is
-    under way, and process 0 takes no part in that."""
+    """Prints a line a step, for ever; what happens at step 5 is told by a file in the run folder.
+
+    fail: process 1 fails while its sum is under way, and process 0 takes no part in that. stuck: process 1 sits in a
+    call of C, as in a collective that asks for no signals.
+    """
     import jax
     from jax.sharding import NamedSharding, PartitionSpec
 
@@ -29,6 +34,10 @@ def run(config) -> None:
             fails = step == 5 and (Path(config.run_dir) / "fail").exists()
             if fails and found.leads:
                 time.sleep(600)
+            if step == 5 and found.index == 1 and (Path(config.run_dir) / "stuck").exists():
+                other = threading.Thread(target=time.sleep, args=(600,), daemon=True)
+                other.start()
+                ctypes.CDLL(None).pthread_join(ctypes.c_ulong(other.ident), None)  # no signal interrupts it
             started = total(rows)
             if fails:
                 raise ZeroDivisionError("a bug")

@@ -58,7 +58,7 @@ def team(root, tmp_path):
     """Starts two processes of two devices each, a model group over all four, and waits until they work."""
     started = []
 
-    def start(silence):
+    def start(silence, steps=2):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -71,7 +71,7 @@ def team(root, tmp_path):
             flags = [f"--config.{name}={value}" for name, value in settings.items()]
             started.append(Process(root, [f"--config={root}/tests/small_world.py", *flags]))
         for process in started:
-            process.steps(2)
+            process.steps(steps)
         return started
 
     yield start
@@ -97,6 +97,18 @@ def test_sigterm_ends_a_process_that_waits_for_a_hanging_mate(team):
     assert "annotate: stopped by SIGTERM" in told and "the same command goes on from the finished parts" in told
 
 
+def test_sigterm_ends_a_process_whose_main_thread_never_comes_back(team, tmp_path):
+    (tmp_path / "stuck").touch()
+    _, second = team(silence=20, steps=1)
+    while "step 4" not in second.lines[-1]:
+        time.sleep(0.1)
+    time.sleep(1)
+    second.send(signal.SIGTERM)
+    status, told = second.end(1 + 2 + SLACK)
+    assert status == 75
+    assert "annotate: stopped by SIGTERM, within a step that does not return; the same command goes on" in told
+
+
 def test_sigterm_between_two_steps_ends_both(team):
     first, second = team(silence=10)
     second.send(signal.SIGTERM)
@@ -108,7 +120,7 @@ def test_sigterm_between_two_steps_ends_both(team):
 
 def test_a_failure_with_a_collective_under_way_ends_both(team, tmp_path):
     (tmp_path / "fail").touch()
-    first, second = team(silence=60)
+    first, second = team(silence=60, steps=0)
     status, told = second.end(SLACK)
     assert status == 1 and "ZeroDivisionError: a bug" in told
     status, told = first.end(1 + 2 * 3 + SLACK)
