@@ -6,7 +6,6 @@ python -m tests.lockstep <arguments of slick annotate>
 import ctypes
 import itertools
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -29,15 +28,15 @@ def run(config) -> None:
     team = make_team(config.mesh)
     rows = place(np.ones((8, 4), np.float32), NamedSharding(team.mesh, PartitionSpec("tensor")))
     total = jax.jit(lambda array: array.sum(), out_shardings=replicated(team.mesh))
+    mutex = ctypes.create_string_buffer(64)
     with peers.Peers(config.run_dir, team.members, config.distributed.silence) as found:
         for step in itertools.count():
             fails = step == 5 and (Path(config.run_dir) / "fail").exists()
             if fails and found.leads:
                 time.sleep(600)
             if step == 5 and found.index == 1 and (Path(config.run_dir) / "stuck").exists():
-                other = threading.Thread(target=time.sleep, args=(600,), daemon=True)
-                other.start()
-                ctypes.CDLL(None).pthread_join(ctypes.c_ulong(other.ident), None)  # no signal interrupts it
+                for _ in range(2):  # the second one waits for ever, and no signal interrupts it
+                    ctypes.CDLL(None).pthread_mutex_lock(mutex)
             started = total(rows)
             if fails:
                 raise ZeroDivisionError("a bug")

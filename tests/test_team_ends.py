@@ -27,15 +27,12 @@ class Process:
         self._reader.start()
         self.send = self._popen.send_signal
 
-    def steps(self, more):
-        """Wait until it has done so many further steps."""
-        wanted, until = self._done() + more, time.monotonic() + 60
-        while self._done() < wanted:
+    def reach(self, steps):
+        """Wait until it has done so many steps."""
+        until = time.monotonic() + 60
+        while sum(line.startswith("step") for line in list(self.lines)) < steps:
             assert time.monotonic() < until and self._popen.poll() is None, "".join(self.lines)
             time.sleep(0.02)
-
-    def _done(self):
-        return sum(line.startswith("step") for line in list(self.lines))
 
     def end(self, within):
         """Exit status and what was said besides the steps; fails when it has not ended in that many seconds."""
@@ -71,7 +68,7 @@ def team(root, tmp_path):
             flags = [f"--config.{name}={value}" for name, value in settings.items()]
             started.append(Process(root, [f"--config={root}/tests/small_world.py", *flags]))
         for process in started:
-            process.steps(steps)
+            process.reach(steps)
         return started
 
     yield start
@@ -100,8 +97,7 @@ def test_sigterm_ends_a_process_that_waits_for_a_hanging_mate(team):
 def test_sigterm_ends_a_process_whose_main_thread_never_comes_back(team, tmp_path):
     (tmp_path / "stuck").touch()
     _, second = team(silence=20, steps=1)
-    while "step 4" not in second.lines[-1]:
-        time.sleep(0.1)
+    second.reach(5)
     time.sleep(1)
     second.send(signal.SIGTERM)
     status, told = second.end(1 + 2 + SLACK)
