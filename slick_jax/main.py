@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from slick_jax import __version__, processes
+from slick_jax import __version__, peers, processes
 from slick_jax.compilation import use_compilation_cache
 from slick_jax.config_file import load_config
 from slick_jax.errors import InputError, Stopped
@@ -31,7 +31,15 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Runs one command line (without the program's name). Exit status: 0; 2 for bad input; 75 or 130 when a signal or
     the keyboard stopped it and the same command goes on from there."""
-    arguments = sys.argv[1:] if argv is None else argv
+    status = 1
+    try:
+        status = _main(sys.argv[1:] if argv is None else argv)
+        return status
+    finally:
+        peers.leave(status)
+
+
+def _main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_usage())
         return 0

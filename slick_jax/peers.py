@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,14 +21,16 @@ import jax
 from etils import epath
 
 from slick_jax import run_folder
-from slick_jax.errors import InputError, Stopped
+from slick_jax.errors import Stopped
+from slick_jax.wakeup import ENDING, Wakeup, end_process
 
 FOLDER = "processes"  # in the run folder, while several processes are at work
 ENDED = ("finished", "failed", "silent")
 LINGER = 15.0  # seconds that process 0, which holds JAX's coordination service, waits for the others to end after it
-GRACE = 5.0  # seconds for the own error to be reported before another process's failure ends this one
+GRACE = 5.0  # seconds for the main thread to end the work itself, after a signal or the end of a mate
 _RESTART = "the same command goes on from the finished parts, on any number of processes"
 
+_worked = False  # whether this process has worked beside others
 _started = 0.0  # time of the shared file system before the processes met: older files are of an earlier run
 
 
@@ -39,12 +42,28 @@ def mark_start(run_dir: epath.PathLike) -> None:
     path.unlink(missing_ok=True)
 
 
+def leave(status: int) -> None:
+    """The last call of a command: where this process has worked beside others and failed, ends it here with `status`.
+
+    The interpreter's own end would wait for collectives that have begun, and the others may be gone.
+    """
+    if not _worked or status == 0:
+        return
+    if sys.exc_info()[0] is not None:
+        traceback.print_exc()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(status)
+
+
 class Peers:
     """The processes of this run, as one of them sees the others; with one process, everything here does nothing.
 
     A process writes its state and a counter every few seconds. Another one counts as silent when its file has not
     changed for `silence` seconds of this process's clock. `mates` work in lock-step with this one: when one of them
-    ends, this process does too, as it may be waiting for it within a collective that never returns.
+    ends, this process does too, as it may be waiting for it within a collective that never returns. For the same reason
+    SIGTERM and SIGINT end this process GRACE seconds after they came, if the main thread has not done it by then.
     """
 
     def __init__(self, run_dir: epath.PathLike, mates: Sequence[int], silence: float):
@@ -56,12 +75,15 @@ class Peers:
         watched = range(self.count) if self.leads else {0, *self._mates}
         self._seen = {index: ("", time.monotonic()) for index in watched if index != self.index}  # text, since when
         self._state, self._number = "preparing", 0
-        self._stop, self._lock = threading.Event(), threading.Lock()
+        self._wakeup, self._lock = Wakeup(f"stopped by SIGTERM; {_RESTART}"), threading.Lock()
         self._thread = threading.Thread(target=self._watch, name="peers", daemon=True)
 
     def __enter__(self) -> Peers:
+        global _worked
         if self.count > 1:
+            _worked = jax.distributed.is_initialized()
             self.say("preparing")
+            self._wakeup.open()
             self._thread.start()
         return self
 
@@ -71,8 +93,9 @@ class Peers:
         # A collective may fail before the silence of the mate that broke it is certain.
         broken = isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error)
         lost = self._await_lost_mate() if broken else None
-        self._stop.set()
+        self._wakeup.stop()
         self._thread.join()
+        self._wakeup.close()
         self.say("finished" if error is None else "failed")
         if self.leads:
             self._linger(clean=error is None)
@@ -163,19 +186,31 @@ class Peers:
             self._folder.rmtree(missing_ok=True)
 
     def _watch(self) -> None:
-        """Beat and look until the end; end the process GRACE seconds after a mate has ended."""
-        lost_at = None
-        while not self._stop.wait(self._beat):
-            with contextlib.suppress(InputError):  # a full disk is told by what cannot be written there
+        """Beat and look until the end; end the process where its main thread cannot within GRACE seconds."""
+        since = None
+        while not self._wakeup.wait(self._beat):
+            with contextlib.suppress(Exception):  # a full disk is told by what cannot be written there
                 self.say()
             self._look()
-            gone = [mate for mate in self._mates if self.state(mate) in ("failed", "silent")]
-            lost_at = lost_at or (time.monotonic() if gone else None)
-            if lost_at is not None and time.monotonic() - lost_at > GRACE:
-                self.say("failed")
-                sys.stderr.write(f"annotate: {self._lost(gone[0])}\n")
-                sys.stderr.flush()
-                os._exit(Stopped.STATUS)
+            found = self._ending()
+            since = (since or time.monotonic()) if found else None  # a silent mate may come back
+            if found and time.monotonic() - since > GRACE:
+                with contextlib.suppress(Exception):
+                    self.say("failed")
+                end_process(*found)
+
+    def _ending(self) -> tuple[str, int] | None:
+        """Why this process must end, for its user, and its exit status; None while all is well."""
+        gone = [mate for mate in self._mates if self.state(mate) in ("failed", "silent")]
+        if gone:
+            return f"annotate: {self._lost(gone[0])}", Stopped.STATUS
+        came = self._wakeup.signal
+        if came is None:
+            return None
+        quiet = {mate: time.monotonic() - self._seen[mate][1] for mate in self._mates}
+        unheard = [f"no sign of life of process {m} for {t:.0f} s" for m, t in quiet.items() if t > 3 * self._beat]
+        told = ", ".join([came.name, *unheard])
+        return f"annotate: stopped by {told}, within a step that does not return; {_RESTART}", ENDING[came]
 
     def _look(self) -> None:
         """Read what the watched processes say, and note when it changed."""
@@ -185,7 +220,8 @@ class Peers:
                 if path.stat().mtime < _started:
                     continue  # of an earlier run
                 text = path.read_text()
-            except OSError:
+                json.loads(text)
+            except (OSError, ValueError):
                 continue  # not there yet, or just being replaced
             if text != known:
                 self._seen[index] = (text, time.monotonic())

@@ -35,6 +35,7 @@ def join(command: str, config: Config) -> None:
 
     # The end of one process shall not end the others by itself: what they finish is not lost.
     jax.config.update("jax_enable_recoverability", True)
+    jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM, and nothing here asks it
     heartbeat = max(100, 2 * config.distributed.silence)  # what slick_jax.peers notices is told more clearly
     try:
         jax.distributed.initialize(**found, initialization_timeout=START_TIMEOUT, heartbeat_timeout_seconds=heartbeat)

@@ -1,5 +1,6 @@
 """What processes tell each other by files: agreements, silence, failures, and leftovers of an earlier run."""
 
+import json
 import os
 import threading
 import time
@@ -106,6 +107,33 @@ def test_the_end_of_the_first_process_ends_the_waiting_of_the_others(process):
     with pytest.raises(Stopped, match="process 0 gives no sign of life .*goes on from the finished parts"), second:
         second.published()
     assert time.monotonic() - began < 4 * SILENCE
+
+
+def test_a_mate_that_was_only_slow_is_forgiven_and_ends_this_process_when_it_is_silent_for_good(
+    process, tmp_path, monkeypatch
+):
+    process(0)
+    first, ended = Peers(tmp_path, [0, 1], SILENCE), []
+    monkeypatch.setattr(peers, "GRACE", 2.0)
+    monkeypatch.setattr(peers, "end_process", lambda *reason: ended.append(reason))
+    beats = iter(range(100))
+
+    def beat():
+        (tmp_path / peers.FOLDER / "1.json").write_text(json.dumps({"state": "working", "beat": next(beats)}))
+
+    with first:
+        beat()
+        time.sleep(2 * SILENCE)
+        assert first.state(1) == "silent"
+        for _ in range(12):
+            beat()
+            time.sleep(SILENCE / 4)
+        assert not ended and first.state(1) == "working"
+        until = time.monotonic() + 20
+        while not ended and time.monotonic() < until:
+            time.sleep(0.1)
+    message, status = ended[0]
+    assert status == Stopped.STATUS and "process 1 gives no sign of life" in message
 
 
 def test_one_process_writes_no_files(tmp_path):

@@ -90,7 +90,7 @@ class Prepared:
 
     @functools.cached_property
     def used_sets(self) -> dict[str, list[exemplars.Chosen]]:
-        """Per relation, the numbers of its regular exemplar sets and of all others that a row is asked behind.
+        """Per relation, the numbers of the exemplar sets that a row is asked behind.
 
         With exemplars per question, every row of the pool that some question is asked behind, as a set of one.
         """
@@ -99,7 +99,7 @@ class Prepared:
             if self.own_draws:
                 used.setdefault(row.relation, set()).update((index,) for one in chosen for index in one)
             else:
-                used.setdefault(row.relation, set(range(self.settings.n_exemplar_sets))).update(chosen)
+                used.setdefault(row.relation, set()).update(chosen)
         return {relation: sorted(chosen) for relation, chosen in used.items()}
 
     @property

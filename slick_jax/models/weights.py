@@ -5,9 +5,10 @@ import hashlib
 from pathlib import Path
 
 from slick_jax.models.hf_folder import read_config, tensor_files
-from slick_jax.models.loading import check_tensors, load_hf
+from slick_jax.models.loading import load_hf
 from slick_jax.models.saving import save_hf
 from slick_jax.models.spec import ModelSpec, spec_from_hf
+from slick_jax.models.tensors import check_tensors
 
 __all__ = ["check_tensors", "fingerprint", "load_hf", "read_spec", "save_hf"]
 

@@ -2,10 +2,15 @@
 
 import json
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from slick_jax.data.world_text import P_TRUE_FORM
 from tests.knowledge import exactness
-from tests.knowledge.test_annotate import annotate
+from tests.knowledge.conftest import ENDS_WITHIN
+from tests.knowledge.reference import plain_p_true
+from tests.knowledge.test_annotate import annotate, assert_same
 
 CHOSEN = ("--config.annotate.exemplars=per_question", "--config.data.splits=test", "--config.data.limit=48")
 
@@ -34,7 +39,28 @@ def test_rows_keep_what_reproduces_them_and_the_cost_is_told(root, run, small_mo
         shots = [exemplars[row["relation"]][str(number)] for one in sets for number in one]
         assert all(len(one) == 1 and one[0]["question"] != row["question"] for one in shots)
     assert len({str(rows) for rows in table["exemplar_rows"]}) == len(table)
-    annotate(root, tmp_path, small_model, *CHOSEN[1:])
+    shared, _ = annotate(root, tmp_path, small_model, *CHOSEN[1:])
+    assert table["p_true"].notna().all() and table["p_true"].std() > 0.01
+    np.testing.assert_allclose(table["p_true"], shared["p_true"], atol=1e-5)  # asked without exemplars
     costs = [json.loads((one / "summary.json").read_text())["cost"] for one in (folder, tmp_path)]
     assert costs[0]["prefix_tokens"] < 16 < costs[1]["prefix_tokens"]  # only what all prompts have in common
     assert costs[0]["tokens_forwarded"] > 2 * costs[1]["tokens_forwarded"]
+
+
+def test_p_true_is_that_of_a_plain_forward_pass(run, small_model):
+    model, rows, found = exactness.load_model(small_model), run[1].iloc[::6], []
+    tokenizer = model.tokenizer
+    for row in rows.to_dict("records"):
+        asked = {"question": row["question"], "answer": row["answers"][0]}
+        pair = [tokenizer.encode(P_TRUE_FORM.format(**asked, verdict=letter)) for letter in "AB"]
+        found.append(plain_p_true(model.network, model.params, *pair, tokenizer.token_bytes, tokenizer.n_ids))
+    np.testing.assert_allclose(rows["p_true"], found, atol=1e-5)
+
+
+def test_two_processes_give_the_same_labels_and_p_true(run, start):
+    processes, folder = start(CHOSEN[0])
+    told = [process.communicate(timeout=ENDS_WITHIN) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], told
+    found = pq.read_table(folder / "annotations.parquet").to_pandas()
+    assert found["exemplar_rows"].map(str).tolist() == run[1]["exemplar_rows"].map(str).tolist()
+    assert_same(run[1], found)

@@ -2,8 +2,6 @@
 
 import json
 import signal
-import socket
-import subprocess
 import time
 
 import pyarrow.parquet as pq
@@ -12,47 +10,13 @@ import pytest
 from slick_jax.data.examples import Example
 from slick_jax.errors import InputError
 from slick_jax.knowledge.store import Parts
-from tests.knowledge.test_annotate import annotate, assert_same, command, environment
-
-CHOSEN = ("--config.data.splits=test", "--config.data.limit=48", "--config.annotate.part_size=8")
-SILENCE = 8  # seconds
+from tests.knowledge.conftest import CHOSEN, SILENCE
+from tests.knowledge.test_annotate import annotate, assert_same
 
 
 @pytest.fixture(scope="module")
 def one_device(root, small_model, tmp_path_factory):
     return annotate(root, tmp_path_factory.mktemp("one"), small_model, *CHOSEN)[0]
-
-
-@pytest.fixture
-def start(root, small_model, tmp_path):
-    """Starts two processes of four devices in one run folder."""
-    started = []
-
-    def call(*overrides):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
-        for index in range(2):
-            settings = {
-                "coordinator": address, "process_count": 2, "process_index": index, "silence": SILENCE,
-            }  # fmt: skip
-            flags = [f"--config.distributed.{name}={value}" for name, value in settings.items()]
-            started.append(
-                subprocess.Popen(
-                    command(root, tmp_path / "run", small_model, *CHOSEN, *flags, *overrides),
-                    cwd=root,
-                    env=environment(4),
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                )  # fmt: skip
-            )
-        return started[-2:], tmp_path / "run"
-
-    yield call
-    for process in started:
-        process.kill()
-        process.wait()
 
 
 def kill_after(process, folder, parts):
@@ -82,7 +46,9 @@ def test_a_team_that_loses_a_process_ends_and_two_processes_for_themselves_finis
     assert "questions" not in quiet
     assert all(line.startswith("[Gloo]") for line in nothing.splitlines()), nothing  # what XLA itself prints
     assert not (folder / "processes").exists()
-    assert_same(one_device, pq.read_table(folder / "annotations.parquet").to_pandas())
+    found = pq.read_table(folder / "annotations.parquet").to_pandas()
+    assert_same(one_device, found)
+    assert found["p_true"].notna().all() and found["p_true"].std() > 0.01
     assert json.loads((folder / "summary.json").read_text())["questions"] == 48
 
 

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from slick_jax.errors import InputError
 from slick_jax.mesh import make_mesh
-from slick_jax.models import loading
+from slick_jax.models import loading, staging
 from slick_jax.models.families import FAMILIES
 from slick_jax.models.spec import spec_from_hf, spec_to_hf
 from slick_jax.models.transformer import Network
@@ -74,7 +74,7 @@ def test_large_weights_are_streamed_and_sharded(name, tmp_path, monkeypatch):
     """The path of tensors too large to be turned on the host: a few at a time, cut, some of them in bfloat16."""
     monkeypatch.setattr(loading, "_SMALL_BYTES", 0)
     monkeypatch.setattr(loading, "_STAGED_BYTES", 30_000)
-    monkeypatch.setattr(loading, "_BLOCK_BYTES", 2_000)
+    monkeypatch.setattr(staging, "_BLOCK_BYTES", 2_000)
     network = network_of(name)
     params = random_params(network)
     save_hf(tmp_path, network, params)

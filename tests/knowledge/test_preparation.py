@@ -1,0 +1,36 @@
+"""What a run knows before its model runs: only exemplar sets that some row is asked behind."""
+
+import dataclasses
+
+from slick_jax.config import Config, DataConfig
+from slick_jax.data.examples import Example, to_jsonl
+from slick_jax.knowledge import p_true, preparation
+from tests.knowledge.test_p_true import byte_level
+
+
+def prepared(tmp_path, **settings):
+    """The first of 12 rows that are their own exemplar pool."""
+    rows = [Example(str(n), f"Who wrote book {n}?", (f"writer {n}",), "author", f"book {n}") for n in range(12)]
+    (tmp_path / "rows.jsonl").write_text(to_jsonl(rows))
+    data = DataConfig(kind="rows", path=str(tmp_path / "rows.jsonl"), limit=1)
+    config = Config(data=data)
+    config = dataclasses.replace(config, annotate=dataclasses.replace(config.annotate, p_true=True, **settings))
+    return preparation.prepare(config, preparation.ask(config), byte_level([]), 4096)
+
+
+def test_a_single_row_that_some_sets_hold_needs_only_the_sets_it_is_asked_behind(tmp_path):
+    found = prepared(tmp_path)
+    (chosen,) = found.assigned
+    assert len(chosen) == 10 and set(chosen) - set(range(10))  # reserves stand in for sets with the row itself
+    assert found.used_sets == {"author": sorted(chosen)}
+    assert found.bank_slots == len(found.prefix_lengths) == 11  # with the one of P(True)
+    assert sorted(found.exemplars_json()["author"], key=int) == [str(number) for number in sorted(chosen)]
+    keys = found.part_prefixes(found.parts[0])
+    assert keys[-1] == p_true.PREFIX and all(len(found.prefix(key)) > 0 for key in keys)
+    assert found.shapes(1) and found.proposal(0)[1]
+
+
+def test_with_exemplars_of_its_own_a_row_needs_one_shared_prefix_and_that_of_p_true(tmp_path):
+    found = prepared(tmp_path, exemplars="per_question")
+    assert found.bank_slots == len(found.prefix_lengths) == 2
+    assert {int(number) for number in found.exemplars_json()["author"]} == {n for one in found.assigned[0] for n in one}
