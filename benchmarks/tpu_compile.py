@@ -124,7 +124,7 @@ def compile_step(spec: ModelSpec, mesh: Mesh, tokens: int, hbm: float) -> Step:
 
     prompts = batch(jnp.int32, slots, PREFIX), batch(jnp.int32, slots)
     lane = batch(jnp.int32, lanes, length)
-    pool = (pools.abstract, small(np.int32(0))) if pools else ()
+    pool = (pools.abstract,) if pools else ()
     judged = [batch(dtype, shards, positions, *more) for dtype, more in ((jnp.int32, ()), (jnp.uint32, (3,)))]
     found = []
 

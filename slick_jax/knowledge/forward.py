@@ -57,17 +57,23 @@ class Program:
     n_tokens: int
 
     def states(
-        self, params, bank: KV, lanes: Lanes, pool: Pool | None = None, start: Int[Array, ""] | None = None
-    ) -> tuple[Float[Array, "G T D"], Pool | None]:
-        """One forward pass of lanes of token trees behind the shared prefixes and what they see of the pool; and the
-        pool, with the keys and values of these tokens from slot `start` on."""
+        self, params, bank: KV, lanes: Lanes, pool: Pool | None = None
+    ) -> tuple[Float[Array, "G T D"], KV | None]:
+        """One forward pass of lanes of token trees behind the shared prefixes and what they see of the pool; and, for
+        the pool, their keys and values."""
         kept = () if lanes.slots is None else (lanes.first, lanes.last)
         forest = Forest(*(part[:, None] for part in (lanes.depth, lanes.end, *kept)))
         states, found, _ = self.network.hidden(
             params, lanes.tokens[:, None], bank, forest=forest, behind=lanes.prefix,
             keep_kv=pool is not None, pool=pool if kept else None, slots=lanes.slots,
         )  # fmt: skip
-        return states[:, 0], pool and pool.written(found.k, found.v, start)
+        return states[:, 0], found
+
+    @staticmethod
+    def keep(pool: Pool, found: KV, start: Int[Array, ""]) -> Pool:
+        """The pool with these keys and values from slot `start` on. A program of its own: where one both reads and
+        writes the pool, the compiler copies it."""
+        return pool.written(found.k, found.v, start)
 
     @staticmethod
     def judged(states: Float[Array, "G T D"], where: Int[Array, "S M"]) -> Float[Array, "S M D"]:
@@ -119,7 +125,8 @@ class Device:
         self.bank_sharding = KV(heads, heads, replicated(mesh))
         self._prefix = jax.jit(program.network.prefix, out_shardings=self.bank_sharding)
         pool = pools and jax.tree.map(lambda one: one.sharding, pools.abstract)
-        self._states = jax.jit(program.states, donate_argnames="pool", out_shardings=(None, pool))
+        self._states = jax.jit(program.states)
+        self._keep = jax.jit(program.keep, donate_argnames="pool", out_shardings=pool)
         self._judged = jax.jit(program.judged)
         self._decide = jax.jit(program.decide, out_shardings=readable(mesh))
         self._shard = functools.partial(batch_sharding, mesh)
@@ -158,8 +165,10 @@ class Device:
             kept = (ints(lanes, slots), lane, lane) if slots else ()
             given = Lanes(ints(lanes), lane, lane, lane, *kept)
             key = _key(given)
-            pool = () if self.pools is None else (self.pools.abstract, np.int32(0))
-            states, _ = compile_ahead("states", key, self._states, self.params, bank, given, *pool)
+            pool = () if self.pools is None else (self.pools.abstract,)
+            states, found = compile_ahead("states", key, self._states, self.params, bank, given, *pool)
+            if pool:
+                compile_ahead("keep", key, self._keep, *pool, found, np.int32(0))
             for positions in shapes.position_calls:
                 where = ints(self.shards, positions)
                 if ("judged", (states.shape, where.shape)) not in self._ready:
@@ -205,7 +214,8 @@ class Device:
             return run(self.params, bank, lanes)[0]
         used = held or self.pools.take()
         start = used.slots if held is None else held.place(batch)
-        states, used.arrays = run(self.params, bank, lanes, used.arrays, np.int32(start))
+        states, found = run(self.params, bank, lanes, used.arrays)
+        used.arrays = self._ready.get(("keep", key), self._keep)(used.arrays, found, np.int32(start))
         if held is None:
             self.pools.give_back(used)
         return states

@@ -29,6 +29,15 @@ class Pool(NamedTuple):
 
         return Pool(put(self.k, k), put(self.v, v))
 
+    def picked(
+        self, layer: Int[Array, ""], slots: Int[Array, "G Q"]
+    ) -> tuple[Float[Array, "S M K H"], Float[Array, "S M K H"]]:
+        """Keys and values of a layer in these slots, each group's of its own shard. The layer is part of the index:
+        sliced out before, all of it would be copied."""
+        slots = slots.reshape(self.k.shape[1], -1)
+        take = jax.vmap(lambda one, where: one[layer, where], in_axes=(1, 0))
+        return take(self.k, slots), take(self.v, slots)
+
 
 class Segment(NamedTuple):
     """Keys and values that several rows read: C chunks of up to B rows each.

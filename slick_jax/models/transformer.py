@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from slick_jax.mesh import constrain, sharding_for
 from slick_jax.models.attention import Attention, Forest, Prefix
-from slick_jax.models.cache import Past, Pool, pick
+from slick_jax.models.cache import Past, Pool
 from slick_jax.models.layers import Embedding, Norm, PlainMLP, SwiGLU, dropout
 from slick_jax.models.lora import LoraSpec, adapter_table, join
 from slick_jax.models.moe import MixtureOfExperts
@@ -203,16 +203,15 @@ class Network:
         first = None if collect is None else collect(x)
 
         def with_kept(past: jax.Array, kept: jax.Array) -> jax.Array:
-            picked = pick(kept, slots.reshape(len(kept), -1))
-            return jnp.concatenate([past, picked.reshape(*slots.shape, *past.shape[2:])], axis=1)
+            return jnp.concatenate([past, kept.reshape(*slots.shape, *past.shape[2:])], axis=1)
 
         def step(x: jax.Array, layer: tuple):
-            weights, past, rng, kind, window, kept = layer
+            weights, past, rng, kind, window, number = layer
             x = constrain(x, self._rows(x))
             if behind is not None:
                 past = tuple(part[behind] for part in past)
             if pool is not None:
-                past = tuple(map(with_kept, past, kept))
+                past = tuple(map(with_kept, past, pool.picked(number, slots)))
             seen = None if past is None else Prefix(*past, prefix.lengths)
             angles = rotary if kind is None else jax.tree.map(lambda part: part[kind], rotary)
             module = nnx.merge(_graph(self.spec, self.lora, self.precision)["layers"], weights)
@@ -224,7 +223,7 @@ class Network:
         drops = dropout or (rng is not None and self.lora is not None and self.lora.dropout)
         rngs = jax.random.split(rng, self.spec.n_layers) if drops else None
         past = None if prefix is None else (prefix.k, prefix.v)
-        layers = (params["layers"], past, rngs, kinds, self._windows(), pool)
+        layers = (params["layers"], past, rngs, kinds, self._windows(), np.arange(self.spec.n_layers))
         # Unrolled, the compiler would find both computations of a layer equal, and keep the first for the second.
         unroll = 1 if self.scan_layers or self.remat != "none" else self.spec.n_layers
         x, (kv, collected) = jax.lax.scan(step, x, layers, unroll=unroll)
