@@ -31,7 +31,7 @@ def join(command: str, config: Config) -> None:
             " its host (or set config.distributed.cluster=none for processes that know nothing of each other)"
         )
     mark_start(config.run_dir)
-    import jax  # not before the compilation cache is set up
+    import jax
 
     # The end of one process shall not end the others by itself: what they finish is not lost.
     jax.config.update("jax_enable_recoverability", True)

@@ -14,13 +14,13 @@ from slick_jax.data.prompt_styles import prompt_style
 from slick_jax.data.prompts import PrefixTable
 from slick_jax.data.target_tokens import target_tokens
 from slick_jax.data.tokenizer import Tokenizer
+from slick_jax.hashing import id_words
 from slick_jax.knowledge.batches import Shapes, choose_shapes
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.match import Golds, matcher
 from slick_jax.knowledge.verify import Protocol, Question, verify
 from slick_jax.knowledge.walk import Vocabulary
 from slick_jax.models.transformer import Network
-from slick_jax.sampling.logits import id_words
 
 MAX_PREFIXES = 64  # shared beginnings kept on the device; with more relations than that, all share one
 

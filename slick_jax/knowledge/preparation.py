@@ -14,13 +14,13 @@ from slick_jax.data.prompt_styles import prompt_style
 from slick_jax.data.prompts import Draft, PrefixTable, draft_answers, tokenise_prompts
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
+from slick_jax.hashing import id_words
 from slick_jax.knowledge import exemplars, p_true
 from slick_jax.knowledge.batches import Shapes, choose_shapes
 from slick_jax.knowledge.match import Golds, Matcher, matcher
 from slick_jax.knowledge.p_true import Proposal
 from slick_jax.knowledge.verify import Protocol, Question
 from slick_jax.progress import Progress
-from slick_jax.sampling.logits import id_words
 
 PREFIX_STEP = 16  # shared prefixes are padded to a multiple of this
 MAX_PART_RELATIONS = 8  # a part keeps the prefixes of at most this many relations on the device

@@ -16,6 +16,7 @@ from slick_jax.categories import CATEGORIES
 from slick_jax.config import AnnotateConfig, Config
 from slick_jax.data.examples import Example
 from slick_jax.errors import InputError
+from slick_jax.hashing import digest
 from slick_jax.knowledge import records, store
 from slick_jax.knowledge.answers import judge
 from slick_jax.knowledge.match import Golds, Matcher, matcher
@@ -57,7 +58,7 @@ def rescore(config: Config) -> tuple[pd.DataFrame, pd.Series]:
     settings = AnnotateConfig(**before | {"match": config.annotate.match})
     rule, manifest = matcher(settings.match), run_folder.read_json(source / "annotations" / "manifest.json") or {}
     protocol = _protocol(record, manifest, settings, rule)
-    _check_target(source, folder, store.digest(protocol))
+    _check_target(source, folder, digest(protocol))
     found = run_folder.read_parquet(source / "annotations.parquet").to_pandas()
     kept = dict(_kept(source, record["protocol"]))
     missing = [name for name in found["id"] if name not in kept]
@@ -151,7 +152,7 @@ def _write(
     protocol: dict, prior: tuple[float, float] | None,
 ) -> None:  # fmt: skip
     """The files of a run folder that later commands read."""
-    made = store.digest(protocol)
+    made = digest(protocol)
     table["protocol"] = made
     merged = pa.Table.from_pandas(table, store.OUTPUT_SCHEMA, preserve_index=False).replace_schema_metadata(None)
     before = run_folder.read_json(source / "summary.json") or {}

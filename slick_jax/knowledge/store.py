@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from etils import epath
 from slick_jax import run_folder
 from slick_jax.data.examples import Example
 from slick_jax.errors import InputError
+from slick_jax.hashing import digest
 
 _BY_RULE = {
     "greedy_hits": pa.list_(pa.bool_()),  # per exemplar set
@@ -55,11 +55,6 @@ CERTAINTY = ("p_highly", "p_maybe", "p_weakly", "p_unknown")
 OUTPUT_SCHEMA = pa.schema([*PART_SCHEMA, *((name, pa.float64()) for name in CERTAINTY)]).remove(
     PART_SCHEMA.get_field_index("mean_miss")
 )
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def rows_digest(rows: Sequence[Example]) -> str:
