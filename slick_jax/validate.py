@@ -36,7 +36,7 @@ def run(config: Config) -> None:
         if config.annotate.p_true:
             print(f"\nits P(True)\n{p_true.form(asked.rows[0])}")
     rule = _attempt(found, match.matcher, config.annotate.match)
-    if rule and not rule.key and rule.viable is None:
+    if rule and not rule.within_squad and rule.viable is None:
         print(f"\nmatch rule {rule.name!r} has no `viable`: right, but every unfinished answer is followed to its end")
     mesh = _attempt(found, make_mesh, config.mesh)
     if mesh:

@@ -17,7 +17,7 @@ from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.hashing import id_words
 from slick_jax.knowledge.batches import Shapes, choose_shapes
 from slick_jax.knowledge.forward import Device, Program
-from slick_jax.knowledge.match import Golds, matcher
+from slick_jax.knowledge.match import Golds, abstention_golds, matcher
 from slick_jax.knowledge.verify import Protocol, Question, verify
 from slick_jax.knowledge.walk import Vocabulary
 from slick_jax.models.transformer import Network
@@ -76,8 +76,7 @@ class GreedyEvaluator:
         _check(rows, cut, max_tokens, network.spec.max_position_embeddings, where)
         end = style.end_of_answer(where)
         slots, self._prefixes = _share([row.relation for row in rows], [found[0][0] for found in cut])
-        rule, abstain = matcher(settings.match), settings.abstain_phrases
-        abstentions = Golds(abstain, matcher("squad")) if abstain else None
+        rule, abstentions = matcher(settings.match), abstention_golds(settings.abstain_phrases)
         questions = [
             Question(
                 words=id_words(row.id),

@@ -17,7 +17,7 @@ from slick_jax.errors import InputError
 from slick_jax.hashing import id_words
 from slick_jax.knowledge import exemplars, p_true
 from slick_jax.knowledge.batches import Shapes, choose_shapes
-from slick_jax.knowledge.match import Golds, Matcher, matcher
+from slick_jax.knowledge.match import Golds, Matcher, abstention_golds, matcher
 from slick_jax.knowledge.p_true import Proposal
 from slick_jax.knowledge.verify import Protocol, Question
 from slick_jax.progress import Progress
@@ -102,6 +102,11 @@ class Prepared:
                 used.setdefault(row.relation, set(range(self.settings.n_exemplar_sets))).update(chosen)
         return {relation: sorted(chosen) for relation, chosen in used.items()}
 
+    @functools.cached_property
+    def _abstentions(self) -> Golds | None:
+        """What counts as abstaining, for all questions."""
+        return abstention_golds(self.settings.abstain_phrases)
+
     @property
     def own_draws(self) -> bool:
         """Whether every question has exemplar sets of its own."""
@@ -148,14 +153,13 @@ class Prepared:
     def question(self, index: int, bank: dict[PrefixKey, int]) -> Question:
         """Row `index` as the engine takes it; `bank` maps prefix keys to bank slots."""
         row = self.rows[index]
-        abstentions = self.settings.abstain_phrases
         return Question(
             words=id_words(row.id),
             slots=[
                 (bank[key], self.prompts.rest((key, *kept)).tolist()) for key, *kept in self.kept[index]
             ],
             golds=Golds(row.answers, self.rule),
-            abstentions=Golds(abstentions, matcher("squad")) if abstentions else None,
+            abstentions=self._abstentions,
             drafts=[(draft.tokens, draft.stop) for draft in self.drafts[index]],
         )
 
