@@ -46,15 +46,15 @@ def load_config(argv: list[str], command: str = "") -> Config:
     return config
 
 
-def settings_of(cls: type[Settings], tree: object, where: str) -> Settings:
-    """A group of settings from the JSON of an earlier run, `where`; what it lacks has its default.
+def settings_of(cls: type[Settings], tree: object, group: str, where: str) -> Settings:
+    """The settings of `group` from the JSON of an earlier run, `where`; what it lacks has its default.
 
     Raises one InputError that lists every setting that there is not, or not of this type.
     """
     if not isinstance(tree, dict):
         raise InputError(f"{where}: holds no settings; give the folder of a run of this version of slick_jax")
     problems: list[str] = []
-    made = _build(cls, tree, "", lambda name: "there", problems)
+    made = _build(cls, tree, f"{group}.", lambda name: "there", problems)
     if problems:
         raise InputError.of(problems, f"{where}: not settings of this version of slick_jax; run it again")
     return made

@@ -92,8 +92,7 @@ def _print_model(folder: str, spec: ModelSpec) -> None:
 
 def _work(config: Config, asked: Asked) -> str:
     settings = config.annotate
-    sampled = 0 if settings.mode == "exact" else settings.n_samples
-    draws = settings.n_exemplar_sets * (1 + sampled)
+    sampled, draws = settings.drawn_samples, settings.draws
     most = "up to " if settings.mode == "labels" else ""
     names = ", ".join(dict.fromkeys(row.split for row in asked.rows))
     return (

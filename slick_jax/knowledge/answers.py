@@ -50,11 +50,10 @@ class Answers:
         Raises InputError when it holds answers of another protocol.
         """
         settings = config.annotate
-        exact = config.model.dtype == "float32" and config.model.precision == "highest"
         protocol = {
             "annotations": annotations.protocol,
             "answers": settings.answers,
-            "answer_rows": None if exact else settings.answer_rows,
+            "answer_rows": None if config.model.exact else settings.answer_rows,
         }
         self.parts = store.Parts(
             epath.Path(config.run_dir) / "samples", protocol, prepared.rows, settings.part_size, leads, SCHEMA,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from slick_jax.config import AnnotateConfig, Config
+from slick_jax.config import BESIDE_LABELS, SHAPES, AnnotateConfig, Config
 from slick_jax.data.examples import POOL_SPLITS, Example, chosen_splits, load_splits
 from slick_jax.data.prompt_styles import prompt_style
 from slick_jax.data.prompts import Draft, PrefixTable, draft_answers, tokenise_prompts
@@ -213,13 +213,12 @@ def _cut(rows: list[Example], part_size: int) -> list[list[int]]:
     """Row indices of every part: ordered by relation and id, so that a part's rows depend on ids alone."""
     order = sorted(range(len(rows)), key=lambda index: (rows[index].relation, rows[index].id))
     parts: list[list[int]] = []
+    relations: set[str] = set()  # of the last part
     for index in order:
-        if (
-            not parts
-            or len(parts[-1]) == part_size
-            or len({rows[i].relation for i in parts[-1]} | {rows[index].relation}) > MAX_PART_RELATIONS
-        ):
+        relations.add(rows[index].relation)
+        if not parts or len(parts[-1]) == part_size or len(relations) > MAX_PART_RELATIONS:
             parts.append([])
+            relations = {rows[index].relation}
         parts[-1].append(index)
     return parts
 
@@ -261,7 +260,7 @@ def protocol_of(settings: AnnotateConfig) -> Protocol:
     """The engine's view of the settings, by mode: `labels` has no exact P_Correct, `exact` no samples."""
     pairs = ((settings.temperature, settings.top_k), *settings.exact_pairs)
     return Protocol(
-        n_samples=0 if settings.mode == "exact" else settings.n_samples,
+        n_samples=settings.drawn_samples,
         max_answer_tokens=settings.max_answer_tokens,
         pairs=() if settings.mode == "labels" else pairs,
         tolerance=settings.exact_tolerance,
@@ -276,13 +275,13 @@ def protocol_fields(
     along each axis of the mesh that a part is computed on."""
     settings = dataclasses.asdict(config.annotate)
     del settings["prompt_style"], settings["chat_options"]  # the template holds both
-    del settings["answers"], settings["answer_rows"]  # what is kept changes no label
-    shape = {name: settings.pop(name) for name in ("batch_tokens", "part_size")}
+    shape = {name: settings.pop(name) for name in SHAPES}
+    for name in BESIDE_LABELS:
+        del settings[name]
+    shape |= {"p_true": config.annotate.p_true}  # its prompts are computed together with the questions
     shape |= {"mesh": dict(mesh_shape), "scan_layers": config.model.scan_layers}
-    exact = config.model.dtype == "float32" and config.model.precision == "highest"
     return {
         **settings,
-        "p_true": p_true.FORM if settings["p_true"] else None,
         "model": model,
         "tokenizer": tokenizer,
         "template": prepared.template,
@@ -291,6 +290,10 @@ def protocol_fields(
         "weights": config.model.weights or config.model.dtype,
         "precision": config.model.precision,
         "match_source": prepared.rule.source,
-        # below full precision a near-tie may flip with the shapes that are computed
-        "shapes": None if exact else shape,
+        "shapes": None if config.model.exact else shape,
     }
+
+
+def further_columns(settings: AnnotateConfig) -> dict[str, str | None]:
+    """What decides columns that are measured together with the labels, and change none, by the setting that asks."""
+    return {"p_true": p_true.FORM if settings.p_true else None}

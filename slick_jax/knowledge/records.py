@@ -127,7 +127,7 @@ def summary(
     out = {
         "questions": questions,
         "mode": settings.mode,
-        "draws_per_question": settings.n_exemplar_sets * (1 + (settings.n_samples if settings.mode != "exact" else 0)),
+        "draws_per_question": settings.draws,
         **categories(table),
         "truncated_draws": counts["truncated"],
         "cost": {

@@ -84,7 +84,7 @@ def _record(source: epath.Path) -> tuple[dict[str, Any], AnnotateConfig]:
             f"config.rescore.source: {source} is no finished run of `slick annotate`; give a run folder with"
             " annotations.parquet and config.json"
         )
-    settings = settings_of(AnnotateConfig, record["config"].get("annotate"), str(source / "config.json"))
+    settings = settings_of(AnnotateConfig, record["config"].get("annotate"), "annotate", str(source / "config.json"))
     kept = settings.answers
     if kept != "all":
         weak = "greedy answers alone do not tell WeaklyKnown from Unknown"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -74,15 +74,17 @@ class Parts:
         leads: bool = True,
         schema: pa.Schema = PART_SCHEMA,
         what: str = "annotations",
+        further: Mapping[str, Any] | None = None,
     ):
         """Open or start the folder; of several processes the first one `leads`, and the others come after it.
 
-        Raises InputError when the folder holds parts of another protocol or other rows.
+        further: what decides columns that no label hangs on, by setting; it is no part of the protocol hash, and must
+        be the same for all parts. Raises InputError when the folder holds parts of another protocol or other rows.
         """
         self.folder, self._schema = epath.Path(folder), schema
         self.protocol = digest(protocol)
         manifest = {"protocol": protocol, "hash": self.protocol, "rows": rows_digest(rows), "part_size": part_size}
-        manifest = json.loads(json.dumps(manifest))
+        manifest = json.loads(json.dumps(manifest | ({"further": further} if further else {})))
         found = run_folder.read_json(self.folder / "manifest.json")
         if found != manifest and not leads:
             raise InputError(
@@ -91,8 +93,14 @@ class Parts:
             )
         if found is not None and found != manifest and any(self.folder.glob("part-*.parquet")):
             old, new = found.get("protocol", {}), manifest["protocol"]
-            changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+            changed = sorted(key for key in {*old, *new} if key not in old or key not in new or old[key] != new[key])
             changed += [key for key in ("rows", "part_size") if found.get(key) != manifest[key]]
+            if not changed:
+                names = ", ".join(f"annotate.{name}" for name in further)
+                raise InputError(
+                    f"{self.folder}: was begun with another {names}, which is measured together with the labels; set it"
+                    " back, or annotate with another run_dir"
+                )
             raise InputError(
                 f"{self.folder}: holds {what} of another protocol (different: {', '.join(changed)});"
                 " set another run_dir, or remove that folder"
