@@ -170,6 +170,27 @@ def test_validate_takes_a_hub_id_and_says_when_there_is_none(run, tmp_path, monk
     assert "config.model.path: 'org/absent' is no folder here" in err and "HF_HUB_OFFLINE is set" in err
 
 
+def test_validate_reads_a_hub_model_without_its_tensors(run, tmp_path, small_model, monkeypatch):
+    cached = tmp_path / "cache" / "models--org--small"
+    shutil.copytree(small_model, cached / "snapshots" / ("0" * 40), ignore=shutil.ignore_patterns("*.safetensors"))
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("0" * 40)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    path = write_rows(tmp_path / "rows.jsonl")
+    status, out, err = run("validate", f"--config.data.path={path}", "--config.model.path=org/small")
+    assert status == 0, err
+    assert f"org/small@{'0' * 40}" in out and "tensors: not fetched" in out and "tokens in shared prefixes" in out
+
+
+def test_validate_tells_of_a_broken_model_once(run, tmp_path, small_model):
+    model = shutil.copytree(small_model, tmp_path / "model")
+    (model / "config.json").write_text("{")
+    path = write_rows(tmp_path / "rows.jsonl")
+    status, _, err = run("validate", f"--config.data.path={path}", f"--config.model.path={model}")
+    assert status == 2 and err.count("config.json") == 1 and "1 problem\n" in err
+
+
 def test_a_misspelt_setting_in_a_real_process_is_no_traceback(root):
     command = [
         sys.executable,

@@ -97,7 +97,7 @@ def test_odd_settings_of_the_source_are_one_message(run, tmp_path):
     asked = dataclasses.replace(config, run_dir="x", rescore=RescoreConfig(source=str(tmp_path)))
     settings = record["config"]["annotate"]
     for odd, said in (
-        (settings | {"batch_rows": 320, "n_samples": "16"}, r"(?s)annotate.n_samples: '16' is str.*batch_rows: no such"),
+        (settings | {"batch_rows": 3, "n_samples": "16"}, r"(?s)annotate.n_samples: '16' is str.*batch_rows: no such"),
         (None, "holds no settings"),
         ([], "holds no settings"),
     ):
