@@ -186,7 +186,7 @@ def main() -> None:
     asked = sorted(rng.choice(len(prepared.rows), chosen.plain, replace=False).tolist())
     prompts = {
         index: [
-            [*prepared.prefix(kept[0]).tolist(), *prepared.prompts.rest(kept).tolist()] for kept in prepared.kept[index]
+            [*prepared.prefix(one.key).tolist(), *prepared.prompts.rest(one).tolist()] for one in prepared.rests[index]
         ]
         for index in asked
     }

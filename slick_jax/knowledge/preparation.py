@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from slick_jax.config import BESIDE_LABELS, SHAPES, AnnotateConfig, Config
-from slick_jax.data.examples import POOL_SPLITS, Example, chosen_splits, load_splits
+from slick_jax.data.examples import POOL_SPLITS, Example, chosen_splits, load_splits, raise_problems
 from slick_jax.data.prompt_styles import prompt_style
-from slick_jax.data.prompts import Draft, PrefixTable, draft_answers, tokenise_prompts
+from slick_jax.data.prompts import Draft, PrefixTable, Rest, draft_answers, tokenise_prompts
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.hashing import id_words
@@ -24,7 +24,6 @@ from slick_jax.progress import Progress
 
 PREFIX_STEP = 16  # shared prefixes are padded to a multiple of this
 MAX_PART_RELATIONS = 8  # a part keeps the prefixes of at most this many relations on the device
-MAX_PROBLEMS = 20
 
 PrefixKey = tuple[str, int] | tuple[str]  # relation and number of the exemplar set, or `p_true.PREFIX`
 ALL: PrefixKey = ("", 0)  # of what all prompts share, where every question has exemplars of its own
@@ -71,9 +70,11 @@ def ask(config: Config) -> Asked:
 class Prepared:
     """The whole input of an annotation run.
 
-    rows: examples in input order; assigned: exemplar sets per row; drafts: per row, the gold answers first;
-    proposals: per row, for P(True); none where it is not asked. parts: row indices per part, cut by relation and id
-    alone; template: the name of the prompt style.
+    rows: examples in input order; sets: exemplar sets by relation; assigned: those of each row, a slot each. drafts:
+    per row, the gold answers first; rule: when an answer is right. prompts: the shared prefixes; rests: per row and
+    slot, the prompt behind its prefix, for `prompts.rest`. proposals: per row, for P(True); none where it is not asked.
+    parts: row indices per part, cut by relation and id alone; settings: those of annotation; template: the name of the
+    prompt style.
     """
 
     rows: list[Example]
@@ -82,7 +83,7 @@ class Prepared:
     drafts: list[list[Draft]]
     rule: Matcher
     prompts: PrefixTable
-    kept: list[list[tuple]]
+    rests: list[list[Rest]]
     proposals: list[Proposal]
     parts: list[list[int]]
     settings: AnnotateConfig
@@ -142,7 +143,7 @@ class Prepared:
 
     def shapes(self, shards: int) -> Shapes:
         """Batch shapes that fit the run's first round, which is nearly all of its work."""
-        rests = [[len(self.prompts.rest(k)) for k in kept] for kept in self.kept]
+        rests = [[len(self.prompts.rest(k)) for k in kept] for kept in self.rests]
         drafted = [sum(len(made.tokens) for made in drafts) for drafts in self.drafts]
         lengths = [rest + more for mine, more in zip(rests, drafted, strict=True) for rest in mine]
         longest = max(map(max, rests)) + self.settings.max_answer_tokens - 1
@@ -155,9 +156,7 @@ class Prepared:
         row = self.rows[index]
         return Question(
             words=id_words(row.id),
-            slots=[
-                (bank[key], self.prompts.rest((key, *kept)).tolist()) for key, *kept in self.kept[index]
-            ],
+            slots=[(bank[one.key], self.prompts.rest(one).tolist()) for one in self.rests[index]],
             golds=Golds(row.answers, self.rule),
             abstentions=self._abstentions,
             drafts=[(draft.tokens, draft.stop) for draft in self.drafts[index]],
@@ -201,12 +200,12 @@ def prepare(config: Config, asked: Asked, tokenizer: Tokenizer, max_positions: i
         (row, [(ALL if own_draws else (row.relation, one), sets[row.relation].get(one)) for one in chosen])
         for row, chosen in zip(rows, assigned, strict=True)
     )
-    prompts, kept = tokenise_prompts(style, questions, Progress("tokenise", len(rows), "questions"))
+    prompts, rests = tokenise_prompts(style, questions, Progress("tokenise", len(rows), "questions"))
     if max_positions is not None:
-        _check_lengths(rows, prompts, kept, max_positions - settings.max_answer_tokens)
+        _check_lengths(rows, prompts, rests, max_positions - settings.max_answer_tokens)
     proposals = p_true.tokenise(style, rows, prompts, max_positions) if settings.p_true else []
     parts = _cut(rows, settings.part_size)
-    return Prepared(rows, sets, assigned, drafts, rule, prompts, kept, proposals, parts, settings, style.name)
+    return Prepared(rows, sets, assigned, drafts, rule, prompts, rests, proposals, parts, settings, style.name)
 
 
 def _cut(rows: list[Example], part_size: int) -> list[list[int]]:
@@ -236,18 +235,15 @@ def _check_drafts(rows: list[Example], drafts: list[list[Draft]], rule: Matcher,
             for answer, made in zip(row.answers, row_drafts, strict=True)
             if len(made.tokens) + 1 > limit
         ]
-    if problems:
-        more = [f"... and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
-        raise InputError.of(
-            problems[:MAX_PROBLEMS] + more,
-            f"answers that can never be right (annotate.max_answer_tokens={limit}); raise it or drop the rows:",
-        )
+    raise_problems(
+        problems, f"answers that can never be right (annotate.max_answer_tokens={limit}); raise it or drop the rows:"
+    )
 
 
-def _check_lengths(rows: list[Example], prompts: PrefixTable, kept: list[list[tuple]], limit: int) -> None:
+def _check_lengths(rows: list[Example], prompts: PrefixTable, rests: list[list[Rest]], limit: int) -> None:
     longest, name = max(
-        (max(len(prompts.prefix(k[0])) + len(prompts.rest(k)) for k in row_kept), row.id)
-        for row, row_kept in zip(rows, kept, strict=True)
+        (max(len(prompts.prefix(one.key)) + len(prompts.rest(one)) for one in mine), row.id)
+        for row, mine in zip(rows, rests, strict=True)
     )
     if longest > limit:
         raise InputError(
