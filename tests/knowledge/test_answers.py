@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from etils import epath
 
+from slick_jax.config import BESIDE_LABELS, SHAPES
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.knowledge import preparation
@@ -18,6 +20,8 @@ from slick_jax.knowledge.match import Golds, matcher
 from tests.knowledge import exactness, kept_run
 from tests.knowledge.reference import judge_text
 from tests.knowledge.test_annotate import found_in
+
+CODE = re.compile("`([^`]+)`")
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +88,19 @@ def test_hits_by_the_texts_are_the_verified_ones_and_truncations_exact(run):
     assert table["truncated"].tolist() == [cut[name] for name in table["id"]]
     stored = pd.read_parquet(f"{config.run_dir}/annotations.parquet")
     assert stored["truncated"].tolist() == table["truncated"].tolist()
+
+
+def test_the_page_on_the_files_names_every_key_of_the_summary(root, run):
+    page = (root / "docs" / "annotations.md").read_text()
+    section = page.split("## summary.json")[1].split("## saturation.csv")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    told = [name for cell in cells for name in CODE.findall(cell)]
+    found = []
+    for name, value in json.loads((epath.Path(run[0].run_dir) / "summary.json").read_text()).items():
+        found += [f"{name}.{key}" for key in value] if name in ("answers", "cost", "speed") else [name]
+    assert sorted(told) == sorted([*found, "rescored", "match"])
+    left_out = page.split("## The protocol hash")[1]
+    assert set(BESIDE_LABELS + SHAPES) <= set(CODE.findall(left_out))
 
 
 def test_a_wrong_hit_is_counted(run):
