@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from slick_jax import __version__
+from slick_jax import __version__, processes
 from slick_jax.compilation import use_compilation_cache
 from slick_jax.config_file import load_config
 from slick_jax.errors import InputError, Stopped
@@ -45,9 +45,7 @@ def main(argv: list[str] | None = None) -> int:
             print(_usage())
             return 0
         config = hub.resolve_config(load_config(rest, command), command)
-        from slick_jax import processes  # JAX is imported from here on: bad input is told without it
-
-        use_compilation_cache()
+        use_compilation_cache()  # which imports JAX: bad input has been told before
         processes.join(command, config)  # after the download: processes wait for each other a limited time
         importlib.import_module(COMMANDS[command][0]).run(config)
     except InputError as error:
@@ -61,8 +59,8 @@ def main(argv: list[str] | None = None) -> int:
             raise
         from slick_jax.memory import hint
 
-        told = f"error: the device's memory is full ({str(error).splitlines()[0]}); {hint(command, config)}"
-        print(told, file=sys.stderr)
+        why = str(error).splitlines()[0]
+        print(f"error: the device's memory is full ({why}); {hint(command, config)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped" + "; the same command goes on from here" * (command in RESUMES), file=sys.stderr)
