@@ -45,7 +45,7 @@ def main() -> None:
     arguments.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
     arguments.add_argument("--questions", type=int, default=4096, help="questions that are annotated")
     arguments.add_argument("--asked", type=int, default=8, help="questions that transformers answers in one batch")
-    arguments.add_argument("--batch_rows", type=int, default=320, help="annotate.batch_rows")
+    arguments.add_argument("--batch_tokens", type=int, default=0, help="annotate.batch_tokens; 0: by kind of device")
     arguments.add_argument("--passes", type=int, default=1, help="timed runs of annotation; the median counts")
     arguments.add_argument(
         "--out", type=Path, default=Path("runs/bench-gpu"), help="folder of tables, results and logs"
@@ -74,7 +74,7 @@ def main() -> None:
             sys.exit(f"no weights: {made['error']}; see {chosen.out / 'weights.log'}")
         found["annotate"] = step("annotate", HERE / "slick_annotate.py", {
             "kind": "entity_questions", "model": str(model), "dtype": chosen.dtype,
-            "annotate": {"batch_rows": chosen.batch_rows}, "questions": chosen.questions,
+            "annotate": {"batch_tokens": chosen.batch_tokens}, "questions": chosen.questions,
             "few": max(1, chosen.questions // 8), "passes": chosen.passes,
         })  # fmt: skip
         config = asked_of("entity_questions", model, chosen.out / "none", chosen.questions)

@@ -28,6 +28,7 @@ import jax.numpy as jnp  # noqa: E402
 
 from slick_jax.config_file import load_config  # noqa: E402
 from slick_jax.data.tokenizer import Tokenizer  # noqa: E402
+from slick_jax.hashing import id_words  # noqa: E402
 from slick_jax.knowledge import annotate, preparation  # noqa: E402
 from slick_jax.knowledge.match import Golds, matcher  # noqa: E402
 from slick_jax.models.transformer import KV, Network  # noqa: E402
@@ -185,7 +186,7 @@ def main() -> None:
     asked = sorted(rng.choice(len(prepared.rows), chosen.plain, replace=False).tolist())
     prompts = {
         index: [
-            [*prepared.prefix(kept[0]).tolist(), *prepared.prompts.rest(kept).tolist()] for kept in prepared.kept[index]
+            [*prepared.prefix(one.key).tolist(), *prepared.prompts.rest(one).tolist()] for one in prepared.rests[index]
         ]
         for index in asked
     }
@@ -194,10 +195,10 @@ def main() -> None:
     )
     for name, decoder in (("shared", shared(model)), ("generate", generate(model))):
         answers = {
-            i: decoder(prompts[i], np.array(select.id_words(prepared.rows[i].id), np.uint32)) for i in asked
+            i: decoder(prompts[i], np.array(id_words(prepared.rows[i].id), np.uint32)) for i in asked
         }  # compiles
         started = time.perf_counter()
-        answers = {i: decoder(prompts[i], np.array(select.id_words(prepared.rows[i].id), np.uint32)) for i in asked}
+        answers = {i: decoder(prompts[i], np.array(id_words(prepared.rows[i].id), np.uint32)) for i in asked}
         seconds = time.perf_counter() - started
         differ = 0
         for i, (paths, _) in answers.items():

@@ -105,10 +105,10 @@ def peer_job(config: Config, asked: int, passes: int, threads: int, warm: int = 
     (relation, _), *_ = Counter(row.relation for row in prepared.rows).most_common()
     rows = [index for index, row in enumerate(prepared.rows) if row.relation == relation]
     picked = np.random.default_rng(0).permutation(rows)[: warm + asked * passes].tolist()
-    keys = sorted({kept[0] for index in picked for kept in prepared.kept[index]})
+    keys = sorted({one.key for index in picked for one in prepared.rests[index]})
     numbers = {key: number for number, key in enumerate(keys)}
     questions = [
-        [(numbers[kept[0]], prepared.prompts.rest(kept).tolist()) for kept in prepared.kept[index]] for index in picked
+        [(numbers[one.key], prepared.prompts.rest(one).tolist()) for one in prepared.rests[index]] for index in picked
     ]
     return {
         "model": config.model.path,

@@ -65,6 +65,11 @@ class ModelConfig:
     scan_layers: bool = True  # one scanned layer body (compiles fast) or unrolled layers
     shape: ShapeConfig = field(default_factory=ShapeConfig)
 
+    @property
+    def exact(self) -> bool:
+        """Whether the arithmetic is precise enough that no near-tie falls with the shapes that are computed."""
+        return self.dtype == "float32" and self.precision == "highest"
+
 
 @dataclass(frozen=True)
 class MeshConfig:
@@ -113,6 +118,22 @@ class AnnotateConfig:
     kept_gib: float | None = None  # GiB a device, for questions between rounds; None: a third of what weights leave
     batch_tokens: int = 0  # tokens of one device batch, per slice of the mesh; 0: what the kind of device is fast at
     answer_rows: int = 4096  # answers decoded together, over all devices, where they are kept
+
+    @property
+    def drawn_samples(self) -> int:
+        """Samples that are drawn per question and set at most: none in mode 'exact'."""
+        return 0 if self.mode == "exact" else self.n_samples
+
+    @property
+    def draws(self) -> int:
+        """Answers to a question at most, over all sets."""
+        return self.n_exemplar_sets * (1 + self.drawn_samples)
+
+
+# Settings of annotate that no label hangs on: what is kept beside the labels, and what is computed together, which can
+# decide a near-tie below exact arithmetic (`ModelConfig.exact`).
+BESIDE_LABELS = ("answers", "answer_rows", "p_true")
+SHAPES = ("part_size", "batch_tokens", "kept_gib")
 
 
 @dataclass(frozen=True)

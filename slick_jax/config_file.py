@@ -15,6 +15,7 @@ from slick_jax.config import Config
 from slick_jax.config_rules import problems as rule_problems
 from slick_jax.errors import InputError
 
+Settings = typing.TypeVar("Settings")
 USAGE = "give --config=configs/<file>.py, then overrides such as --config.data.limit=200"
 
 
@@ -43,6 +44,20 @@ def load_config(argv: list[str], command: str = "") -> Config:
     if problems:
         raise InputError.of(problems, f"{file}: {len(problems)} problem{'s' * (len(problems) > 1)} in the config")
     return config
+
+
+def settings_of(cls: type[Settings], tree: object, group: str, where: str) -> Settings:
+    """The settings of `group` from the JSON of an earlier run, `where`; what it lacks has its default.
+
+    Raises one InputError that lists every setting that there is not, or not of this type.
+    """
+    if not isinstance(tree, dict):
+        raise InputError(f"{where}: holds no settings; give the folder of a run of this version of slick_jax")
+    problems: list[str] = []
+    made = _build(cls, tree, f"{group}.", lambda name: "there", problems)
+    if problems:
+        raise InputError.of(problems, f"{where}: not settings of this version of slick_jax; run it again")
+    return made
 
 
 def _arguments(argv: list[str]) -> tuple[str, dict[str, str], list[str]]:

@@ -24,13 +24,13 @@ from slick_jax.epochs import parse_epochs
 from slick_jax.knowledge.exemplars import MAX_SETS
 from slick_jax.knowledge.match import RULES
 
-KINDS = ("rows", "tfds", "entity_questions", "world")
 SPLITS_OF_KIND = {
     "rows": ("train", "dev"),
     "tfds": ("train", "dev", "test", "ood_dev", "ood_test"),
     "entity_questions": ("train", "dev", "test", "ood_dev", "ood_test"),
     "world": ("train", "dev", "test", "ood_dev", "ood_test"),
 }
+KINDS = tuple(SPLITS_OF_KIND)
 
 
 def problems(config: Config, command: str = "") -> list[str]:

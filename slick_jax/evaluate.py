@@ -14,10 +14,10 @@ from slick_jax.categories import CATEGORIES
 from slick_jax.config import AnnotateConfig, Config
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
+from slick_jax.hashing import digest
 from slick_jax.knowledge.greedy import Answered, Asked, GreedyEvaluator
 from slick_jax.knowledge.match_rates import MatchRates
 from slick_jax.knowledge.questions import questions
-from slick_jax.knowledge.store import digest
 from slick_jax.mesh import make_mesh
 from slick_jax.models.transformer import Network
 

@@ -13,6 +13,7 @@ from slick_jax.models.peft_folder import save_adapter
 from slick_jax.models.transformer import Network
 from slick_jax.training.adapters import describe, load_base, origin_of
 from slick_jax.training.checkpoints import find_step, load_params
+from slick_jax.tuned import base_of
 
 
 def run(config: Config) -> None:
@@ -37,11 +38,11 @@ def run(config: Config) -> None:
     params = load_params(folder, network, mesh, step)
     if export.lora == "adapter":
         repo, _, commit = origin.source.partition("@")
-        named = {"base": repo or origin.find_base(config.model.path), "revision": commit or None}
+        named = {"base": repo or base_of(origin, config.model.path), "revision": commit or None}
         save_adapter(export.out, spec, origin.lora, params, **named, tokenizer_folder=folder)
         describe(export.out, origin)  # peft does not look at it; `slick evaluate` asks the base as it was trained on
     else:
         if origin is not None:
-            params = merge(origin.lora, load_base(origin, network, mesh, config.model.path), params)
+            params = merge(origin.lora, load_base(origin, network, mesh, base_of(origin, config.model.path)), params)
         weights.save_hf(export.out, network, params, tokenizer_folder=folder)
     print(f"export: {export.out}")

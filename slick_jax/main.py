@@ -3,13 +3,11 @@
 import importlib
 import sys
 
-from slick_jax import __version__, peers, processes
+from slick_jax import __version__, processes
 from slick_jax.compilation import use_compilation_cache
 from slick_jax.config_file import load_config
 from slick_jax.errors import InputError, Stopped
 from slick_jax.models import hub
-
-MEMORY_HINT = "cut the model over more devices (mesh.fsdp), or lower annotate.batch_tokens or raise train.accumulate"
 
 # command: (module with run(config), what it does)
 COMMANDS = {
@@ -26,17 +24,20 @@ COMMANDS = {
     "export": ("slick_jax.export", "turn a training checkpoint into a Hugging Face folder"),
     "validate": ("slick_jax.validate", "show what a config would run, and everything wrong with it"),
 }
+RESUMES = ("demo", "pretrain", "annotate", "train", "study")  # go on where a stopped run was; the others begin again
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command line (without the program's name). Exit status: 0; 2 for bad input; 75 or 130 when a signal or
-    the keyboard stopped it and the same command goes on from there."""
+    """Runs one command line (without the program's name). Exit status: 0; 2 for bad input; 75 when a signal
+    or another process stopped it, 130 when the keyboard did; commands of `RESUMES` go on from there."""
     status = 1
     try:
         status = _main(sys.argv[1:] if argv is None else argv)
         return status
     finally:
-        peers.leave(status)
+        beside = sys.modules.get("slick_jax.peers")  # there once a command has imported it, with JAX
+        if beside is not None:
+            beside.leave(status)
 
 
 def _main(arguments: list[str]) -> int:
@@ -46,7 +47,6 @@ def _main(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(f"slick_jax {__version__}")
         return 0
-    use_compilation_cache()
     command, *rest = arguments
     try:
         if command not in COMMANDS:
@@ -55,6 +55,7 @@ def _main(arguments: list[str]) -> int:
             print(_usage())
             return 0
         config = hub.resolve_config(load_config(rest, command), command)
+        use_compilation_cache()  # which imports JAX: bad input has been told before
         processes.join(command, config)  # after the download: processes wait for each other a limited time
         importlib.import_module(COMMANDS[command][0]).run(config)
     except InputError as error:
@@ -66,10 +67,13 @@ def _main(arguments: list[str]) -> int:
     except RuntimeError as error:  # jax.errors.JaxRuntimeError is one
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        print(f"error: the device's memory is full ({str(error).splitlines()[0]}); {MEMORY_HINT}", file=sys.stderr)
+        from slick_jax.memory import hint
+
+        why = str(error).splitlines()[0]
+        print(f"error: the device's memory is full ({why}); {hint(command, config)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped" + "; the same command goes on from here" * (command in RESUMES), file=sys.stderr)
         return 130
     return 0
 

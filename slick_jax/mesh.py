@@ -45,11 +45,11 @@ def make_mesh(sizes: MeshSizes, devices: Sequence[jax.Device] | None = None) -> 
     """A mesh over `devices` (default: all) with axes (data, fsdp, tensor).
 
     Axis types are Auto: the compiler places intermediate values. Raises InputError when the sizes do not multiply to
-    the number of devices.
+    the number of devices, and where JAX finds none.
     """
+    devices = _all_devices() if devices is None else devices
     if jax.process_count() > 1:
         raise InputError("only `slick annotate` runs on several processes yet; start one, over all devices of its host")
-    devices = jax.devices() if devices is None else devices
     return _mesh(_shape(sizes, len(devices)), devices)
 
 
@@ -80,9 +80,9 @@ def make_team(sizes: MeshSizes) -> Team:
 
     A team is the fewest processes whose devices make up whole model groups of fsdp * tensor devices: one, where groups
     fit into a process. Raises InputError when the sizes do not multiply to the number of devices of all processes, or
-    the processes have different numbers of them.
+    the processes have different numbers of them, and where JAX finds none.
     """
-    devices = jax.devices()
+    devices = _all_devices()
     per_process = Counter(device.process_index for device in devices)
     if len(set(per_process.values())) > 1:
         numbers = ", ".join(f"process {index} has {n}" for index, n in sorted(per_process.items()))
@@ -95,6 +95,18 @@ def make_team(sizes: MeshSizes) -> Team:
     ours = [device for device in devices if device.process_index in members]
     mesh = _mesh((len(ours) // (fsdp * tensor), fsdp, tensor), ours)
     return Team(mesh, number, len(per_process) // size, members)
+
+
+def _all_devices() -> Sequence[jax.Device]:
+    """Those of all processes."""
+    try:
+        return jax.devices()
+    except (RuntimeError, AssertionError) as error:  # without a message where the platform has no plugin or no device
+        asked, why = jax.config.jax_platforms or "", f"; {error}" if str(error) else ""
+        raise InputError(
+            f"JAX finds no device (JAX_PLATFORMS={asked!r}{why});"
+            " unset JAX_PLATFORMS to take what there is, or install what it needs: slick_jax[cuda12], [cuda13] or [tpu]"
+        ) from error
 
 
 def _shape(sizes: MeshSizes, count: int) -> tuple[int, ...]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from slick_jax.config import Config, DistributedConfig
 from slick_jax.errors import InputError
-from slick_jax.peers import mark_start
 
 SEVERAL = ("annotate",)  # commands that share their work out over processes
 START_TIMEOUT = 900  # seconds that processes wait for each other at the start
@@ -30,8 +29,11 @@ def join(command: str, config: Config) -> None:
             f"`slick {command}` runs in one process, and this is one of several; start it once, over all devices of"
             " its host (or set config.distributed.cluster=none for processes that know nothing of each other)"
         )
+    import jax  # here, as the command line tells bad input without it
+
+    from slick_jax.peers import mark_start
+
     mark_start(config.run_dir)
-    import jax  # not before the compilation cache is set up
 
     # The end of one process shall not end the others by itself: what they finish is not lost.
     jax.config.update("jax_enable_recoverability", True)

@@ -6,27 +6,20 @@ Paths go through etils.epath. Folders must be able to rename, as local and netwo
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
 
+from slick_jax import atomic
 from slick_jax.errors import InputError
 
 
 def write_bytes(path: epath.PathLike, content: bytes) -> epath.Path:
     """Write `content` whole or not at all, creating the folder. Raises InputError when the folder cannot be written."""
     path = epath.Path(path)
-    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"{path}: cannot be written ({reason}); free space or choose another run_dir") from error
+    atomic.replace(path, lambda temporary: temporary.write_bytes(content), "choose another run_dir")
     return path
 
 

@@ -13,7 +13,7 @@ from slick_jax.models import hub, peft_folder, weights
 from slick_jax.models.lora import LoraSpec, join
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network, Params
-from slick_jax.training.adapters import load_base, origin_of
+from slick_jax.training.adapters import Origin, load_base, origin_of
 from slick_jax.training.checkpoints import find_step, load_params
 
 
@@ -45,10 +45,19 @@ def find(checkpoint: str | Path, model: str = "") -> Tuned:
     origin = origin_of(folder)
 
     def load(network: Network, mesh: Mesh) -> Params:
-        base = None if origin is None else load_base(origin, network, mesh, model)
+        base = None if origin is None else load_base(origin, network, mesh, base_of(origin, model))
         return join(base, load_params(folder, network, mesh, step))
 
     return Tuned(folder, spec, origin and origin.lora, load)
+
+
+def base_of(origin: Origin, model: str) -> str:
+    """The folder of the model that adapters were trained on: where it was, else `model`, a folder or a hub id that is
+    fetched only then. Raises InputError when neither is that model."""
+    try:
+        return origin.find_base()
+    except InputError:
+        return origin.find_base(hub.resolve(model, "model.path, the base of the adapters").folder)
 
 
 def _adapter(folder: Path, model: str) -> Tuned:
@@ -57,7 +66,7 @@ def _adapter(folder: Path, model: str) -> Tuned:
     if base is None and not (model or named):
         raise InputError(f"{folder}: names no base model; give its folder as config.model.path")
     if base is None:  # a hub id, as peft writes it
-        base = Path(hub.resolve(model or named, "config.model.path, the base of the adapters").folder)
+        base = Path(hub.resolve(model or named, "model.path, the base of the adapters").folder)
     spec = weights.read_spec(base)
     lora = peft_folder.read_lora(folder, spec)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
-from slick_jax.config import Config
+from slick_jax.config import Config, ModelConfig
 from slick_jax.data.prepare import table_text
 from slick_jax.data.prompt_styles import few_shot_prompt, prompt_style
 from slick_jax.data.tokenizer import Tokenizer
@@ -16,6 +17,7 @@ from slick_jax.knowledge import match, p_true, preparation
 from slick_jax.knowledge.preparation import Asked
 from slick_jax.mesh import make_mesh
 from slick_jax.models import weights
+from slick_jax.models.hf_folder import read_config, tensor_names
 from slick_jax.models.spec import ModelSpec
 
 T = TypeVar("T")
@@ -36,7 +38,7 @@ def run(config: Config) -> None:
         if config.annotate.p_true:
             print(f"\nits P(True)\n{p_true.form(asked.rows[0])}")
     rule = _attempt(found, match.matcher, config.annotate.match)
-    if rule and not rule.key and rule.viable is None:
+    if rule and not rule.within_squad and rule.viable is None:
         print(f"\nmatch rule {rule.name!r} has no `viable`: right, but every unfinished answer is followed to its end")
     mesh = _attempt(found, make_mesh, config.mesh)
     if mesh:
@@ -62,9 +64,11 @@ def _attempt(found: list[str], check: Callable[..., T], *arguments: Any) -> T | 
 def _check_model(found: list[str], config: Config, asked: Asked | None) -> None:
     """Print the checkpoint and its tokenizer, and check that prompts and answers fit."""
     before = len(found)
+    if _attempt(found, read_config, config.model.path) is None:
+        return
     spec = _attempt(found, weights.read_spec, config.model.path)
     if spec:
-        _attempt(found, _print_model, config.model.path, spec)
+        _attempt(found, _print_model, config.model, spec)
     tokenizer = _attempt(found, Tokenizer.from_folder, config.model.path, spec and spec.vocab_size)
     if tokenizer:
         print(f"  tokenizer {tokenizer.n_ids:,} ids, end of text {', '.join(map(str, tokenizer.eos_ids)) or 'none'}")
@@ -84,16 +88,19 @@ def _print_prompt(asked: Asked, few_shot: Callable[..., str]) -> None:
     print(f"\nfirst prompt, of {row.id!r}\n{few_shot(exemplars, row.question)}")
 
 
-def _print_model(folder: str, spec: ModelSpec) -> None:
-    weights.check_tensors(folder, spec)
+def _print_model(model: ModelConfig, spec: ModelSpec) -> None:
+    fetched = not model.source or all((Path(model.path) / name).is_file() for name in tensor_names(Path(model.path)))
+    if fetched:
+        weights.check_tensors(model.path, spec)
     fields = {name: value for name, value in dataclasses.asdict(spec).items() if value is not None}
-    print(f"\nmodel\n  {folder}\n  {_pairs(fields)}")
+    print(f"\nmodel\n  {model.source or model.path}\n  {_pairs(fields)}")
+    if not fetched:
+        print("  tensors: not fetched, their names and shapes are checked by `slick annotate`")
 
 
 def _work(config: Config, asked: Asked) -> str:
     settings = config.annotate
-    sampled = 0 if settings.mode == "exact" else settings.n_samples
-    draws = settings.n_exemplar_sets * (1 + sampled)
+    sampled, draws = settings.drawn_samples, settings.draws
     most = "up to " if settings.mode == "labels" else ""
     names = ", ".join(dict.fromkeys(row.split for row in asked.rows))
     return (

@@ -11,6 +11,8 @@ import jax
 import pytest
 from huggingface_hub import constants
 
+from slick_jax import memory
+from slick_jax.config_file import load_config
 from slick_jax.main import COMMANDS, main
 from tests.data.chat_templates import AS_QA
 
@@ -168,6 +170,27 @@ def test_validate_takes_a_hub_id_and_says_when_there_is_none(run, tmp_path, monk
     assert "config.model.path: 'org/absent' is no folder here" in err and "HF_HUB_OFFLINE is set" in err
 
 
+def test_validate_reads_a_hub_model_without_its_tensors(run, tmp_path, small_model, monkeypatch):
+    cached = tmp_path / "cache" / "models--org--small"
+    shutil.copytree(small_model, cached / "snapshots" / ("0" * 40), ignore=shutil.ignore_patterns("*.safetensors"))
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("0" * 40)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    path = write_rows(tmp_path / "rows.jsonl")
+    status, out, err = run("validate", f"--config.data.path={path}", "--config.model.path=org/small")
+    assert status == 0, err
+    assert f"org/small@{'0' * 40}" in out and "tensors: not fetched" in out and "tokens in shared prefixes" in out
+
+
+def test_validate_tells_of_a_broken_model_once(run, tmp_path, small_model):
+    model = shutil.copytree(small_model, tmp_path / "model")
+    (model / "config.json").write_text("{")
+    path = write_rows(tmp_path / "rows.jsonl")
+    status, _, err = run("validate", f"--config.data.path={path}", f"--config.model.path={model}")
+    assert status == 2 and err.count("config.json") == 1 and "1 problem\n" in err
+
+
 def test_a_misspelt_setting_in_a_real_process_is_no_traceback(root):
     command = [
         sys.executable,
@@ -196,6 +219,49 @@ def test_a_full_device_is_one_message(root, capsys, monkeypatch):
     message = capsys.readouterr().err
     assert "memory is full (RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.)" in message
     assert "mesh.fsdp" in message and "long list" not in message
+
+
+@pytest.mark.parametrize(
+    ("command", "settings", "named", "left_out"),
+    [
+        ("annotate", (), "annotate.batch_tokens (it is 1024, chosen for this kind", "train.accumulate"),
+        ("annotate", ("annotate.batch_tokens=77",), "annotate.batch_tokens (it is 77)", "annotate.answer_rows"),
+        ("annotate", ("annotate.answers=all",), "annotate.answer_rows (it is 4096)", "train."),
+        ("train", ("train.accumulate=2",), "train.accumulate (it is 2, of train.batch_size=128 rows)", "answer_rows"),
+        ("evaluate", (), "annotate.batch_tokens", "train."),
+    ],
+)
+def test_the_hint_for_a_full_device_names_what_the_command_uses(root, command, settings, named, left_out):
+    flags = [f"--config={root}/configs/annotate_jsonl.py", *(f"--config.{one}" for one in settings)]
+    told = memory.hint(command, load_config(flags))
+    assert named in told and left_out not in told and "mesh.fsdp" in told
+
+
+@pytest.mark.parametrize(("command", "goes_on"), [("pretrain", True), ("data", False)])
+def test_stopped_by_the_keyboard_promises_only_what_is_so(root, tmp_path, capsys, monkeypatch, command, goes_on):
+    def stop(config):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module(COMMANDS[command][0]), "run", stop)
+    assert main([command, f"--config={root}/tests/small_world.py", f"--config.run_dir={tmp_path}"]) == 130
+    assert ("goes on from here" in capsys.readouterr().err) == goes_on
+
+
+def test_programs_are_kept_in_the_folder_that_is_asked_for(root, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
+    environment |= {"SLICK_CACHE": str(tmp_path / "cache"), "JAX_PLATFORMS": "cpu"}
+    flags = [f"--config={root}/tests/small_world.py", f"--config.run_dir={tmp_path / 'run'}"]
+    small = {"data.world.relations": 1, "data.world.facts_per_relation": 40, "pretrain.max_steps": 1}
+    flags += [f"--config.{name}={value}" for name, value in small.items()]
+    command = [sys.executable, "-m", "slick_jax.main", "pretrain", *flags]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "cache").glob("*-cache"))
+
+
+def test_bad_input_is_told_before_jax_is_imported():
+    check = "import sys, slick_jax.main, slick_jax.config_rules; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 
 def test_stopped_by_a_signal_has_a_status_of_its_own(root, capsys, monkeypatch):

@@ -45,6 +45,17 @@ def test_sizes_that_do_not_fit_name_themselves_and_the_device_count(given):
     assert all(f"mesh.{name}={value}" in str(error.value) for name, value in given.items())
 
 
+@pytest.mark.parametrize("error", [AssertionError(), RuntimeError("Unable to initialize backend 'cuda'")])
+def test_a_platform_that_is_not_there_is_named(monkeypatch, error):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(jax, "devices", fail)
+    for make in (make_mesh, make_team):
+        with pytest.raises(InputError, match=rf"JAX_PLATFORMS='cpu'.*{error}.*slick_jax\[cuda12\]"):
+            make(sizes(data=-1))
+
+
 @pytest.mark.parametrize("given", [dict(data=0), dict(fsdp=-2), dict(data=-1, fsdp=-1)])
 def test_impossible_sizes(given):
     with pytest.raises(InputError, match="at most one"):

@@ -13,13 +13,10 @@ from etils import epath
 
 from slick_jax import run_folder
 from slick_jax.categories import CATEGORIES
-from slick_jax.config import Config
+from slick_jax.config import BESIDE_LABELS, SHAPES, Config
 from slick_jax.data.examples import Example, raise_problems
 from slick_jax.data.mixtures import Annotated
 from slick_jax.errors import InputError
-
-# Settings of config.annotate that no label depends on.
-SHAPES = ("part_size", "batch_tokens", "kept_gib", "answers", "answer_rows", "p_true")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +114,8 @@ def _protocol(path: epath.Path, hashes: list[str | None], config: Config) -> str
         )
     before = record.get("config", {}).get("annotate", {})
     now = json.loads(json.dumps(dataclasses.asdict(config.annotate)))
-    changed = [name for name in now if name in before and name not in SHAPES and now[name] != before[name]]
+    decisive = [name for name in now if name in before and name not in (*BESIDE_LABELS, *SHAPES)]
+    changed = [name for name in decisive if now[name] != before[name]]
     if changed:
         raise InputError.of(
             [f"config.annotate.{name}: {now[name]!r}, and {before[name]!r} in the run" for name in changed],

@@ -117,11 +117,11 @@ def read_rows(path: str, split: str) -> list[Example]:
     return examples
 
 
-def raise_problems(problems: list[str]) -> None:
+def raise_problems(problems: list[str], heading: str = "") -> None:
     """One InputError for the bad rows found, if any: the first `MAX_PROBLEMS`, and the number of the others."""
     if problems:
         more = len(problems) - MAX_PROBLEMS
-        raise InputError.of(problems[:MAX_PROBLEMS] + [f"and {more} more bad rows"] * (more > 0))
+        raise InputError.of(problems[:MAX_PROBLEMS] + [f"and {more} more bad rows"] * (more > 0), heading)
 
 
 def _lines(file: Path) -> Iterator[bytes]:

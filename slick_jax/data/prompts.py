@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -57,6 +58,14 @@ def _spell(tokenizer: Tokenizer, tokens: Sequence[int]) -> str:
     return b"".join([tokenizer.token_bytes[token] for token in tokens]).decode("utf-8", "replace")
 
 
+class Rest(NamedTuple):
+    """A prompt behind exemplar set `key`: its `tokens` from place `start` on, where the prefix known so far ended."""
+
+    key: object
+    start: int
+    tokens: np.ndarray
+
+
 class PrefixTable:
     """Prompts of many questions behind few exemplar sets, as shared prefixes and per-question rests.
 
@@ -68,23 +77,22 @@ class PrefixTable:
         self._first: dict[object, np.ndarray] = {}
         self._common: dict[object, int] = {}
 
-    def add(self, key: object, tokens: Sequence[int]) -> tuple[object, int, np.ndarray]:
+    def add(self, key: object, tokens: Sequence[int]) -> Rest:
         """Take in one prompt's tokens behind exemplar set `key`; the result is for `rest`."""
         row = np.asarray(tokens, np.int32)
         first = self._first.setdefault(key, row)
         common = min(self._common.get(key, len(row)), len(row) - 1)
         differs = np.flatnonzero(row[:common] != first[:common])
         self._common[key] = int(differs[0]) if differs.size else common
-        return key, self._common[key], row[self._common[key] :].copy()
+        return Rest(key, self._common[key], row[self._common[key] :].copy())
 
     def prefix(self, key: object) -> np.ndarray:
         """Token ids of the shared prefix of exemplar set `key`, once every prompt has been added."""
         return self._first[key][: self._common[key]]
 
-    def rest(self, kept: tuple[object, int, np.ndarray]) -> np.ndarray:
+    def rest(self, prompt: Rest) -> np.ndarray:
         """Token ids of a prompt behind its set's final prefix."""
-        key, start, row = kept
-        return np.concatenate([self._first[key][self._common[key] : start], row])
+        return np.concatenate([self._first[prompt.key][self._common[prompt.key] : prompt.start], prompt.tokens])
 
 
 def tokenise_prompts(
@@ -92,7 +100,7 @@ def tokenise_prompts(
     questions: Iterable[tuple[Example, Sequence[tuple[object, Sequence[Example]]]]],
     progress: Progress | None = None,
     chunk: int = 4096,
-) -> tuple[PrefixTable, list[list[tuple[object, int, np.ndarray]]]]:
+) -> tuple[PrefixTable, list[list[Rest]]]:
     """Tokenise every prompt of `questions` whole, as transformers would.
 
     Args:

@@ -8,6 +8,26 @@ from slick_jax.data.prompt_styles import Chat, Qa
 from slick_jax.errors import InputError
 
 
+def target_problem(row: str, what: str, target: Sequence[int], limit: int) -> str | None:
+    """What is wrong with a target of more than `limit` tokens with its end-of-text; `what` it is of row `row`."""
+    if len(target) + 1 <= limit:
+        return None
+    return (
+        f"row {row!r}: {what} takes {len(target) + 1} tokens with its end; raise train.max_target_tokens (it is"
+        f" {limit}) or drop the row"
+    )
+
+
+def prompt_problem(row: str, prompt: Sequence[int], limit: int, positions: int | None, where: str) -> str | None:
+    """What is wrong with a prompt that leaves no room for `limit` tokens in the `positions` of the model `where`."""
+    if positions is None or len(prompt) + limit <= positions:
+        return None
+    return (
+        f"row {row!r}: its prompt has {len(prompt)} tokens, and max_position_embeddings={positions} of {where} leaves"
+        f" fewer than train.max_target_tokens={limit} behind it; shorten or drop the row"
+    )
+
+
 def target_tokens(
     style: Qa | Chat, prompts: Sequence[str], targets: Sequence[str]
 ) -> list[tuple[list[int], list[int]]]:

@@ -86,38 +86,27 @@ def annotate(config: Config) -> tuple[pd.DataFrame, dict] | None:
 
 def _annotate(config: Config, team: Team, peers: Peers) -> tuple[pd.DataFrame, dict] | None:
     watch = Stopwatch()
-    settings, folder = config.annotate, epath.Path(config.run_dir)
-    spec = weights.read_spec(config.model.path)
-    weights.check_tensors(config.model.path, spec)
-    network = Network(spec, config.model.dtype, config.model.precision, config.model.scan_layers)
-    tokenizer = Tokenizer.from_folder(config.model.path, spec.vocab_size)
-    asked = preparation.ask(config)
-    prepared = preparation.prepare(config, asked, tokenizer, spec.max_position_embeddings)
-    protocol = preparation.protocol_fields(
-        config, prepared, weights.fingerprint(config.model.path), tokenizer.fingerprint(), team.mesh.shape
-    )
+    network, tokenizer, prepared, protocol = _prepare(config, team)
+    # Agree with the other processes: all of one protocol, process 0 says which parts are missing.
     todo = None if peers.leads else peers.published()
-    parts = store.Parts(folder / "annotations", protocol, prepared.rows, settings.part_size, peers.leads)
-    if peers.leads:
-        described = {"config": dataclasses.asdict(config), "protocol": parts.protocol, "versions": _versions()}
-        run_folder.write_json(folder / "config.json", described)
-        run_folder.write_json(folder / "exemplars.json", prepared.exemplars_json())
-    kept = Answers(config, prepared, parts, tokenizer, peers.leads) if settings.answers != "none" else None
+    parts, kept = _open(config, prepared, protocol, tokenizer, peers.leads)
     progress = _Progress(prepared, [parts] if kept is None else [parts, kept.parts], peers.count > 1)
     if peers.leads:
         todo = [number for number in range(len(prepared.parts)) if number not in progress.written]
         peers.publish(todo)
     ours, waited = todo[team.number :: team.count], 0.0
+    new = [number for number in ours if not parts.done(number)]  # of the others only the answers are missing
     watch.lap("prepare")
+    # Work on our share of them.
     if ours:
         with jax.set_mesh(team.mesh):
             engine = Engine(config, network, team.mesh, tokenizer, prepared)
             watch.lap("load")
-            for number in _annotate_parts(engine, prepared, ours, parts, kept, team.writes):
+            for number in _work(engine, prepared, new, ours, parts, kept, team.writes, watch):
                 progress.show(number)
                 peers.check()
             waited = engine.device.waited
-        watch.lap("verify")
+    # Wait for those of the others, and merge: process 0 alone.
     if not peers.leads:
         peers.await_merge()
         return None
@@ -128,17 +117,46 @@ def _annotate(config: Config, team: Team, peers: Peers) -> tuple[pd.DataFrame, d
         return {n: team.first_of(place % team.count) for place, n in enumerate(todo) if n not in progress.written}
 
     peers.await_parts(missing)
-    table, summary = _merge(config, spec, prepared, parts, kept)
-    if ours:
+    table, summary = _merge(config, network.spec, prepared, parts, kept)
+    if new:
         watch.lap("merge")
-        verified = sum(len(prepared.parts[number]) for number in ours)
+        verified = sum(len(prepared.parts[number]) for number in new)
         summary["speed"] = speed(
             watch.seconds, waited, verified, summary["cost"]["flops_per_question"], team.mesh.size, config.model.dtype,
             config.model.precision,
         )  # fmt: skip
-    run_folder.write_json(folder / "summary.json", summary)
+    run_folder.write_json(epath.Path(config.run_dir) / "summary.json", summary)
     peers.say("merged")
     return table, summary
+
+
+def _prepare(config: Config, team: Team) -> tuple[Network, Tokenizer, Prepared, dict]:
+    """The model without its weights, all that is asked of it, and the protocol that the two make up; all checked."""
+    spec = weights.read_spec(config.model.path)
+    weights.check_tensors(config.model.path, spec)
+    network = Network(spec, config.model.dtype, config.model.precision, config.model.scan_layers)
+    tokenizer = Tokenizer.from_folder(config.model.path, spec.vocab_size)
+    prepared = preparation.prepare(config, preparation.ask(config), tokenizer, spec.max_position_embeddings)
+    protocol = preparation.protocol_fields(
+        config, prepared, weights.fingerprint(config.model.path), tokenizer.fingerprint(), team.mesh.shape
+    )
+    return network, tokenizer, prepared, protocol
+
+
+def _open(
+    config: Config, prepared: Prepared, protocol: dict, tokenizer: Tokenizer, leads: bool
+) -> tuple[store.Parts, Answers | None]:
+    """The parts in the run folder, and its answers where they are kept; the process that `leads` describes the run."""
+    settings, folder = config.annotate, epath.Path(config.run_dir)
+    further = preparation.further_columns(settings)
+    parts = store.Parts(
+        folder / "annotations", protocol, prepared.rows, settings.part_size, leads, further=further
+    )
+    if leads:
+        described = {"config": dataclasses.asdict(config), "protocol": parts.protocol, "versions": _versions()}
+        run_folder.write_json(folder / "config.json", described)
+        run_folder.write_json(folder / "exemplars.json", prepared.exemplars_json())
+    return parts, Answers(config, prepared, parts, tokenizer, leads) if settings.answers != "none" else None
 
 
 class _Progress:
@@ -170,12 +188,13 @@ def _versions() -> dict[str, str]:
     return packages | {"slick_jax": __version__, "device": jax.devices()[0].device_kind}
 
 
-def _annotate_parts(
-    engine: Engine, prepared: Prepared, todo: list[int], parts: store.Parts, kept: Answers | None, writes: bool
-) -> Iterator[int]:
-    """Verify every part of `todo`; its number is given once it has been written, or left to the one that `writes`."""
-    done = [number for number in todo if parts.done(number)]  # only their answers are missing
-    for number, found, scores, counts in engine.verify([number for number in todo if number not in done]):
+def _work(
+    engine: Engine, prepared: Prepared, new: list[int], ours: list[int], parts: store.Parts, kept: Answers | None,
+    writes: bool, watch: Stopwatch,
+) -> Iterator[int]:  # fmt: skip
+    """Verify the `new` parts and keep the answers of all of `ours`; the number of each is given once it has been
+    written, or left to the one that `writes`."""
+    for number, found, scores, counts in engine.verify(new):
         if writes:
             rows = [
                 records.record(prepared.rows[index], prepared.assigned[index], verified, prepared.settings)
@@ -183,11 +202,14 @@ def _annotate_parts(
                 for index, verified, score in zip(prepared.parts[number], found, scores, strict=True)
             ]
             parts.write(number, rows, counts)
+        watch.lap("verify")
         if kept is not None:
             kept.write(number, engine)
+            watch.lap("answers")
         yield number
-    for number in done:
+    for number in (number for number in ours if number not in new):
         kept.write(number, engine)
+        watch.lap("answers")
         yield number
 
 

@@ -18,7 +18,7 @@ from etils import epath
 
 from slick_jax.config import Config
 from slick_jax.data.tokenizer import Tokenizer
-from slick_jax.knowledge import store
+from slick_jax.knowledge import records, store
 from slick_jax.knowledge.engine import Engine
 from slick_jax.knowledge.forward import Device
 from slick_jax.knowledge.match import Golds
@@ -29,6 +29,7 @@ SCHEMA = pa.schema(
     {
         "id": pa.string(),
         "exemplar_sets": pa.list_(pa.int32()),  # number of the exemplar set behind each slot
+        "exemplar_rows": pa.list_(pa.list_(pa.int32())),  # with exemplars per question: pool rows of each slot's set
         "greedy": pa.list_(pa.string()),  # per slot
         "sampled": pa.list_(pa.list_(pa.string())),  # per slot and sample; null where only greedy answers are kept
         "greedy_truncated": pa.list_(pa.bool_()),  # cut at the token limit, and wrong whatever the text
@@ -49,11 +50,10 @@ class Answers:
         Raises InputError when it holds answers of another protocol.
         """
         settings = config.annotate
-        exact = config.model.dtype == "float32" and config.model.precision == "highest"
         protocol = {
             "annotations": annotations.protocol,
             "answers": settings.answers,
-            "answer_rows": None if exact else settings.answer_rows,
+            "answer_rows": None if config.model.exact else settings.answer_rows,
         }
         self.parts = store.Parts(
             epath.Path(config.run_dir) / "samples", protocol, prepared.rows, settings.part_size, leads, SCHEMA,
@@ -122,7 +122,7 @@ class Answers:
         read = [[self._text(tokens) for tokens in draws] for draws in texts]
         return {
             "id": self._prepared.rows[index].id,
-            "exemplar_sets": self._prepared.assigned[index],
+            **records.exemplar_columns(self._prepared.assigned[index], self._prepared.settings),
             "greedy": [draws[0][0] for draws in read],
             "greedy_truncated": [draws[0][1] for draws in read],
             "sampled": [[text for text, _ in draws[1:]] for draws in read] if self._samples else None,

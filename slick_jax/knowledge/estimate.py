@@ -5,16 +5,18 @@ from __future__ import annotations
 import numpy as np
 from scipy import optimize, special
 
-from slick_jax.categories import UNKNOWN
+from slick_jax.categories import CATEGORIES, UNKNOWN
+
+
+def place(all_greedy: np.ndarray, any_greedy: np.ndarray, any_sampled: np.ndarray) -> np.ndarray:
+    """The SliCK category (paper table 1) as its place in `CATEGORIES`, from whether all greedy draws, any of them, and
+    any sample hit; arrays broadcast."""
+    return np.where(all_greedy, 0, np.where(any_greedy, 1, np.where(any_sampled, 2, 3)))
 
 
 def category(greedy: np.ndarray, sampled: np.ndarray) -> str:
-    """The SliCK category (paper table 1) of hits greedy bool[J] and sampled bool or counts [J ...]."""
-    if greedy.all():
-        return "HighlyKnown"
-    if greedy.any():
-        return "MaybeKnown"
-    return "WeaklyKnown" if sampled.any() else UNKNOWN
+    """The SliCK category of hits greedy bool[J] and sampled bool or counts [J ...]."""
+    return CATEGORIES[int(place(greedy.all(), greedy.any(), sampled.any()))]
 
 
 def unknown_given_sets(greedy: np.ndarray, p: np.ndarray, rest: np.ndarray, n_samples: int) -> tuple[float, float]:

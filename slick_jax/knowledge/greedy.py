@@ -12,15 +12,15 @@ from slick_jax.config import AnnotateConfig
 from slick_jax.data.examples import ONE_RELATION, raise_problems
 from slick_jax.data.prompt_styles import prompt_style
 from slick_jax.data.prompts import PrefixTable
-from slick_jax.data.target_tokens import target_tokens
+from slick_jax.data.target_tokens import prompt_problem, target_problem, target_tokens
 from slick_jax.data.tokenizer import Tokenizer
+from slick_jax.hashing import id_words
 from slick_jax.knowledge.forward import Device, Program
-from slick_jax.knowledge.match import Golds, matcher
+from slick_jax.knowledge.match import Golds, abstention_golds, matcher
 from slick_jax.knowledge.shapes import Shapes, choose_shapes
 from slick_jax.knowledge.verify import Protocol, Question, verify
 from slick_jax.knowledge.walk import Vocabulary
 from slick_jax.models.transformer import Network
-from slick_jax.sampling.logits import id_words
 
 MAX_PREFIXES = 64  # shared beginnings kept on the device; with more relations than that, all share one
 
@@ -76,8 +76,7 @@ class GreedyEvaluator:
         _check(rows, cut, max_tokens, network.spec.max_position_embeddings, where)
         end = style.end_of_answer(where)
         slots, self._prefixes = _share([row.relation for row in rows], [found[0][0] for found in cut])
-        rule, abstain = matcher(settings.match), settings.abstain_phrases
-        abstentions = Golds(abstain, matcher("squad")) if abstain else None
+        rule, abstentions = matcher(settings.match), abstention_golds(settings.abstain_phrases)
         questions = [
             Question(
                 words=id_words(row.id),
@@ -142,16 +141,11 @@ def _draft(tokenizer: Tokenizer, target: list[int]) -> tuple[int, ...]:
 
 def _check(rows: Sequence[Asked], cut: list[list[tuple]], limit: int, positions: int | None, where: str) -> None:
     problems = [
-        f"row {row.id!r}: the answer {answer!r} takes {len(target) + 1} tokens with its end; raise"
-        f" train.max_target_tokens (it is {limit}) or drop the row, it could never be right"
+        target_problem(row.id, f"the answer {answer!r}", target, limit)
         for row, found in zip(rows, cut, strict=True)
         for answer, (_, target) in zip(row.answers, found, strict=True)
-        if len(target) + 1 > limit
     ]
     problems += [
-        f"row {row.id!r}: its prompt has {len(found[0][0])} tokens, and max_position_embeddings={positions} of {where}"
-        f" leaves fewer than train.max_target_tokens={limit} behind it; shorten or drop the row"
-        for row, found in zip(rows, cut, strict=True)
-        if positions is not None and len(found[0][0]) + limit > positions
+        prompt_problem(row.id, found[0][0], limit, positions, where) for row, found in zip(rows, cut, strict=True)
     ]
-    raise_problems(problems)
+    raise_problems([problem for problem in problems if problem])

@@ -40,32 +40,41 @@ def squad_key(text: str) -> str:
     return normalise(text) or strict_key(text)
 
 
-# The built-in rules: an answer is right when its key is that of a gold. A strict hit is a squad hit, too, which is what
-# lets one test of viability serve both.
-RULES = {"squad": squad_key, "strict": strict_key}
+@dataclass(frozen=True)
+class Rule:
+    """A rule of the package: an answer is right when its key is that of a gold."""
+
+    key: Callable[[str], str]
+    within_squad: bool = False  # every hit is a squad hit, too: one fast test of viability serves it, and `strict`
+    viable: Callable[[str, tuple[str, ...]], bool] | None = None  # else: as a user's own; None: all texts are viable
+
+
+RULES = {"squad": Rule(squad_key, within_squad=True), "strict": Rule(strict_key, within_squad=True)}
 
 
 @dataclass(frozen=True)
 class Matcher:
     """A match rule. Built by `matcher`."""
 
-    name: str  # as in the config: 'squad', 'strict' or 'module:function'
+    name: str  # as in the config: one of `RULES` or 'module:function'
     hit: Callable[[str, tuple[str, ...]], bool]  # (answer, golds) -> does any gold match?
-    viable: Callable[[str, tuple[str, ...]], bool] | None = None  # a user's own; None: built in, or always viable
-    key: Callable[[str], str] | None = None  # of a built-in rule
+    viable: Callable[[str, tuple[str, ...]], bool] | None = None  # None: within squad, or always viable
+    key: Callable[[str], str] | None = None  # of a rule of the package
+    within_squad: bool = False  # as of `Rule`
     source: str = ""  # SHA-256 of a user's module: another rule is another protocol
 
 
 def matcher(name: str) -> Matcher:
-    """The rule that the setting `annotate.match` names: 'squad', 'strict' or a user's 'module:function'.
+    """The rule that the setting `annotate.match` names: one of `RULES` or a user's 'module:function'.
 
     A user's function takes (text, golds: tuple of str) and returns a bool. It may carry an attribute `viable` with the
     same signature: False only if no continuation of the text without a newline can match. Without it every unfinished
     text counts as viable, which is right and slower. Raises InputError when there is no such rule.
     """
     if name in RULES:
-        key = RULES[name]
-        return Matcher(name, lambda text, golds: key(text) in map(key, golds), key=key)
+        rule = RULES[name]
+        key = rule.key
+        return Matcher(name, lambda text, golds: key(text) in map(key, golds), rule.viable, key, rule.within_squad)
     module, function = _load(name)
     viable = getattr(function, "viable", None)
     if viable is not None and not callable(viable):
@@ -122,25 +131,27 @@ class Golds:
 
         For the rule 'strict' too it answers for both built-in rules, so that one pass can store both.
         """
-        if self.rule.key:
+        if self.rule.within_squad:
             return self._can_be_squad(text)
         if self.rule.viable is None:
             return True
         return any(_begins(text, gold) for gold in self.golds) or self._ask(self.rule.viable, text)
 
     def completions(self, text: str) -> str | None:
-        """What to draft after `text`: the first suffix of a gold with which it matches under `squad` or `strict`.
+        """What to draft after `text`: the first suffix of a gold with which it matches under `squad` or `strict`, or
+        under a rule of the package with other hits than theirs.
 
         Tried are, gold by gold, the gold's own rest (as many characters on as the text is long), then every suffix from
         the longest: alone, behind a space, or behind the rest of an article that the text has begun. None if none does.
         """
-        if not self._can_be_squad(text):
+        key = self.rule.key if self.rule.key and not self.rule.within_squad else squad_key
+        if key is squad_key and not self._can_be_squad(text):
             return None
         word = _begun_article(_PUNCTUATION.sub("", text.lower()))
         leads = ("", " ", *(f"{rest} " for rest in _ARTICLE_RESTS.get(word, ())))
         for gold in self.golds:
             for completion in _candidates(text, gold, leads):
-                if squad_key(text + completion) == squad_key(gold):
+                if key(text + completion) == key(gold):
                     return completion
         return None
 
@@ -172,6 +183,11 @@ class Golds:
         # The last word may also become an article and vanish: what stands before it must then end at white space.
         before = squeezed[: -len(word)].rstrip()
         return (f"\n{before} " if before else "\n") in self._index
+
+
+def abstention_golds(phrases: tuple[str, ...]) -> Golds | None:
+    """What counts as abstaining: any of `annotate.abstain_phrases` under `squad`; None where there are none."""
+    return Golds(phrases, matcher("squad")) if phrases else None
 
 
 def _candidates(text: str, gold: str, leads: tuple[str, ...]) -> Iterator[str]:

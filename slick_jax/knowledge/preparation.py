@@ -8,23 +8,22 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from slick_jax.config import AnnotateConfig, Config
-from slick_jax.data.examples import POOL_SPLITS, Example, chosen_splits, load_splits
+from slick_jax.config import BESIDE_LABELS, SHAPES, AnnotateConfig, Config
+from slick_jax.data.examples import POOL_SPLITS, Example, chosen_splits, load_splits, raise_problems
 from slick_jax.data.prompt_styles import prompt_style
-from slick_jax.data.prompts import Draft, PrefixTable, draft_answers, tokenise_prompts
+from slick_jax.data.prompts import Draft, PrefixTable, Rest, draft_answers, tokenise_prompts
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
+from slick_jax.hashing import id_words
 from slick_jax.knowledge import exemplars, p_true
-from slick_jax.knowledge.match import Golds, Matcher, matcher
+from slick_jax.knowledge.match import Golds, Matcher, abstention_golds, matcher
 from slick_jax.knowledge.p_true import Proposal
 from slick_jax.knowledge.shapes import Shapes, choose_shapes
 from slick_jax.knowledge.verify import Protocol, Question
 from slick_jax.progress import Progress
-from slick_jax.sampling.logits import id_words
 
 PREFIX_STEP = 16  # shared prefixes are padded to a multiple of this
 MAX_PART_RELATIONS = 8  # a part keeps the prefixes of at most this many relations on the device
-MAX_PROBLEMS = 20
 
 PrefixKey = tuple[str, int] | tuple[str]  # relation and number of the exemplar set, or `p_true.PREFIX`
 ALL: PrefixKey = ("", 0)  # of what all prompts share, where every question has exemplars of its own
@@ -71,9 +70,11 @@ def ask(config: Config) -> Asked:
 class Prepared:
     """The whole input of an annotation run.
 
-    rows: examples in input order; assigned: exemplar sets per row; drafts: per row, the gold answers first;
-    proposals: per row, for P(True); none where it is not asked. parts: row indices per part, cut by relation and id
-    alone; template: the name of the prompt style.
+    rows: examples in input order; sets: exemplar sets by relation; assigned: those of each row, a slot each. drafts:
+    per row, the gold answers first; rule: when an answer is right. prompts: the shared prefixes; rests: per row and
+    slot, the prompt behind its prefix, for `prompts.rest`. proposals: per row, for P(True); none where it is not asked.
+    parts: row indices per part, cut by relation and id alone; settings: those of annotation; template: the name of the
+    prompt style.
     """
 
     rows: list[Example]
@@ -82,7 +83,7 @@ class Prepared:
     drafts: list[list[Draft]]
     rule: Matcher
     prompts: PrefixTable
-    kept: list[list[tuple]]
+    rests: list[list[Rest]]
     proposals: list[Proposal]
     parts: list[list[int]]
     settings: AnnotateConfig
@@ -101,6 +102,11 @@ class Prepared:
             else:
                 used.setdefault(row.relation, set()).update(chosen)
         return {relation: sorted(chosen) for relation, chosen in used.items()}
+
+    @functools.cached_property
+    def _abstentions(self) -> Golds | None:
+        """What counts as abstaining, for all questions."""
+        return abstention_golds(self.settings.abstain_phrases)
 
     @property
     def own_draws(self) -> bool:
@@ -136,15 +142,15 @@ class Prepared:
         return max(len(self.part_prefixes(part)) for part in self.parts)
 
     @functools.cached_property
-    def _rests(self) -> list[list[int]]:
+    def _own_tokens(self) -> list[list[int]]:
         """Tokens of every row's question, behind each of its prefixes."""
-        return [[len(self.prompts.rest(k)) for k in kept] for kept in self.kept]
+        return [[len(self.prompts.rest(rest)) for rest in rests] for rests in self.rests]
 
     @functools.cached_property
     def first_trees(self) -> list[list[int]]:
         """Tokens that the first round asks of every row, behind each of its prefixes: the question and all drafts."""
         drafted = [sum(len(made.tokens) for made in drafts) for drafts in self.drafts]
-        return [[rest + more for rest in mine] for mine, more in zip(self._rests, drafted, strict=True)]
+        return [[own + more for own in mine] for mine, more in zip(self._own_tokens, drafted, strict=True)]
 
     @property
     def part_tokens(self) -> int:
@@ -153,7 +159,7 @@ class Prepared:
 
     def shapes(self, shards: int) -> Shapes:
         """Batch shapes that fit the run's first round, which is nearly all of its work."""
-        question, path = max(map(max, self._rests)), self.settings.max_answer_tokens - 1
+        question, path = max(map(max, self._own_tokens)), self.settings.max_answer_tokens - 1
         proposed = [len(self.prompts.rest(one.kept)) + one.extra for one in self.proposals]
         lengths = [min(length, question + path) for mine in self.first_trees for length in mine] + proposed
         longest = max([question + path, *proposed])
@@ -162,14 +168,11 @@ class Prepared:
     def question(self, index: int, bank: dict[PrefixKey, int]) -> Question:
         """Row `index` as the engine takes it; `bank` maps prefix keys to bank slots."""
         row = self.rows[index]
-        abstentions = self.settings.abstain_phrases
         return Question(
             words=id_words(row.id),
-            slots=[
-                (bank[key], self.prompts.rest((key, *kept)).tolist()) for key, *kept in self.kept[index]
-            ],
+            slots=[(bank[one.key], self.prompts.rest(one).tolist()) for one in self.rests[index]],
             golds=Golds(row.answers, self.rule),
-            abstentions=Golds(abstentions, matcher("squad")) if abstentions else None,
+            abstentions=self._abstentions,
             drafts=[(draft.tokens, draft.stop) for draft in self.drafts[index]],
         )
 
@@ -211,25 +214,24 @@ def prepare(config: Config, asked: Asked, tokenizer: Tokenizer, max_positions: i
         (row, [(ALL if own_draws else (row.relation, one), sets[row.relation].get(one)) for one in chosen])
         for row, chosen in zip(rows, assigned, strict=True)
     )
-    prompts, kept = tokenise_prompts(style, questions, Progress("tokenise", len(rows), "questions"))
+    prompts, rests = tokenise_prompts(style, questions, Progress("tokenise", len(rows), "questions"))
     if max_positions is not None:
-        _check_lengths(rows, prompts, kept, max_positions - settings.max_answer_tokens)
+        _check_lengths(rows, prompts, rests, max_positions - settings.max_answer_tokens)
     proposals = p_true.tokenise(style, rows, prompts, max_positions) if settings.p_true else []
     parts = _cut(rows, settings.part_size)
-    return Prepared(rows, sets, assigned, drafts, rule, prompts, kept, proposals, parts, settings, style.name)
+    return Prepared(rows, sets, assigned, drafts, rule, prompts, rests, proposals, parts, settings, style.name)
 
 
 def _cut(rows: list[Example], part_size: int) -> list[list[int]]:
     """Row indices of every part: ordered by relation and id, so that a part's rows depend on ids alone."""
     order = sorted(range(len(rows)), key=lambda index: (rows[index].relation, rows[index].id))
     parts: list[list[int]] = []
+    relations: set[str] = set()  # of the last part
     for index in order:
-        if (
-            not parts
-            or len(parts[-1]) == part_size
-            or len({rows[i].relation for i in parts[-1]} | {rows[index].relation}) > MAX_PART_RELATIONS
-        ):
+        relations.add(rows[index].relation)
+        if not parts or len(parts[-1]) == part_size or len(relations) > MAX_PART_RELATIONS:
             parts.append([])
+            relations = {rows[index].relation}
         parts[-1].append(index)
     return parts
 
@@ -247,18 +249,15 @@ def _check_drafts(rows: list[Example], drafts: list[list[Draft]], rule: Matcher,
             for answer, made in zip(row.answers, row_drafts, strict=True)
             if len(made.tokens) + 1 > limit
         ]
-    if problems:
-        more = [f"... and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
-        raise InputError.of(
-            problems[:MAX_PROBLEMS] + more,
-            f"answers that can never be right (annotate.max_answer_tokens={limit}); raise it or drop the rows:",
-        )
+    raise_problems(
+        problems, f"answers that can never be right (annotate.max_answer_tokens={limit}); raise it or drop the rows:"
+    )
 
 
-def _check_lengths(rows: list[Example], prompts: PrefixTable, kept: list[list[tuple]], limit: int) -> None:
+def _check_lengths(rows: list[Example], prompts: PrefixTable, rests: list[list[Rest]], limit: int) -> None:
     longest, name = max(
-        (max(len(prompts.prefix(k[0])) + len(prompts.rest(k)) for k in row_kept), row.id)
-        for row, row_kept in zip(rows, kept, strict=True)
+        (max(len(prompts.prefix(one.key)) + len(prompts.rest(one)) for one in mine), row.id)
+        for row, mine in zip(rows, rests, strict=True)
     )
     if longest > limit:
         raise InputError(
@@ -271,7 +270,7 @@ def protocol_of(settings: AnnotateConfig) -> Protocol:
     """The engine's view of the settings, by mode: `labels` has no exact P_Correct, `exact` no samples."""
     pairs = ((settings.temperature, settings.top_k), *settings.exact_pairs)
     return Protocol(
-        n_samples=0 if settings.mode == "exact" else settings.n_samples,
+        n_samples=settings.drawn_samples,
         max_answer_tokens=settings.max_answer_tokens,
         pairs=() if settings.mode == "labels" else pairs,
         tolerance=settings.exact_tolerance,
@@ -286,13 +285,13 @@ def protocol_fields(
     along each axis of the mesh that a part is computed on."""
     settings = dataclasses.asdict(config.annotate)
     del settings["prompt_style"], settings["chat_options"]  # the template holds both
-    del settings["answers"], settings["answer_rows"]  # what is kept changes no label
-    shape = {name: settings.pop(name) for name in ("batch_tokens", "kept_gib", "part_size")}
+    shape = {name: settings.pop(name) for name in SHAPES}
+    for name in BESIDE_LABELS:
+        del settings[name]
+    shape |= {"p_true": config.annotate.p_true}  # its prompts are computed together with the questions
     shape |= {"mesh": dict(mesh_shape), "scan_layers": config.model.scan_layers}
-    exact = config.model.dtype == "float32" and config.model.precision == "highest"
     return {
         **settings,
-        "p_true": p_true.FORM if settings["p_true"] else None,
         "model": model,
         "tokenizer": tokenizer,
         "template": prepared.template,
@@ -301,6 +300,10 @@ def protocol_fields(
         "weights": config.model.weights or config.model.dtype,
         "precision": config.model.precision,
         "match_source": prepared.rule.source,
-        # below full precision a near-tie may flip with the shapes that are computed
-        "shapes": None if exact else shape,
+        "shapes": None if config.model.exact else shape,
     }
+
+
+def further_columns(settings: AnnotateConfig) -> dict[str, str | None]:
+    """What decides columns that are measured together with the labels, and change none, by the setting that asks."""
+    return {"p_true": p_true.FORM if settings.p_true else None}

@@ -31,8 +31,7 @@ def record(row: Example, sets: Sequence[Chosen], found: Verified, settings: Anno
         "subject": row.subject,
         "question": row.question,
         "answers": list(row.answers),
-        "exemplar_sets": None if settings.exemplars == "per_question" else sets,
-        "exemplar_rows": sets if settings.exemplars == "per_question" else None,
+        **exemplar_columns(sets, settings),
         "exact_by_set": found.exact[0, :, 1].tolist() if has_exact else None,
         "exact_rest": float(found.unresolved[0].mean()) if has_exact else None,
         "exact_pairs": found.exact[1:, :, 1].mean(axis=1).tolist(),
@@ -62,6 +61,16 @@ def record(row: Example, sets: Sequence[Chosen], found: Verified, settings: Anno
         if not prefix:
             out |= {"p_unknown_given_sets": p_unknown, "p_unknown_given_sets_lower": lower, "mean_miss": miss}
     return out
+
+
+def exemplar_column(settings: AnnotateConfig) -> str:
+    """The column that says what the exemplar sets of a row are."""
+    return "exemplar_rows" if settings.exemplars == "per_question" else "exemplar_sets"
+
+
+def exemplar_columns(sets: Sequence[Chosen], settings: AnnotateConfig) -> dict[str, Sequence[Chosen] | None]:
+    """The exemplar sets of a row, in the column that they belong to; the other one is null."""
+    return {"exemplar_sets": None, "exemplar_rows": None, exemplar_column(settings): sets}
 
 
 def add_certainty(table: pd.DataFrame, settings: AnnotateConfig) -> tuple[float, float]:
@@ -118,7 +127,7 @@ def summary(
     out = {
         "questions": questions,
         "mode": settings.mode,
-        "draws_per_question": settings.n_exemplar_sets * (1 + (settings.n_samples if settings.mode != "exact" else 0)),
+        "draws_per_question": settings.draws,
         **categories(table),
         "truncated_draws": counts["truncated"],
         "cost": {

@@ -14,15 +14,16 @@ from etils import epath
 from slick_jax import run_folder
 from slick_jax.categories import CATEGORIES
 from slick_jax.config import AnnotateConfig, Config
+from slick_jax.config_file import settings_of
 from slick_jax.data.examples import Example
 from slick_jax.errors import InputError
+from slick_jax.hashing import digest
 from slick_jax.knowledge import records, store
 from slick_jax.knowledge.answers import judge
-from slick_jax.knowledge.match import Golds, Matcher, matcher
+from slick_jax.knowledge.match import Golds, Matcher, abstention_golds, matcher
 from slick_jax.knowledge.saturation import saturation
 from slick_jax.knowledge.verify import Verified
 
-REQUIRED = ("config", "protocol")
 # What only the model's probabilities tell: kept where the run measured it under the same rule, else null.
 MEASURED = (
     *("p_correct_exact", "exact_by_set", "exact_rest", "exact_pairs", "p_unknown_given_sets"),
@@ -42,22 +43,22 @@ def run(config: Config) -> None:
 def rescore(config: Config) -> tuple[pd.DataFrame, pd.Series]:
     """Annotations of `config.rescore.source` by the rule `config.annotate.match`, written to `config.run_dir`.
 
-    All other settings are those of the source. Columns that need the model's probabilities are kept where the source
-    measured them under the same rule, and null otherwise.
+    All other settings are those of the source, and refused where the config asks for others. Columns that need the
+    model's probabilities are kept where the source measured them under the same rule, and null otherwise.
 
     Returns:
       the annotations, in the source's order, and the categories that the source had.
 
-    Raises InputError where the source is no finished run with all answers, or run_dir holds another run.
+    Raises InputError where the source is no finished run with all answers, where the config changes another setting of
+    annotation than the rule, and where run_dir holds another run.
     """
     source, folder = epath.Path(config.rescore.source), epath.Path(config.run_dir)
-    record = _record(source)
-    described = record["config"]
-    before = {name: _tuples(value) for name, value in described["annotate"].items()}
-    settings = AnnotateConfig(**before | {"match": config.annotate.match})
+    record, before = _record(source)
+    _check_settings(config.annotate, before)
+    described, settings = record["config"], dataclasses.replace(before, match=config.annotate.match)
     rule, manifest = matcher(settings.match), run_folder.read_json(source / "annotations" / "manifest.json") or {}
     protocol = _protocol(record, manifest, settings, rule)
-    _check_target(source, folder, store.digest(protocol))
+    _check_target(source, folder, digest(protocol))
     found = run_folder.read_parquet(source / "annotations.parquet").to_pandas()
     kept = dict(_kept(source, record["protocol"]))
     missing = [name for name in found["id"] if name not in kept]
@@ -66,23 +67,25 @@ def rescore(config: Config) -> tuple[pd.DataFrame, pd.Series]:
             f"{source / 'samples'}: no answers of {len(missing)} of the {len(found)} rows, such as {missing[0]!r}; run"
             " the command of `slick annotate` that made this run again"
         )
-    prefix = _measured_prefix(settings.match, described["annotate"]["match"], manifest, rule)
-    rows = [_row(row, kept[row["id"]], rule, settings, prefix) for row in found.to_dict("records")]
+    prefix, abstentions = _measured_prefix(before.match, manifest, rule), abstention_golds(settings.abstain_phrases)
+    rows = [_row(row, kept[row["id"]], rule, abstentions, settings, prefix) for row in found.to_dict("records")]
     table = pd.DataFrame(rows)
     prior = records.add_certainty(table, dataclasses.replace(settings, mode="labels")) if prefix != "" else None
     _write(folder, source, table, settings, described, protocol, prior)
     return table, found["category"]
 
 
-def _record(source: epath.Path) -> dict[str, Any]:
-    """config.json of the source, a finished run that kept all answers."""
+def _record(source: epath.Path) -> tuple[dict[str, Any], AnnotateConfig]:
+    """config.json of the source, a finished run that kept all answers, and its settings of annotation."""
     record = run_folder.read_json(source / "config.json")
-    if record is None or any(name not in record for name in REQUIRED) or not (source / "annotations.parquet").exists():
+    told = isinstance(record, dict) and isinstance(record.get("config"), dict) and "protocol" in record
+    if not told or not (source / "annotations.parquet").exists():
         raise InputError(
             f"config.rescore.source: {source} is no finished run of `slick annotate`; give a run folder with"
             " annotations.parquet and config.json"
         )
-    kept = record["config"]["annotate"].get("answers", "none")
+    settings = settings_of(AnnotateConfig, record["config"].get("annotate"), "annotate", str(source / "config.json"))
+    kept = settings.answers
     if kept != "all":
         weak = "greedy answers alone do not tell WeaklyKnown from Unknown"
         why = weak if kept == "greedy" else "there is no text to judge"
@@ -90,7 +93,19 @@ def _record(source: epath.Path) -> dict[str, Any]:
             f"config.rescore.source: {source} was annotated with annotate.answers={kept!r}, and {why}; run the same"
             " `slick annotate` with --config.annotate.answers=all (finished labels are kept)"
         )
-    return record
+    return record, settings
+
+
+def _check_settings(asked: AnnotateConfig, before: AnnotateConfig) -> None:
+    """Nothing but the rule can be changed: a setting that is neither the source's nor at its default is refused."""
+    changed = [
+        f"config.annotate.{item.name}: {getattr(asked, item.name)!r}, and {getattr(before, item.name)!r} in the source"
+        for item in dataclasses.fields(asked)
+        if item.name != "match" and getattr(asked, item.name) not in (item.default, getattr(before, item.name))
+    ]
+    if changed:
+        heading = "`slick rescore` changes annotate.match alone; leave these as they were, or annotate again:"
+        raise InputError.of(changed, heading)
 
 
 def _kept(source: epath.Path, protocol: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -116,28 +131,28 @@ def _check_target(source: epath.Path, folder: epath.Path, protocol: str) -> None
         raise InputError(f"config.run_dir: {folder} holds another run; give another folder, or remove that one")
 
 
-def _measured_prefix(match: str, before: str, manifest: dict, rule: Matcher) -> str | None:
+def _measured_prefix(before: str, manifest: dict, rule: Matcher) -> str | None:
     """Prefix of the source's columns that were measured under the new rule; None where none were."""
-    if match == before and manifest.get("protocol", {}).get("match_source", "") == rule.source:
+    if rule.name == before and manifest.get("protocol", {}).get("match_source", "") == rule.source:
         return ""
-    return "strict_" if match == "strict" else None
+    return "strict_" if rule.name == "strict" else None
 
 
 def _row(
-    row: Mapping[str, Any], kept: Mapping[str, Any], rule: Matcher, settings: AnnotateConfig, prefix: str | None
-) -> dict[str, Any]:
+    row: Mapping[str, Any], kept: Mapping[str, Any], rule: Matcher, abstentions: Golds | None, settings: AnnotateConfig,
+    prefix: str | None,
+) -> dict[str, Any]:  # fmt: skip
     """The annotation row by the new rule (columns of `store.PART_SCHEMA`, without the protocol)."""
     answers = tuple(row["answers"])
-    phrases = settings.abstain_phrases
-    judged = judge(kept, Golds(answers, rule), Golds(phrases, matcher("squad")) if phrases else None)
+    judged = judge(kept, Golds(answers, rule), abstentions)
     sets = len(judged.hits)
     verified = Verified(
         judged.hits, judged.abstained, judged.truncated, True, np.zeros((0, sets, 2)), np.zeros((0, sets)),
         np.array([row["gold_logprob"]]),
     )  # fmt: skip
     example = Example(row["id"], row["question"], answers, row["relation"], row["subject"], row["split"])
-    made = records.record(example, list(row["exemplar_sets"]), verified, settings)
-    made |= {name: row[name] for name in ("exemplar_sets", "exemplar_rows", "p_true", "strict_p_correct_exact")}
+    made = records.record(example, row[records.exemplar_column(settings)], verified, settings)
+    made |= {name: row[name] for name in ("p_true", "strict_p_correct_exact")}
     made["mean_miss"] = None
     if prefix == "":
         made |= {name: row[name] for name in MEASURED}
@@ -151,7 +166,7 @@ def _write(
     protocol: dict, prior: tuple[float, float] | None,
 ) -> None:  # fmt: skip
     """The files of a run folder that later commands read."""
-    made = store.digest(protocol)
+    made = digest(protocol)
     table["protocol"] = made
     merged = pa.Table.from_pandas(table, store.OUTPUT_SCHEMA, preserve_index=False).replace_schema_metadata(None)
     before = run_folder.read_json(source / "summary.json") or {}
@@ -168,8 +183,3 @@ def _write(
     run_folder.write_text(folder / "saturation.csv", shares.to_csv(index=False, lineterminator="\n"))
     run_folder.write_json(folder / "summary.json", summary)
     run_folder.write_parquet(folder / "annotations.parquet", merged)
-
-
-def _tuples(value: Any) -> Any:
-    """A JSON value with tuples in place of lists, as settings have them."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value

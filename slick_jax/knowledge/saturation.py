@@ -13,6 +13,7 @@ import pandas as pd
 
 from slick_jax.categories import CATEGORIES
 from slick_jax.errors import InputError
+from slick_jax.knowledge.estimate import place
 
 
 def saturation(greedy: Sequence[Sequence[bool]], sampled: Sequence[Sequence[Sequence[bool]]]) -> pd.DataFrame:
@@ -33,13 +34,8 @@ def saturation(greedy: Sequence[Sequence[bool]], sampled: Sequence[Sequence[Sequ
     all_hit, any_hit = np.logical_and.accumulate(greedy, 1), np.logical_or.accumulate(greedy, 1)
     drawn = np.logical_or.accumulate(np.logical_or.accumulate(sampled, 1), 2)
     drawn = np.concatenate([np.zeros_like(drawn[:, :, :1]), drawn], axis=2)  # no sample at all
-    none_hit = ~any_hit[:, :, None]
-    members = {
-        "HighlyKnown": np.broadcast_to(all_hit[:, :, None], drawn.shape),
-        "MaybeKnown": np.broadcast_to((any_hit & ~all_hit)[:, :, None], drawn.shape),
-        "WeaklyKnown": none_hit & drawn,
-        "Unknown": none_hit & ~drawn,
-    }
+    places = place(all_hit[:, :, None], any_hit[:, :, None], drawn)
     sets, samples = np.indices(drawn.shape[1:])
     table = {"n_exemplar_sets": sets.ravel() + 1, "n_samples": samples.ravel()}
-    return pd.DataFrame(table | {name: 100 * members[name].mean(axis=0).ravel() for name in CATEGORIES})
+    shares = {name: 100 * (places == number).mean(axis=0).ravel() for number, name in enumerate(CATEGORIES)}
+    return pd.DataFrame(table | shares)

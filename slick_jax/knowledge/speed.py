@@ -32,17 +32,17 @@ def speed(
 
     Args:
       seconds: by stage, of `Stopwatch`; its 'verify' is the work proper, and `waited` of it the host did nothing but
-        wait for the device.
+        wait for the device. 'answers' is left out of the rates: it is work of another kind.
       questions: verified by this process; flops: of a question, by part (`models.flops.forward_flops`).
       devices: that this process (or its team) computes on; dtype, precision: of the model.
 
     Returns:
       rates and utilisation: useful FLOPs (no padding) over what a large matmul reaches on these devices in this run,
-      over the verification alone and over everything. Host devices that share a CPU count as one.
+      over the verification alone, and with loading, compiling and merging. Host devices that share a CPU count as one.
     """
     rate = matmul_rate(dtype, precision) * (1 if jax.default_backend() == "cpu" else devices)
-    total, useful = sum(seconds.values()), questions * sum(flops.values())
-    verified = seconds["verify"]
+    total, verified = sum(seconds.values()) - seconds.get("answers", 0.0), seconds["verify"]
+    useful = questions * sum(flops.values())
     return {
         "questions": questions,
         "seconds": {**seconds, "waiting for the device": waited},

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ from etils import epath
 from slick_jax import run_folder
 from slick_jax.data.examples import Example
 from slick_jax.errors import InputError
+from slick_jax.hashing import digest
 
 _BY_RULE = {
     "greedy_hits": pa.list_(pa.bool_()),  # per exemplar set
@@ -57,11 +57,6 @@ OUTPUT_SCHEMA = pa.schema([*PART_SCHEMA, *((name, pa.float64()) for name in CERT
 )
 
 
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
 def rows_digest(rows: Sequence[Example]) -> str:
     """SHA-256 of what was asked: ids, questions, answers, relations and subjects, in order."""
     return digest([[row.id, row.question, row.answers, row.relation, row.subject, row.split] for row in rows])
@@ -79,15 +74,17 @@ class Parts:
         leads: bool = True,
         schema: pa.Schema = PART_SCHEMA,
         what: str = "annotations",
+        further: Mapping[str, Any] | None = None,
     ):
         """Open or start the folder; of several processes the first one `leads`, and the others come after it.
 
-        Raises InputError when the folder holds parts of another protocol or other rows.
+        further: what decides columns that no label hangs on, by setting; it is no part of the protocol hash, and must
+        be the same for all parts. Raises InputError when the folder holds parts of another protocol or other rows.
         """
         self.folder, self._schema = epath.Path(folder), schema
         self.protocol = digest(protocol)
         manifest = {"protocol": protocol, "hash": self.protocol, "rows": rows_digest(rows), "part_size": part_size}
-        manifest = json.loads(json.dumps(manifest))
+        manifest = json.loads(json.dumps(manifest | ({"further": further} if further else {})))
         found = run_folder.read_json(self.folder / "manifest.json")
         if found != manifest and not leads:
             raise InputError(
@@ -96,8 +93,14 @@ class Parts:
             )
         if found is not None and found != manifest and any(self.folder.glob("part-*.parquet")):
             old, new = found.get("protocol", {}), manifest["protocol"]
-            changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+            changed = sorted(key for key in {*old, *new} if key not in old or key not in new or old[key] != new[key])
             changed += [key for key in ("rows", "part_size") if found.get(key) != manifest[key]]
+            if not changed:
+                names = ", ".join(f"annotate.{name}" for name in further)
+                raise InputError(
+                    f"{self.folder}: was begun with another {names}, which is measured together with the labels; set it"
+                    " back, or annotate with another run_dir"
+                )
             raise InputError(
                 f"{self.folder}: holds {what} of another protocol (different: {', '.join(changed)});"
                 " set another run_dir, or remove that folder"

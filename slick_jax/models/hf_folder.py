@@ -1,11 +1,14 @@
 """Files of a Hugging Face model folder: which ones there are, which are refused, and how they are written whole."""
 
 import json
-import os
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from slick_jax import atomic
 from slick_jax.errors import InputError
 from slick_jax.models.safetensors_file import TensorFile
 
@@ -41,14 +44,12 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 def tensor_files(folder: str | Path) -> list[Path]:
     """The safetensors files of a model folder. Raises InputError, which names files of formats that are not read."""
     folder = Path(folder)
-    if (folder / INDEX).is_file():
-        names = index_files(folder)
-        missing = [name for name in names if not (folder / name).is_file()]
-        if missing:
-            raise InputError(f"{folder / INDEX} names files that are not there: {', '.join(missing)}; copy them again")
+    names = tensor_names(folder)
+    missing = [name for name in names if not (folder / name).is_file()]
+    if not missing:
         return [folder / name for name in names]
-    if (folder / "model.safetensors").is_file():
-        return [folder / "model.safetensors"]
+    if (folder / INDEX).is_file():
+        raise InputError(f"{folder / INDEX} names files that are not there: {', '.join(missing)}; copy them again")
     others = sorted(path.name for path in folder.glob("*") if path.suffix in _REFUSED)
     if others:
         raise InputError(
@@ -58,9 +59,11 @@ def tensor_files(folder: str | Path) -> list[Path]:
     raise InputError(f"{folder}: no model.safetensors; a model folder holds config.json and model.safetensors")
 
 
-def index_files(folder: Path) -> list[str]:
-    """Names of the files that the index of a model folder spreads its tensors over, there or not."""
+def tensor_names(folder: Path) -> list[str]:
+    """Names of the files that hold a model folder's tensors, there or not: those of its index, or the usual one."""
     index = folder / INDEX
+    if not index.is_file():
+        return ["model.safetensors"]
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         outside = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
@@ -79,26 +82,41 @@ def open_tensors(folder: str | Path) -> dict[str, TensorFile]:
 
 
 def start_writing(folder: Path) -> None:
-    """Creates `folder`, or takes from it what makes it a model: unfinished, it must not pass for one."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Creates `folder`, or takes from it what makes it a model: unfinished, it must not pass for one.
+
+    Raises InputError where it cannot be written.
+    """
     # Beside a model, adapters would be applied to it.
     adapter = ("adapter_config.json", "adapter_model.safetensors", "lora.json")
-    for pattern in ("config.json", INDEX, "model.safetensors", "model-*-of-*.safetensors", *adapter):
-        for path in folder.glob(pattern):
-            path.unlink()
+    with atomic.told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for pattern in ("config.json", INDEX, "model.safetensors", "model-*-of-*.safetensors", *adapter):
+            for path in folder.glob(pattern):
+                path.unlink()
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Indented JSON with sorted keys."""
     text = json.dumps(content, indent=2, sort_keys=True) + "\n"
-    replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    atomic.replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Lets `write` fill a temporary file and renames it, so that a killed run leaves no half file."""
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """A safetensors file as transformers and peft read it: they want its header to say who laid the tensors out."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(dict(tensors), temporary, metadata={"format": "pt"})
+        except SafetensorError as error:  # a full disk, say
+            raise OSError(str(error)) from error
+
+    atomic.replace(path, write)
+
+
+def copy_tokenizer(source: Path, folder: Path, but: Container[str] = ()) -> None:
+    """Copies the tokenizer files of a model folder that it has, those of `but` left out."""
+    for name in TOKENIZER_FILES:
+        if name not in but and (source / name).is_file():
+            atomic.replace(folder / name, lambda temporary, name=name: shutil.copyfile(source / name, temporary))

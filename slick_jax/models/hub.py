@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slick_jax.errors import InputError
-from slick_jax.models.hf_folder import INDEX, TOKENIZER_FILES, index_files
+from slick_jax.models.hf_folder import INDEX, TOKENIZER_FILES, tensor_names
 
 if TYPE_CHECKING:
     from slick_jax.config import Config
 
-# What a hub id stands for, by command: the settings that name the model it reads.
+# What a hub id stands for, by command: the settings that may name the model it reads; the first that is set counts. The
+# base of adapters is fetched where it is needed (slick_jax/tuned.py).
 READS = {
     "annotate": ("model.path",), "validate": ("model.path",), "train": ("model.path",), "study": ("model.path",),
     "evaluate": ("evaluate.checkpoint", "model.path"),
 }  # fmt: skip
+WITHOUT_TENSORS = ("validate",)  # reads the small files alone
 _ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[^@\s]+))?")
 _SMALL = ("config.json", INDEX, *TOKENIZER_FILES)
 
@@ -40,7 +42,7 @@ def resolve_config(config: Config, command: str) -> Config:
     """
     chosen = [name for name in READS.get(command, ()) if _get(config, name)][:1]
     for name in chosen:
-        found = resolve(_get(config, name), name)
+        found = resolve(_get(config, name), name, tensors=command not in WITHOUT_TENSORS)
         if found.source:
             group, leaf = name.split(".")
             changed = dataclasses.replace(getattr(config, group), **{leaf: found.folder})
@@ -49,12 +51,12 @@ def resolve_config(config: Config, command: str) -> Config:
     return config
 
 
-def resolve(path: str, setting: str = "model.path") -> Model:
+def resolve(path: str, setting: str = "model.path", tensors: bool = True) -> Model:
     """The folder that `path` stands for: itself, or the snapshot of a hub id, fetched where the cache has it not.
 
-    config.json, tokenizer and safetensors are fetched, never pickled weights. Offline (HF_HUB_OFFLINE=1) the cache must
-    have them. What can be no hub id comes back as it is. Raises InputError, which names `setting`, when neither a
-    folder nor the hub has it.
+    config.json, tokenizer and, with `tensors`, safetensors are fetched, never pickled weights. Offline
+    (HF_HUB_OFFLINE=1) the cache must have them. What can be no hub id comes back as it is. Raises InputError, which
+    names `setting`, when neither a folder nor the hub has it.
     """
     matched = _ID.fullmatch(path)
     if Path(path).is_dir() or not matched:
@@ -65,21 +67,25 @@ def resolve(path: str, setting: str = "model.path") -> Model:
             f"config.{setting}: {path!r}: folder {str(parent)!r} is there, but has no folder {Path(path).name!r} in it;"
             f" correct the path, or ask the hub for {path}@main"
         )
-    folder = Path(_fetch(matched["repo"], matched["revision"], setting))
+    folder = Path(_fetch(matched["repo"], matched["revision"], setting, tensors))
     return Model(str(folder), f"{matched['repo']}@{folder.name}")
 
 
-def _fetch(repo: str, revision: str | None, setting: str) -> str:
-    """The snapshot folder of a repository: first its small files, then the tensor files that its index names."""
+def _fetch(repo: str, revision: str | None, setting: str, fetch_tensors: bool) -> str:
+    """The snapshot folder of a repository: first its small files, then the tensor files that its index names, or only
+    whether the repository has those, as far as the hub can be asked."""
     # Imported here: models/ must import where huggingface_hub is not installed.
-    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub import constants, errors, list_repo_files, snapshot_download
 
     name = f"{repo}@{revision}" if revision else repo
     place = f"config.{setting}: {name!r} is no folder here, and as a hub id"
     try:
         folder = Path(snapshot_download(repo, revision=revision, allow_patterns=list(_SMALL)))
-        tensors = index_files(folder) if (folder / INDEX).is_file() else ["model.safetensors"]
-        snapshot_download(repo, revision=folder.name, allow_patterns=tensors)
+        tensors, listed = tensor_names(folder), set()
+        if fetch_tensors:
+            snapshot_download(repo, revision=folder.name, allow_patterns=tensors)
+        else:
+            listed = set(tensors if constants.HF_HUB_OFFLINE else list_repo_files(repo, revision=folder.name))
     except errors.GatedRepoError as error:
         raise InputError(
             f"{place} it is gated: accept its terms at https://huggingface.co/{repo}, then `hf auth login`"
@@ -98,7 +104,7 @@ def _fetch(repo: str, revision: str | None, setting: str) -> str:
         raise
     except Exception as error:  # proxies, full disks, ids that the hub does not allow: told as they come
         raise InputError(f"{place} it cannot be fetched ({type(error).__name__}: {error})") from error
-    missing = [file for file in ("config.json", *tensors) if not (folder / file).is_file()]
+    missing = [file for file in ("config.json", *tensors) if not (folder / file).is_file() and file not in listed]
     if missing:
         raise InputError(
             f"{place} it has no {', '.join(missing[:3])}, or only a part of it is in the cache, {_cache()}, and the hub"

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from jax.sharding import Mesh
 
 from slick_jax.errors import InputError
 from slick_jax.models.families import layout_of
-from slick_jax.models.hf_folder import TOKENIZER_FILES, replace, start_writing, write_json
+from slick_jax.models.hf_folder import copy_tokenizer, start_writing, write_json, write_tensors
 from slick_jax.models.lora import Adapter, LoraSpec, adapter_table, resolve
 from slick_jax.models.safetensors_file import FLOATS, TensorFile
 from slick_jax.models.saving import fetch
@@ -48,8 +47,6 @@ def save_adapter(
     Maps that share a Hugging Face module become one adapter of their ranks' sum: B is zero where one map's part of A
     meets another's outputs. On several processes all of them must call this; the first one writes.
     """
-    from safetensors.numpy import save_file
-
     folder, tensors = Path(folder), {}
     for adapter, array in zip(_adapters(spec, lora), jax.tree.leaves(params), strict=True):
         for layer, values in enumerate(fetch(array)):
@@ -59,10 +56,9 @@ def save_adapter(
     if jax.process_index():
         return
     start_writing(folder)
-    replace(folder / TENSORS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
-    for name in TOKENIZER_FILES if tokenizer_folder is not None else ():
-        if name != "generation_config.json" and (Path(tokenizer_folder) / name).is_file():
-            replace(folder / name, lambda path, name=name: shutil.copyfile(Path(tokenizer_folder) / name, path))
+    write_tensors(folder / TENSORS, tensors)
+    if tokenizer_folder is not None:
+        copy_tokenizer(Path(tokenizer_folder), folder, but=("generation_config.json",))
     write_json(folder / CONFIG, _config(spec, lora, base) | {"revision": revision})
 
 

@@ -1,6 +1,5 @@
 """Parameters written as a Hugging Face folder that transformers loads."""
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ from jax.sharding import NamedSharding
 from slick_jax.models.hf_folder import (
     INDEX,
     TOKEN_IDS,
-    TOKENIZER_FILES,
+    copy_tokenizer,
     read_config,
-    replace,
     start_writing,
     write_json,
+    write_tensors,
 )
 from slick_jax.models.spec import ModelSpec, spec_to_hf
 from slick_jax.models.transformer import Network, Params
@@ -52,9 +51,8 @@ def save_hf(
     _write_tensors(folder, network.spec, params, max_file_bytes, writes)
     if not writes:
         return
-    for name in TOKENIZER_FILES if source is not None and source.resolve() != folder.resolve() else ():
-        if (source / name).is_file():
-            replace(folder / name, lambda path, name=name: shutil.copyfile(source / name, path))
+    if source is not None and source.resolve() != folder.resolve():
+        copy_tokenizer(source, folder)
     ids = {name: value for name, value in extra.items() if name in TOKEN_IDS}
     if source is None or not (source / "generation_config.json").is_file():
         write_json(folder / "generation_config.json", {"_from_model_config": True, **ids})
@@ -94,8 +92,6 @@ def fetch(array: jax.Array) -> np.ndarray:
 
 def _write_tensors(folder: Path, spec: ModelSpec, params: Params, max_bytes: int, writes: bool) -> None:
     """model.safetensors, or numbered files of at most `max_bytes` with their index."""
-    from safetensors.numpy import save_file
-
     files: list[list[HfTensor]] = [[]]
     for tensor in _hf_tensors(spec, params):
         if files[-1] and sum(size for _, size, _ in files[-1]) + tensor[1] > max_bytes:
@@ -108,8 +104,7 @@ def _write_tensors(folder: Path, spec: ModelSpec, params: Params, max_bytes: int
         total += sum(size for _, size, _ in tensors)
         weight_map |= dict.fromkeys(arrays, file)
         if writes:
-            # transformers refuses files whose header does not say which library laid the tensors out.
-            replace(folder / file, lambda path, arrays=arrays: save_file(arrays, path, metadata={"format": "pt"}))
+            write_tensors(folder / file, arrays)
     if writes and len(files) > 1:
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
         write_json(folder / INDEX, index)

@@ -24,7 +24,11 @@ NORMS = {
 
 
 def weight_table(spec: ModelSpec) -> dict[str, Any]:
-    """The nested table of every weight of `spec`. Initialisers: spec/demo_world.md, "Model and pretraining"."""
+    """The nested table of every weight of `spec`.
+
+    Initial values have the standard deviation 0.02 in embeddings, d_in^-0.5 in linear maps, and that by sqrt(2 L) in
+    those that write to the residual stream, as in GPT-2.
+    """
     layout = layout_of(spec)
     rows = _Rows(spec, layout)
     table = {

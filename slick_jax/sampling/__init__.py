@@ -1,4 +1,5 @@
-"""From logits to tokens: the rules of greedy and sampled decoding, with noise that hangs on identity.
+"""From logits to tokens: the rules of greedy and sampled decoding, with noise that hangs on identity, and the sampler.
 
-`logits` is shared by verification (knowledge/) and by the tests' reference sampler.
+`logits` has the rules, shared by verification (knowledge/), the sampler and the tests' reference; `sampler` decodes
+free text, many draws behind shared prompts, by the host's plans (`rows`) and the device's programs (`steps`, `top_k`).
 """

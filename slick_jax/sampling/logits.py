@@ -7,8 +7,6 @@ padding, sharding or the order of work.
 
 from __future__ import annotations
 
-import hashlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,12 +18,6 @@ from slick_jax.mesh import partition_spec
 from slick_jax.sampling.top_k import top_k as narrowed_top_k
 
 LARGE_VOCABULARY = 16384  # from here on narrowing it down is faster
-
-
-def id_words(identifier: str) -> tuple[int, int]:
-    """The two 32-bit words an example's id contributes to its keys: bytes 0-3 and 4-7 of SHA-256, big-endian."""
-    digest = hashlib.sha256(identifier.encode("utf-8")).digest()
-    return int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")
 
 
 def run_key(seed: int) -> np.ndarray:

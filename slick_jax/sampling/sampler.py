@@ -31,7 +31,7 @@ CACHE_SLOTS = (8, 32, 128, 512, 2048, 8192)  # sizes of a row's own cache; it is
 class Prompt:
     """What draws continue: `tokens`, one or more, behind prefix number `prefix` of the bank.
 
-    name: the two words of an id (logits.id_words) and a slot, which the noise of its draws hangs on.
+    name: the two words of an id (hashing.id_words) and a slot, which the noise of its draws hangs on.
     """
 
     tokens: Sequence[int]

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 
+from slick_jax.hashing import id_words
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.match import Golds, matcher
 from slick_jax.knowledge.pools import Pools
@@ -14,7 +15,6 @@ from slick_jax.knowledge.shapes import Shapes
 from slick_jax.knowledge.verify import Protocol, Question, verify
 from slick_jax.knowledge.walk import Vocabulary, open_text
 from slick_jax.mesh import make_mesh
-from slick_jax.sampling.logits import id_words
 from tests.knowledge import scripted
 from tests.knowledge.reference import decode_draws, judge_text
 from tests.knowledge.scripted import GOLDS, N_TOKENS, NEWLINE, PHRASES, STOPS, TOKEN_BYTES, longest_match

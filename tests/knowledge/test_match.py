@@ -6,6 +6,7 @@ import re
 import string
 import sys
 import types
+import unicodedata
 from functools import cache, partial
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from slick_jax.errors import InputError
-from slick_jax.knowledge.match import Golds, matcher, normalise
+from slick_jax.knowledge.match import RULES, Golds, Rule, matcher, normalise
 
 # Articles and their parts, punctuation, white space of every kind, letters whose lower case hangs on context or grows,
 # combining marks and non-ASCII punctuation (both are no word characters, so an article can stand right before them).
@@ -325,6 +326,22 @@ def test_a_beginning_of_the_gold_has_a_completion(gold, end):
     completion = Golds(("first alias", gold), matcher("squad")).completions(gold[:end])
     assert completion is not None
     assert any(official_match(gold[:end] + completion, each) for each in ("first alias", gold))
+
+
+def test_a_rule_added_to_the_package_is_viable_wherever_it_can_match(monkeypatch):
+    def folded(text):
+        return "".join(c for c in unicodedata.normalize("NFKD", text.strip().lower()) if not unicodedata.combining(c))
+
+    monkeypatch.setitem(RULES, "accents", Rule(folded))
+    golds = Golds(("Dusseldorf",), matcher("accents"))
+    assert golds.match("Düsseldorf") == (False, True) and golds.match("Dusseldorf") == (True, True)
+    assert all(golds.viable(beginning) for beginning in prefixes("Düsseldorf"))
+    assert golds.viable("Rome"), "no test of its own: every text"
+    assert golds.completions("Dü") == "sseldorf" and golds.completions("Rome") is None
+    begins = lambda text, golds: any(folded(gold).startswith(folded(text)) for gold in golds)  # noqa: E731
+    monkeypatch.setitem(RULES, "accents", Rule(folded, viable=begins))
+    golds = Golds(("Dusseldorf",), matcher("accents"))
+    assert golds.viable("Dü") and not golds.viable("Rome")
 
 
 def test_users_rule(monkeypatch):

@@ -1,13 +1,17 @@
 """`annotate.exemplars='per_question'`: every row behind exemplars of its own, with the hits of the reference."""
 
+import dataclasses
 import json
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from slick_jax.config import RescoreConfig
 from slick_jax.data.world_text import P_TRUE_FORM
-from tests.knowledge import exactness
+from slick_jax.knowledge.rescore import rescore
+from tests.knowledge import exactness, kept_run
 from tests.knowledge.conftest import ENDS_WITHIN
 from tests.knowledge.reference import plain_p_true
 from tests.knowledge.test_annotate import annotate, assert_same
@@ -27,6 +31,23 @@ def test_hits_equal_the_reference(run, small_model):
     print(figures)
     assert figures["draws"] == 12 * 170 and figures["hits"] > 100
     assert not differing, differing
+
+
+def test_answers_are_kept_with_the_exemplars_and_judged_again(root, small_model, tmp_path):
+    config, table, summary = kept_run.make(
+        root, tmp_path / "kept", small_model, CHOSEN[0], "--config.data.splits=test", "--config.data.limit=2",
+        "--config.annotate.n_exemplar_sets=3",
+    )  # fmt: skip
+    assert summary["answers"]["draws"] == 2 * 3 * 17 and summary["answers"]["hits_differ"] == 0
+    kept = pq.read_table(tmp_path / "kept" / "samples" / "part-00000.parquet").to_pylist()
+    rows = {row["id"]: [list(one) for one in row["exemplar_rows"]] for row in table.to_dict("records")}
+    assert {row["id"]: row["exemplar_rows"] for row in kept} == rows
+    assert all(row["exemplar_sets"] is None for row in kept)
+    again = dataclasses.replace(config, run_dir=str(tmp_path / "again"), rescore=RescoreConfig(config.run_dir))
+    rescore(again)
+    stored = pd.read_parquet(tmp_path / "again" / "annotations.parquet")
+    assert stored["exemplar_sets"].isna().all() and stored["category"].tolist() == table["category"].tolist()
+    assert [[list(one) for one in sets] for sets in stored["exemplar_rows"]] == list(rows.values())
 
 
 def test_rows_keep_what_reproduces_them_and_the_cost_is_told(root, run, small_model, tmp_path):

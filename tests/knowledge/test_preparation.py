@@ -1,10 +1,14 @@
-"""What a run knows before its model runs: only exemplar sets that some row is asked behind."""
+"""What a run knows before its model runs: the sets that rows are asked behind, and parts cut by relation and id."""
 
 import dataclasses
+import random
+
+import pytest
 
 from slick_jax.config import Config, DataConfig
 from slick_jax.data.examples import Example, to_jsonl
 from slick_jax.knowledge import p_true, preparation
+from slick_jax.knowledge.preparation import MAX_PART_RELATIONS, _cut
 from tests.knowledge.test_p_true import byte_level
 
 
@@ -34,3 +38,25 @@ def test_with_exemplars_of_its_own_a_row_needs_one_shared_prefix_and_that_of_p_t
     found = prepared(tmp_path, exemplars="per_question")
     assert found.bank_slots == len(found.prefix_lengths) == 2
     assert {int(number) for number in found.exemplars_json()["author"]} == {n for one in found.assigned[0] for n in one}
+
+
+def slowly(rows, size):
+    """Rows by relation and id; a part ends where one more would be too many rows or relations."""
+    parts = [[]]
+    for index in sorted(range(len(rows)), key=lambda index: (rows[index].relation, rows[index].id)):
+        more = [*parts[-1], index]
+        if len(more) > size or len({rows[i].relation for i in more}) > MAX_PART_RELATIONS:
+            parts.append([])
+        parts[-1].append(index)
+    return parts
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 100])
+@pytest.mark.parametrize("relations", [1, 8, 60])
+def test_parts(size, relations):
+    numbers = random.Random(0).sample(range(1000), 150)
+    rows = [Example(f"row {n}", "Q?", ("A",), f"relation {n % relations}") for n in numbers]
+    assert _cut(rows, size) == slowly(rows, size)
+    shuffled = random.Random(1).sample(rows, len(rows))
+    named = [[[rows[i].id for i in part] for part in _cut(rows, size)] for rows in (rows, shuffled)]
+    assert named[0] == named[1]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from slick_jax.analysis.runs import _read_annotations
-from slick_jax.config import RescoreConfig
+from slick_jax.config import AnnotateConfig, RescoreConfig
 from slick_jax.data import annotations
 from slick_jax.errors import InputError
 from slick_jax.knowledge.rescore import rescore
@@ -78,6 +78,36 @@ def test_a_users_rule_and_the_commands_that_follow(run, tmp_path):
     with pytest.raises(InputError, match="annotate.match"):
         annotations.read(dataclasses.replace(changed, annotate=config.annotate))
     np.testing.assert_array_equal(rescore(changed)[0]["category"], found["category"])  # given again
+
+
+def test_other_settings_than_the_rule_are_refused(run, tmp_path):
+    config, _, _ = run
+    with pytest.raises(InputError, match=r"n_samples: 8, and 16 in the source\n.*top_k: 3, and 40"):
+        rescore(again(config, tmp_path / "changed", match="strict", n_samples=8, top_k=3))
+    asked = again(config, tmp_path / "defaults", match="strict")
+    rescore(dataclasses.replace(asked, annotate=AnnotateConfig(match="strict")))  # the settings are the source's
+    changed = json.loads((tmp_path / "defaults" / "config.json").read_text())["config"]["annotate"]
+    assert changed["part_size"] == 8 and changed["match"] == "strict"
+
+
+def test_odd_settings_of_the_source_are_one_message(run, tmp_path):
+    config, _, _ = run
+    record = json.loads((annotations.epath.Path(config.run_dir) / "config.json").read_text())
+    (tmp_path / "annotations.parquet").touch()
+    asked = dataclasses.replace(config, run_dir="x", rescore=RescoreConfig(source=str(tmp_path)))
+    settings = record["config"]["annotate"]
+    for odd, said in (
+        (settings | {"batch_rows": 3, "n_samples": "16"}, r"(?s)annotate.n_samples: '16' is str.*batch_rows: no such"),
+        (None, "holds no settings"),
+        ([], "holds no settings"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(record | {"config": {"annotate": odd}}))
+        with pytest.raises(InputError, match=said):
+            rescore(asked)
+    for odd in ([], {"config": 3, "protocol": ""}, {"config": {}}):
+        (tmp_path / "config.json").write_text(json.dumps(odd))
+        with pytest.raises(InputError, match="no finished run"):
+            rescore(asked)
 
 
 def test_what_cannot_be_rescored_is_refused(run, tmp_path):

@@ -95,6 +95,27 @@ def test_only_what_is_read_is_fetched(cache, monkeypatch):
     assert second == ("org/name", COMMIT, ["model-00001-of-00002.safetensors", "own.safetensors"])
 
 
+@pytest.mark.parametrize("has", [True, False])
+def test_small_files_alone_where_no_tensor_is_read(cache, monkeypatch, has):
+    snapshot, asked = keep(cache, {"config.json": "{}", **INDEXED}), []
+    files = ["config.json", INDEX, "model-00001-of-00002.safetensors", *(["own.safetensors"] if has else [])]
+
+    def download(repo, *, revision, allow_patterns):
+        asked.extend(allow_patterns)
+        return str(snapshot)
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda repo, revision: files)
+    config = Config(model=ModelConfig(path="org/name"))
+    if has:
+        assert hub.resolve_config(config, "validate").model.path == str(snapshot)
+    else:
+        with pytest.raises(InputError, match="it has no own.safetensors"):
+            hub.resolve_config(config, "validate")
+    assert asked and not any(name.endswith(".safetensors") for name in asked)
+
+
 @pytest.mark.parametrize("outside", ["../secret.safetensors", "code.py"])
 def test_an_index_may_only_name_safetensors_beside_it(cache, outside):
     keep(cache, {"config.json": "{}", INDEX: json.dumps({"weight_map": {"a": outside}})})

@@ -10,6 +10,7 @@ import pytest
 from jax.extend.random import threefry_2x32
 from scipy import stats
 
+from slick_jax.hashing import id_words
 from slick_jax.knowledge.forward import Program
 from slick_jax.sampling import logits as select
 
@@ -29,7 +30,7 @@ def chain(seed, identifier, slot, draw):
 @pytest.mark.parametrize("seed", [0, 1, 2**31 - 1])
 def test_draw_keys_are_the_chain_of_fold_ins(seed):
     names = [("P131.test.7", 0), ("P131.test.7", 9), ("Île €", 3)]
-    words = np.array([[(*select.id_words(name), slot) for name, slot in names]], np.uint32)
+    words = np.array([[(*id_words(name), slot) for name, slot in names]], np.uint32)
     keys = np.stack(select.draw_keys(select.run_key(seed), words, 16), axis=-1)
     assert keys.shape == (1, 3, 16, 2)
     for index, (name, slot) in enumerate(names):

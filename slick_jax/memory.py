@@ -1,0 +1,34 @@
+"""What to do when the memory of the devices is full: the settings that decide it, with the values they have."""
+
+from __future__ import annotations
+
+import jax
+
+from slick_jax.config import Config
+from slick_jax.knowledge.shapes import TOKENS
+
+ANNOTATES = ("annotate", "demo")
+TRAINS = ("train", "study", "demo")
+ASKS = (*ANNOTATES, *TRAINS, "evaluate")
+
+
+def hint(command: str, config: Config) -> str:
+    """The settings that lower the memory of `slick <command>`, each with what is in use; automatic ones resolved."""
+    annotate, train = config.annotate, config.train
+    found = [f"cut the model over more devices (mesh.fsdp is {config.mesh.fsdp}, mesh.tensor {config.mesh.tensor})"]
+    if command in TRAINS:
+        found.append(f"raise train.accumulate (it is {train.accumulate}, of train.batch_size={train.batch_size} rows)")
+        if train.remat != "full":
+            found.append(f"set train.remat to 'full' (it is {train.remat!r})")
+    if command in ASKS:
+        chosen = TOKENS.get(jax.default_backend(), TOKENS["gpu"])
+        known = str(annotate.batch_tokens or f"{chosen}, chosen for this kind of device")
+        found.append(f"lower annotate.batch_tokens (it is {known})")
+    if command in ANNOTATES and annotate.kept_gib != 0:
+        kept = "None, which takes a third of what the weights leave" if annotate.kept_gib is None else annotate.kept_gib
+        found.append(f"lower annotate.kept_gib (it is {kept})")
+    if command in ANNOTATES and annotate.answers != "none":
+        found.append(f"lower annotate.answer_rows (it is {annotate.answer_rows})")
+    if command == "annotate" and config.model.weights == "":
+        found.append(f"hold the weights as model.weights='int8' (they are {config.model.dtype}), which changes labels")
+    return "; or ".join(found)
