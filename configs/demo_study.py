@@ -2,12 +2,12 @@
 
     slick demo --config=configs/demo_study.py
 
-`make study` does the same. Takes about TODO minutes on 2 cores, where two runs at a time with a core each are TODO times
-as fast as one after the other on both: 2-3 minutes to pretrain a 0.9 M parameter model, 2 to annotate with P(True), then
-39 runs of 50 epochs and 6 tuned models to annotate again. Stop it at any time: the same command goes on from there, and
-further ones (`slick study` with the same config and --config.model.path=runs/demo_study/model), on this machine or on
-others that share the folder, take runs off its hands. Files go to runs/demo_study. |D| is the sum over relations of the
-smallest category, as in the paper: about 350 examples, which is what the single categories can fill.
+`make study` does the same. Takes about TODO minutes on 2 cores, two runs at a time with a core each: 2-3 minutes to
+pretrain a 0.9 M parameter model, 2 to annotate with P(True), then 39 runs of 50 epochs, and 6 tuned models to annotate
+again. Stop it at any time: the same command goes on from there. Further processes, here or on machines that share the
+folder, take runs off its hands: `slick study` with the same config and --config.model.path=runs/demo_study/model. Files
+go to runs/demo_study. |D| is the sum over relations of the smallest category, as in the paper: about 350 examples, as
+many as the single categories can fill.
 """
 
 from slick_jax import config
