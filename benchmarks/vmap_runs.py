@@ -12,7 +12,7 @@ other on all cores, in one run of this script and in turns; figures are medians 
   processes  whole runs of `slick train`: two in turn on all cores, or at once in two processes with half of the cores
              each (for every process a start of its own is in it, and compiled programs come from the cache)
 
-Prints a table for benchmarks/RESULTS.md. Takes about 6 minutes on 2 cores; run it on an idle machine.
+Prints a table for benchmarks/RESULTS.md. Takes about 10 minutes on 2 cores; run it on an idle machine.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ row has 21 tokens with its answer (about 30 with padding), and a question about 
   all        39 runs, 9 of them smaller                              about 2.6e19
 At 30 % of the 7.9e15 FLOP/s (bfloat16) of 8 H100 that is 3 hours. Disks may well take longer: a run saves its state (88
 GB: parameters and two moments in float32) after every epoch, 4.4 TB in all, 37 minutes at 2 GB/s; what stays of it is
-the checkpoint of EARLY_STOP. Memory: 117 GB of parameters, gradients and moments are 15 GB a device over fsdp=8, besides
+the checkpoint of EARLY_STOP. Memory: 117 GB of parameters, gradients and moments, 15 GB a device over fsdp=8, besides
 about 7 GB of activations. Further hosts take runs off the first one's hands: start the same `slick study` on each, on a
 folder that they share.
 """

@@ -55,12 +55,14 @@ def run(config: Config) -> epath.Path | None:
     """
     work = units(config)
     with presence.told(config.run_dir) as alone:
+        watch = Watch(config, work)
         if config.study.processes > 1:
-            failed = workers.share(config, work_on, Watch(config, work).show)
+            failed = workers.share(config, work_on, watch.show)
             if not failed and not all(unit.finished for unit in work):
                 raise Stopped("the processes of the study ended before all runs were finished; run it again")
         else:
-            failed = work_on(config)
+            failed = work_on(config, watch.show)
+        watch.show(now=True)
     if not alone():
         print("study: nothing is left to do here; another process is at work and will write the report")
         page = None
@@ -72,13 +74,12 @@ def run(config: Config) -> epath.Path | None:
     return page
 
 
-def work_on(config: Config, quiet: bool = False) -> dict[str, list[str]]:
+def work_on(config: Config, watch: Callable[[], None] = lambda: None) -> dict[str, list[str]]:
     """Do what no other process does, until every run is finished or has failed here: problem -> names of runs.
 
-    quiet: progress is shown elsewhere.
+    watch: called all the time; nothing where the progress is shown elsewhere.
     """
     left, failed = units(config), {}
-    watch = (lambda: None) if quiet else Watch(config, left).show
     seen: set[Unit] = set()  # those that another process was at work on when this one came by
     while left:
         for unit in [*left]:
@@ -125,9 +126,9 @@ class Watch:
         self._next = 0.0
         self._line = Progress("study", total, "epochs", self._done())
 
-    def show(self) -> None:
-        """Look, once a second at most."""
-        if time.monotonic() >= self._next:
+    def show(self, *, now: bool = False) -> None:
+        """Look, once a second at most, or `now`."""
+        if now or time.monotonic() >= self._next:
             self._next = time.monotonic() + 1.0
             done = self._done()
             self._line.show(done, f"{len(self._finished)} of {len(self._work)} runs, ")

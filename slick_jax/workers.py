@@ -20,7 +20,7 @@ Failed = dict[str, list[str]]
 
 
 def share(config: Config, work: Callable[..., Failed], watch: Callable[[], None]) -> Failed:
-    """Run `work(config, quiet=True)` in `config.study.processes` processes at once; `watch` is called while they run.
+    """Run `work(config)` in `config.study.processes` processes at once; `watch` is called while they run.
 
     One that dies is not started again: the others take over what it held. Returns what failed in any of them. Raises
     InputError on an accelerator, whose memory one process takes; Stopped when a signal came, with the workers stopped.
@@ -77,7 +77,7 @@ def _work(config: Config, work: Callable[..., Failed], cores: set[int], pipe: Co
         os.sched_setaffinity(0, cores)  # before the first computation: XLA makes a thread for each core it may use
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     try:
-        pipe.send({"failed": work(config, quiet=True)})
+        pipe.send({"failed": work(config)})
     except Stopped as stopped:
         pipe.send({"stopped": str(stopped)})
     except InputError as error:

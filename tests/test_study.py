@@ -221,7 +221,7 @@ def files_of(run_dir):
 
 def test_processes_share_the_runs_and_take_over_from_a_killed_one(tiny, tmp_path, monkeypatch):
     alone, shared = tmp_path / "alone", tmp_path / "shared"
-    study.run(real_config(tiny, alone, seeds=(0, 1)))
+    study.run(real_config(tiny, alone))
     killed = []
 
     def kill_first():
@@ -232,9 +232,9 @@ def test_processes_share_the_runs_and_take_over_from_a_killed_one(tiny, tmp_path
 
     sleep = time.sleep
     monkeypatch.setattr(workers.time, "sleep", lambda seconds: kill_first() if not killed else sleep(seconds))
-    page = study.run(real_config(tiny, shared, seeds=(0, 1), processes=2))
+    page = study.run(real_config(tiny, shared, processes=2))
     assert killed and page.exists()
-    assert len(files_of(alone)) == 16 and files_of(shared) == files_of(alone)
+    assert len(files_of(alone)) == 8 and files_of(shared) == files_of(alone)
 
 
 def test_failures_of_workers_come_together(tiny, tmp_path):

@@ -22,7 +22,7 @@ def config(folder, finished):
     return dataclasses.replace(
         config,
         data=dataclasses.replace(config.data, limit=12),
-        annotate=dataclasses.replace(config.annotate, part_size=6, n_exemplar_sets=2, n_samples=2),
+        annotate=dataclasses.replace(config.annotate, part_size=6, n_exemplar_sets=2, n_exemplars=1, n_samples=2),
         study=StudyConfig(shift_splits=("train",)),
     )
 
