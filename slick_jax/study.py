@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 from etils import epath
 
 from slick_jax import run_folder, workers
@@ -111,6 +112,7 @@ def _do(config: Config, unit: Unit, watch: Callable[[], None]) -> None:
     for stop in unit.stops:
         shift.measure(own, unit.folder, stop)
         watch()
+    jax.clear_caches()  # the next run compiles its own programs, and those of many add up
     if not there:
         print(f"study: {unit.name} is finished, {time.perf_counter() - started:.0f} s", flush=True)
 
