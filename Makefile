@@ -4,10 +4,14 @@ BIN := .venv/bin
 # Test files are shared out over a few processes: most of their time is compilation, on one core.
 SHARED := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test parity verify bench tpu-compile lint clean
+.PHONY: demo study test parity verify bench tpu-compile lint clean
 
 demo: .venv/.installed
 	$(BIN)/slick demo --config=configs/demo.py
+
+# Every mixture with three seeds, about 45 minutes on 2 cores; stop it at any time and go on with the same command.
+study: .venv/.installed
+	$(BIN)/slick demo --config=configs/demo_study.py
 
 test: lint
 	$(BIN)/python -m pytest -q -m "not verify" $(SHARED)

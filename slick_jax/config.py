@@ -224,6 +224,10 @@ class StudyConfig:
 
     variants: tuple[str, ...] = ()  # mixtures to train on; empty: all that were mixed
     seeds: tuple[int, ...] = (0,)  # a run per variant and seed
+    processes: int = 1  # started here side by side, each with a share of the CPU's cores (docs/study.md)
+    shift: tuple[str, ...] = ()  # variants whose tuned models are annotated again; 'all': every one
+    shift_stops: tuple[str, ...] = ("CONVERGENCE",)  # when: 'EARLY_STOP', 'CONVERGENCE' or both
+    shift_splits: tuple[str, ...] = ()  # rows to annotate again; empty: those of data.splits
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from slick_jax.config import (
     MixConfig,
     ModelConfig,
     PretrainConfig,
-    StudyConfig,
     TrainConfig,
     WorldConfig,
 )
@@ -31,6 +30,7 @@ SPLITS_OF_KIND = {
     "world": ("train", "dev", "test", "ood_dev", "ood_test"),
 }
 KINDS = tuple(SPLITS_OF_KIND)
+KEPT_FOR = {"EARLY_STOP": "best", "CONVERGENCE": "last"}  # the entry of train.keep with its checkpoint
 
 
 def problems(config: Config, command: str = "") -> list[str]:
@@ -51,7 +51,7 @@ def problems(config: Config, command: str = "") -> list[str]:
         *_lora(config.train.lora),
         *_export(config.export),
         *_evaluate(config.evaluate, config.data.kind),
-        *_study(config.study),
+        *_study(config),
         *needs(config, command),
     ]
     return [f"config.{line}" for line in found]
@@ -266,11 +266,23 @@ def _evaluate(evaluate: EvaluateConfig, kind: str) -> Iterator[str]:
             yield from _choice("evaluate.splits", split, SPLITS_OF_KIND[kind])
 
 
-def _study(study: StudyConfig) -> Iterator[str]:
+def _study(config: Config) -> Iterator[str]:
+    study = config.study
     if not study.seeds or len(set(study.seeds)) < len(study.seeds):
         yield f"study.seeds: {study.seeds} must name one seed or more, each once"
     for seed in study.seeds:
         yield from _seed("study.seeds", seed)
+    yield from _at_least("study.processes", study.processes, 1)
+    for stop in study.shift_stops:
+        yield from _choice("study.shift_stops", stop, tuple(KEPT_FOR))
+        kept = KEPT_FOR.get(stop)
+        if study.shift and kept and kept not in config.train.keep:
+            yield f"train.keep: {config.train.keep}, and study.shift needs {kept!r}, the checkpoint of {stop}; add it"
+    if study.shift and not study.shift_stops:
+        yield "study.shift_stops: empty, although study.shift is set; name 'EARLY_STOP', 'CONVERGENCE' or both"
+    for split in study.shift_splits:
+        if config.data.kind in KINDS:
+            yield from _choice("study.shift_splits", split, SPLITS_OF_KIND[config.data.kind])
 
 
 def _at_least(name: str, value: float, low: float) -> Iterator[str]:

@@ -25,10 +25,15 @@ def join(command: str, config: Config) -> None:
     if found is None:
         return
     if command not in SEVERAL:
-        raise InputError(
-            f"`slick {command}` runs in one process, and this is one of several; start it once, over all devices of"
-            " its host (or set config.distributed.cluster=none for processes that know nothing of each other)"
+        instead = (
+            "set config.distributed.cluster=none and no coordinator: any number of such processes then share the runs"
+            " by the run folder, each with the devices that it sees"
+            if command == "study"
+            else "start it once, over all devices of its host (or set config.distributed.cluster=none for processes"
+            " that know nothing of each other)"
         )
+        raise InputError(f"`slick {command}` runs in one process, and this is one of several; {instead}")
+
     import jax  # here, as the command line tells bad input without it
 
     from slick_jax.peers import mark_start

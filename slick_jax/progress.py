@@ -32,10 +32,14 @@ class Progress:
         seconds = max(now - self._began, 1e-9)
         rate = (done - self._first) / seconds
         left = _clock((self._total - done) / rate) if rate else "?"
-        line = f"{self._name}: {done:,} of {self._total:,} {self._unit}, {note}{rate:,.0f} {self._unit}/s, {left} left"
+        line = f"{self._name}: {done:,} of {self._total:,} {self._unit}, {note}{_few(rate)} {self._unit}/s, {left} left"
         start, end = ("\r\x1b[K", "\n" if done == self._total else "") if self._terminal else ("", "\n")
         sys.stderr.write(f"{start}{line}{end}")
         sys.stderr.flush()
+
+
+def _few(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def _clock(seconds: float) -> str:

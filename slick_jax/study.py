@@ -1,42 +1,170 @@
-"""`slick study`: fine-tune on every mixture with every seed, one after the other, then report."""
+"""`slick study`: fine-tune on every mixture with every seed, on as many processes as there are, then report."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import jax
 from etils import epath
 
-from slick_jax import run_folder
+from slick_jax import run_folder, workers
 from slick_jax.analysis import report, runs
 from slick_jax.config import Config
-from slick_jax.errors import InputError
-from slick_jax.training import train
+from slick_jax.errors import InputError, Stopped
+from slick_jax.progress import Progress
+from slick_jax.training import presence, shift, train
+from slick_jax.training.claim import Busy, is_held
+from slick_jax.training.writers import read_lines
+
+POLL = 2.0  # seconds between two looks at runs that others are at work on
+SHIFT_SHARE = 4  # a model that is annotated again counts as a run's epochs divided by this, in the progress
 
 
-def run(config: Config) -> epath.Path:
-    """Train what is left of `config.study` and write the report; returns the report's path.
+@dataclass(frozen=True)
+class Unit:
+    """One run of the study, and the stopping points at which its model is annotated again."""
 
-    A finished run of the same settings is left as it is, an unfinished one goes on from its last checkpoint (training
-    sees to both). A run that fails does not keep the others from running: all failures come together in one InputError,
-    after the report on what did finish. Raises Stopped, at once, when a signal asks for it.
+    variant: str
+    seed: int
+    folder: epath.Path
+    stops: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.variant}, seed {self.seed}"
+
+    @property
+    def finished(self) -> bool:
+        """Whether all files are there, whoever wrote them."""
+        return (self.folder / "result.json").exists() and all(shift.finished(self.folder, one) for one in self.stops)
+
+
+def run(config: Config) -> epath.Path | None:
+    """Train what is left of `config.study` and report; returns the report's path, None where another process writes it.
+
+    Any number of `slick study` processes, on machines that share the run folder, may work on one study: each run is
+    held by one of them, what a dead one left is taken over, and the last to end reports. `study.processes` starts
+    several of them here. A finished run of the same settings is left as it is, an unfinished one goes on from its last
+    checkpoint. A run that fails does not keep the others from running: all failures come together in one InputError,
+    after the report on what did finish. Raises Stopped when a signal asks for it.
     """
-    work = [(variant, seed) for variant in chosen(config) for seed in config.study.seeds]
-    failed: dict[str, list[str]] = {}
-    for number, (variant, seed) in enumerate(work, start=1):
-        name = f"{variant}, seed {seed}"
-        print(f"study: {name} ({number} of {len(work)})", flush=True)
-        try:
-            train.run(for_run(config, variant, seed))
-        except InputError as error:
-            failed.setdefault(str(error), []).append(name)
-            print(f"study: {name} failed, going on with the others: {error}", flush=True)
-    page = report.run(config)
+    work = units(config)
+    with presence.told(config.run_dir) as alone:
+        watch = Watch(config, work)
+        if config.study.processes > 1:
+            failed = workers.share(config, work_on, watch.show)
+            if not failed and not all(unit.finished for unit in work):
+                raise Stopped("the processes of the study ended before all runs were finished; run it again")
+        else:
+            failed = work_on(config, watch.show)
+        watch.show(now=True)
+    if not alone():
+        print("study: nothing is left to do here; another process is at work and will write the report")
+        page = None
+    else:
+        page = report.run(config)
     if failed:
         problems = [f"{'; '.join(names)}: {problem}" for problem, names in failed.items()]
         raise InputError.of(problems, f"{sum(map(len, failed.values()))} of {len(work)} runs failed")
     return page
+
+
+def work_on(config: Config, watch: Callable[[], None] = lambda: None) -> dict[str, list[str]]:
+    """Do what no other process does, until every run is finished or has failed here: problem -> names of runs.
+
+    watch: called all the time; nothing where the progress is shown elsewhere.
+    """
+    left, failed = units(config), {}
+    seen: set[Unit] = set()  # those that another process was at work on when this one came by
+    while left:
+        for unit in [*left]:
+            if unit in seen and unit.finished:  # by another process, which has checked its settings
+                left.remove(unit)
+            elif is_held(unit.folder) or any(is_held(shift.folder_of(unit.folder, stop)) for stop in unit.stops):
+                seen.add(unit)
+            else:
+                try:
+                    _do(config, unit, watch)
+                except Busy:
+                    seen.add(unit)
+                    continue
+                except InputError as error:
+                    failed.setdefault(str(error), []).append(unit.name)
+                    print(f"study: {unit.name} failed, going on with the others: {error}", flush=True)
+                left.remove(unit)
+            watch()
+        if left:
+            time.sleep(POLL)
+    return failed
+
+
+def _do(config: Config, unit: Unit, watch: Callable[[], None]) -> None:
+    """One run, and what is measured on its models."""
+    there, started = unit.finished, time.perf_counter()
+    own = for_run(config, unit.variant, unit.seed)
+    train.run(own, watch)
+    for stop in unit.stops:
+        shift.measure(own, unit.folder, stop)
+        watch()
+    jax.clear_caches()  # the next run compiles its own programs, and those of many add up
+    if not there:
+        print(f"study: {unit.name} is finished, {time.perf_counter() - started:.0f} s", flush=True)
+
+
+class Watch:
+    """The progress of the whole study, whichever processes work on it: read off the run folder."""
+
+    def __init__(self, config: Config, work: list[Unit]):
+        self._work, self._epochs = work, config.train.epochs
+        self._shift = -(-self._epochs // SHIFT_SHARE)
+        total = sum(self._epochs + self._shift * len(unit.stops) for unit in work)
+        self._finished: set[Unit] = set()
+        self._next = 0.0
+        self._line = Progress("study", total, "epochs", self._done())
+
+    def show(self, *, now: bool = False) -> None:
+        """Look, once a second at most, or `now`."""
+        if now or time.monotonic() >= self._next:
+            self._next = time.monotonic() + 1.0
+            done = self._done()
+            self._line.show(done, f"{len(self._finished)} of {len(self._work)} runs, ")
+
+    def _done(self) -> int:
+        done = 0
+        for unit in self._work:
+            if unit not in self._finished and unit.finished:
+                self._finished.add(unit)
+            if unit in self._finished:
+                done += self._epochs + self._shift * len(unit.stops)
+                continue
+            lines = read_lines(unit.folder / "metrics.jsonl")
+            done += min(lines[-1]["epoch"], self._epochs) if lines else 0
+            if (unit.folder / "result.json").exists():
+                done += self._shift * sum(shift.finished(unit.folder, stop) for stop in unit.stops)
+        return done
+
+
+def units(config: Config) -> list[Unit]:
+    """The runs of the study, in the order in which they are begun: the first seed of every variant comes first."""
+    variants, study = chosen(config), config.study
+    shifted = variants if study.shift == ("all",) else study.shift
+    unknown = [name for name in shifted if name not in variants]
+    if unknown:
+        raise InputError(
+            f"config.study.shift: {', '.join(unknown)} is not among the variants of the study; there are"
+            f" {', '.join(variants)}, or 'all'"
+        )
+    return [
+        Unit(name, seed, train.folder_of(config.run_dir, name, seed), study.shift_stops if name in shifted else ())
+        for seed in study.seeds
+        for name in variants
+    ]
 
 
 def chosen(config: Config) -> list[str]:

@@ -151,6 +151,9 @@ def test_all_mistakes_come_in_one_error(config_file):
         ("evaluate.splits=valid", "config.evaluate.splits: 'valid' is unknown"),
         ("evaluate.splits=test", "config.evaluate.splits: 'test' is unknown; allowed: train, dev"),  # kind rows
         ("study.seeds=1,1", "must name one seed or more, each once"),
+        ("study.processes=0", "config.study.processes: 0 is too small"),
+        ("study.shift_stops=LAST", "config.study.shift_stops: 'LAST' is unknown; allowed: EARLY_STOP, CONVERGENCE"),
+        ("study.shift_splits=test", "config.study.shift_splits: 'test' is unknown; allowed: train, dev"),  # kind rows
         ("study.seeds=0,4294967296", "config.study.seeds: 4294967296 is no seed"),
         ("train.seed=-1", "config.train.seed: -1 is no seed"),
         ("train.keep=()", "config.train.keep: empty, and so is train.keep_every"),
@@ -166,6 +169,10 @@ def test_settings_that_would_have_no_effect(config_file):
     path = config_file()
     pairs = [f"--config={path}", "--config.annotate.mode=labels", "--config.annotate.exact_pairs=((1.0, 40),)"]
     assert "mode 'labels' computes no exact P_Correct" in errors_of(pairs)
+    shifted = ["--config.study.shift=all", "--config.train.keep=best"]
+    assert "study.shift needs 'last', the checkpoint of CONVERGENCE" in errors_of([f"--config={path}", *shifted])
+    shifted = ["--config.study.shift=all", "--config.study.shift_stops=()"]
+    assert "study.shift_stops: empty" in errors_of([f"--config={path}", *shifted])
     assert "`slick study` takes study.variants" in errors_of([f"--config={path}", "--config.train.seed=3"], "study")
 
 

@@ -51,3 +51,11 @@ def test_other_commands_refuse(root, tmp_path, monkeypatch, capsys):
         monkeypatch.setenv(name, value)
     assert main(arguments) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_study_says_how_several_processes_share_it(root, tmp_path, monkeypatch, capsys):
+    for name, value in (STEP | {"SLURM_STEP_NUM_NODES": "4"}).items():
+        monkeypatch.setenv(name, value)
+    arguments = ["study", f"--config={root}/tests/small_world.py", f"--config.run_dir={tmp_path}"]
+    assert main([*arguments, "--config.model.path=nowhere"]) == 2
+    assert "config.distributed.cluster=none and no coordinator: any number of" in capsys.readouterr().err

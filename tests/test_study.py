@@ -1,11 +1,25 @@
-"""`slick study`: which runs it starts, with which settings, and what it does when one fails."""
+"""`slick study`: which runs it starts, with which settings, what it shares with others, and what when one fails."""
+
+import contextlib
+import dataclasses
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+import time
 
 import pytest
 
-from slick_jax import study
+from slick_jax import study, workers
 from slick_jax.config import Config, StudyConfig, TrainConfig
+from slick_jax.data.mix import content_digest
 from slick_jax.errors import InputError, Stopped
+from slick_jax.training import train
+from slick_jax.training.claim import Busy, held
 from tests.analysis import planted
+from tests.training.fine_tuning import config_for, make_folder, mixture_rows, write_mixture
 
 VARIANTS = ["unknown_0", "unknown_50", "known_only_50"]
 
@@ -23,16 +37,24 @@ def started(folder, monkeypatch):
     """Takes the place of the training command: plants a finished run; a name in `fails` raises instead."""
     calls = []
 
-    def run(config):
+    def run(config, watch):
         variant, seed = config.train.variant, config.train.seed
         calls.append(config)
         if (variant, seed) in run.fails:
             raise run.fails[variant, seed]
-        planted.write_run(folder, variant, planted.mixture(40, 50), seed, epochs=3)
+        plant(folder, variant, seed)
+        watch()
 
     run.calls, run.fails = calls, {}
     monkeypatch.setattr("slick_jax.training.train.run", run)
     return run
+
+
+def plant(folder, variant, seed):
+    """A finished run, in a folder that may be there."""
+    with tempfile.TemporaryDirectory() as made:
+        planted.write_run(made, variant, planted.mixture(40, 50), seed, epochs=3)
+        shutil.copytree(f"{made}/train", folder / "train", dirs_exist_ok=True)
 
 
 def config_of(folder, **settings):
@@ -45,7 +67,7 @@ def names(started):
 
 def test_every_variant_and_seed_runs_once_with_the_settings_of_the_study(folder, started):
     page = study.run(config_of(folder, seeds=(0, 3)))
-    assert names(started) == [(variant, seed) for variant in VARIANTS for seed in (0, 3)]
+    assert names(started) == [(variant, seed) for seed in (0, 3) for variant in VARIANTS]
     assert all((config.train.epochs, config.train.peak_lr) == (3, 1e-4) for config in started.calls)
     assert page.exists() and page.name == "index.html"
 
@@ -96,3 +118,129 @@ def test_unknown_variants_are_refused_before_anything_runs(folder, started):
 def test_without_mixtures_the_next_step_is_named(tmp_path, started):
     with pytest.raises(InputError, match="slick mix"):
         study.run(config_of(tmp_path / "empty"))
+
+
+@pytest.fixture
+def shifted(monkeypatch):
+    """Takes the place of annotating a tuned model."""
+    calls = []
+
+    def measure(config, run, stop):
+        calls.append((run.parent.name, run.name, stop))
+        (run / f"shift-{stop}").mkdir(exist_ok=True)
+        (run / f"shift-{stop}" / "annotations.parquet").touch()
+
+    monkeypatch.setattr("slick_jax.training.shift.measure", measure)
+    return calls
+
+
+def test_the_chosen_models_are_annotated_again(folder, started, shifted):
+    study.run(config_of(folder, shift=("unknown_50",), shift_stops=("EARLY_STOP", "CONVERGENCE")))
+    assert shifted == [("unknown_50", "seed-0", "EARLY_STOP"), ("unknown_50", "seed-0", "CONVERGENCE")]
+    shifted.clear()
+    study.run(config_of(folder, seeds=(0, 1), shift=("all",)))
+    assert shifted == [(name, f"seed-{seed}", "CONVERGENCE") for seed in (0, 1) for name in VARIANTS]
+    with pytest.raises(InputError, match="config.study.shift: unknown_1 is not among"):
+        study.run(config_of(folder, shift=("unknown_1",)))
+
+
+@pytest.fixture
+def other(folder, monkeypatch):
+    """Another process at work on the first run, which gives it up when this one has to wait for it."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(held(folder / "train" / "unknown_0" / "seed-0"))
+        monkeypatch.setattr(study.time, "sleep", lambda _: stack.close())
+        yield stack
+
+
+def test_a_run_that_another_process_finishes_is_left_to_it(folder, started, other):
+    other.callback(plant, folder, "unknown_0", 0)
+    study.run(config_of(folder))
+    assert names(started) == [("unknown_50", 0), ("known_only_50", 0)]
+
+
+def test_a_run_that_its_process_leaves_unfinished_is_taken_over(folder, started, other):
+    study.run(config_of(folder))
+    assert names(started) == [("unknown_50", 0), ("known_only_50", 0), ("unknown_0", 0)]
+
+
+def test_a_run_that_is_snatched_away_is_no_failure(folder, started, monkeypatch):
+    run, snatched = train.run, []
+
+    def snatch(config, watch):
+        run(config, watch)
+        if not snatched:
+            snatched.append(config.train.variant)
+            raise Busy("another process is at work there")
+
+    monkeypatch.setattr("slick_jax.training.train.run", snatch)
+    study.run(config_of(folder))
+    assert names(started) == [(variant, 0) for variant in VARIANTS]
+
+
+def test_only_the_last_process_reports(folder, started, capsys):
+    with held(folder / "study" / "another"):
+        assert study.run(config_of(folder)) is None
+    assert "another process is at work and will write the report" in capsys.readouterr().out
+    assert not (folder / "report").exists()
+    assert study.run(config_of(folder)).exists()
+
+
+def test_the_progress_is_that_of_the_whole_study(folder, started, shifted, capsys):
+    study.run(config_of(folder, shift=("unknown_0",)))
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("study: 10 of 10 epochs, 3 of 3 runs, ")  # 3 x 3, and 1 for the annotation
+
+
+# Real processes.
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return make_folder(tmp_path_factory.mktemp("tiny"))
+
+
+def real_config(tiny, run_dir, **settings):
+    config = config_for(tiny, run_dir, variant="", epochs=2)
+    rows = {"mixed": mixture_rows(), "other": mixture_rows(20)}
+    for name, chosen in rows.items():
+        write_mixture(run_dir, chosen, name)
+    variants = {
+        name: {"n": len(rows), "sha256": content_digest((row["id"], row["answer"]) for row in chosen)}
+        for name, chosen in rows.items()
+    }
+    (run_dir / "mixtures" / "manifest.json").write_text(json.dumps({"variants": variants}))
+    return dataclasses.replace(config, study=StudyConfig(**settings))
+
+
+def files_of(run_dir):
+    names = ("metrics.jsonl", "fit.parquet", "answers.parquet", "result.json")
+    found = [path for name in names for path in run_dir.glob(f"train/*/*/{name}")]
+    return {path.relative_to(run_dir): path.read_bytes() for path in found}
+
+
+def test_processes_share_the_runs_and_take_over_from_a_killed_one(tiny, tmp_path, monkeypatch):
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    study.run(real_config(tiny, alone))
+    killed = []
+
+    def kill_first():
+        process = multiprocessing.active_children()[0]
+        if not killed and any((shared / "train").glob("*/*/metrics.jsonl")):
+            killed.append(process.pid)
+            os.kill(process.pid, signal.SIGKILL)
+
+    sleep = time.sleep
+    monkeypatch.setattr(workers.time, "sleep", lambda seconds: kill_first() if not killed else sleep(seconds))
+    page = study.run(real_config(tiny, shared, processes=2))
+    assert killed and page.exists()
+    assert len(files_of(alone)) == 8 and files_of(shared) == files_of(alone)
+
+
+def test_failures_of_workers_come_together(tiny, tmp_path):
+    config = real_config(tiny, tmp_path, processes=2)
+    with (tmp_path / "mixtures" / "other.jsonl").open("a") as file:
+        file.write("{}\n")
+    with pytest.raises(InputError, match="1 of 2 runs failed\n  - other, seed 0: .*prompt is missing"):
+        study.run(config)
+    assert (tmp_path / "train" / "mixed" / "seed-0" / "result.json").exists()

@@ -19,6 +19,7 @@ from etils import epath
 from slick_jax.config import Config
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.knowledge import records, store
+from slick_jax.knowledge.answer_text import text_of
 from slick_jax.knowledge.engine import Engine
 from slick_jax.knowledge.forward import Device
 from slick_jax.knowledge.match import Golds
@@ -119,7 +120,7 @@ class Answers:
 
     def _record(self, index: int, texts: Sequence[Sequence[Sequence[int]]]) -> dict[str, Any]:
         """Row `index` with its answers, from token ids [slot][draw]."""
-        read = [[self._text(tokens) for tokens in draws] for draws in texts]
+        read = [[text_of(self._tokenizer, tokens) for tokens in draws] for draws in texts]
         return {
             "id": self._prepared.rows[index].id,
             **records.exemplar_columns(self._prepared.assigned[index], self._prepared.settings),
@@ -129,11 +130,6 @@ class Answers:
             "sampled_truncated": [[cut for _, cut in draws[1:]] for draws in read] if self._samples else None,
             "protocol": self._annotations.protocol,
         }
-
-    def _text(self, tokens: Sequence[int]) -> tuple[str, bool]:
-        """The text before the first newline, and whether the answer was cut at the token limit."""
-        data = b"".join(self._tokenizer.token_bytes[token] for token in tokens)
-        return data.split(b"\n", 1)[0].decode("utf-8", "replace"), not self._tokenizer.is_stop[tokens[-1]]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,12 +15,14 @@ from slick_jax.data.prompts import PrefixTable
 from slick_jax.data.target_tokens import prompt_problem, target_problem, target_tokens
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.hashing import id_words
+from slick_jax.knowledge.answer_text import text_of
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.match import Golds, abstention_golds, matcher
 from slick_jax.knowledge.shapes import Shapes, choose_shapes
 from slick_jax.knowledge.verify import Protocol, Question, verify
 from slick_jax.knowledge.walk import Vocabulary
 from slick_jax.models.transformer import Network
+from slick_jax.sampling.sampler import Prompt, Sampler
 
 MAX_PREFIXES = 64  # shared beginnings kept on the device; with more relations than that, all share one
 
@@ -44,6 +46,13 @@ class Answered:
     abstained: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class Written(Answered):
+    """Answers written out: texts, one a question, and what they are judged to be."""
+
+    texts: tuple[str, ...]
+
+
 class GreedyEvaluator:
     """Asks fixed groups of questions, again and again, of whatever parameters it is given; programs compile once.
 
@@ -65,6 +74,9 @@ class GreedyEvaluator:
         """`where` names the checkpoint in errors. Raises InputError for answers longer than `max_tokens`, and prompts
         that the model cannot hold together with an answer."""
         self.groups = {name: list(rows) for name, rows in groups.items()}
+        self._network, self._tokenizer, self._max_tokens = network, tokenizer, max_tokens
+        self._rows = settings.answer_rows
+        self._sampler: Sampler | None = None
         self._protocol = Protocol(n_samples=0, max_answer_tokens=max_tokens, pairs=())
         self._vocabulary = Vocabulary(tokenizer.token_bytes, tokenizer.is_stop.tolist())
         self._longest_match = tokenizer.longest_match
@@ -111,8 +123,47 @@ class GreedyEvaluator:
             )
         return answered
 
+    def write(self, params: Any, names: Sequence[str]) -> dict[str, Written]:
+        """The same greedy answers written out to their end by the ordinary sampler, and judged as texts.
+
+        Costs a few times what `__call__` does, which looks no further than the token that makes an answer wrong.
+        """
+        self._device.params = params
+        bank = self._device.bank(self._prefixes, len(self._prefixes))
+        self._sampler = self._sampler or self._make_sampler()
+        keys = [key for key in self._keys() if key[0] in names]
+        asked = [self._questions[key] for key in keys]
+        prompts = [Prompt(tokens, (*one.words, 0), prefix) for one in asked for prefix, tokens in one.slots]
+        drawn = [draws[0] for draws in self._sampler(params, prompts, bank)]
+        texts = [text_of(self._tokenizer, tokens) for tokens in drawn]
+        judged = [_judge(one, *text) for one, text in zip(asked, texts, strict=True)]
+        written = {}
+        for name in names:
+            mine = [place for place, key in enumerate(keys) if key[0] == name]
+            found = np.array([judged[place] for place in mine], bool).reshape(-1, 3)
+            written[name] = Written(found[:, :2], found[:, 2], tuple(texts[place][0] for place in mine))
+        return written
+
+    def _make_sampler(self) -> Sampler:
+        return Sampler(
+            self._network,
+            self._device.mesh,
+            stops=self._tokenizer.is_stop,
+            numbers=(0,),
+            max_tokens=self._max_tokens,
+            n_tokens=self._tokenizer.n_ids,
+            rows=self._rows,
+        )
+
     def _keys(self) -> list[tuple[str, int]]:
         return [(name, index) for name, rows in self.groups.items() for index in range(len(rows))]
+
+
+def _judge(question: Question, text: str, cut: bool) -> tuple[bool, bool, bool]:
+    """(strict, by the rule, abstained) of an answer; one that was cut is wrong, and no abstention."""
+    if cut:
+        return False, False, False
+    return *question.golds.match(text), question.abstentions is not None and any(question.abstentions.match(text))
 
 
 def _share(relations: Sequence[str], prompts: Sequence[list[int]]) -> tuple[list[tuple[int, list[int]]], list]:

@@ -1,16 +1,34 @@
-"""The folder of a training run: held by one process at a time, and bound to the settings of what is in it."""
+"""The folder of a run: held by one process at a time, and bound to the settings of what is in it.
+
+A lock of the file system tells processes of one machine, and those of machines that share locks, from each other; it
+ends with the process, however that ends. Where locks do not reach other machines, a file with a sign of life does.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
+import platform
+import threading
+import time
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 from etils import epath
 
 from slick_jax import run_folder
 from slick_jax.errors import InputError
+
+OWNER = "owner.json"  # who holds the folder; touched while it does
+SILENCE = 100.0  # seconds without a sign of life after which a process on another machine counts as dead
+SETTLE = 1.0  # seconds after which, of two machines that took over at once, one finds the other's name
+
+
+class Busy(InputError):
+    """Another process is at work in the folder."""
 
 
 @contextlib.contextmanager
@@ -18,12 +36,10 @@ def claimed(folder: epath.Path, record: str, settings: dict, result: str) -> Ite
     """Holds the run folder for this process, and writes into file `record` that it is a run of `settings`.
 
     A run that has saved neither a checkpoint nor file `result` binds the folder to nothing: its record is replaced.
-    Raises InputError when another process is at work in the folder, or when what is saved is of other settings. The
-    lock ends with the process, however that ends.
+    Raises Busy when another process is at work in the folder, InputError when what is saved is of other settings.
     """
     path = folder / record
-    with contextlib.ExitStack() as stack:
-        _lock(folder, stack)
+    with held(folder):
         found = run_folder.read_json(path) if _begun(folder, result) else None
         if found is not None and found != settings:
             raise InputError(
@@ -35,6 +51,40 @@ def claimed(folder: epath.Path, record: str, settings: dict, result: str) -> Ite
         yield
 
 
+@contextlib.contextmanager
+def held(folder: epath.PathLike) -> Iterator[None]:
+    """Holds a folder for this process, making it. Raises Busy when another one does.
+
+    What a dead process held is taken over: at once on its own machine, after SILENCE from another one.
+    """
+    folder = Path(folder)
+    with contextlib.ExitStack() as stack:
+        _lock(folder, stack)
+        owner = folder / OWNER
+        _own(owner)
+        ended = threading.Event()
+        thread = threading.Thread(target=_beat, args=(owner, ended), name="claim", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            owner.unlink(missing_ok=True)
+
+
+def is_held(folder: epath.PathLike) -> bool:
+    """Whether a living process holds the folder, this one included."""
+    if not (Path(folder) / "lock").exists():
+        return False
+    with contextlib.ExitStack() as stack:
+        try:
+            _lock(Path(folder), stack)
+        except Busy:
+            return True
+        return _holder(Path(folder) / OWNER) is not None
+
+
 def _begun(folder: epath.Path, result: str) -> bool:
     """Whether a checkpoint or the result has been saved."""
     return (folder / result).exists() or any(
@@ -42,16 +92,71 @@ def _begun(folder: epath.Path, result: str) -> bool:
     )
 
 
-def _lock(folder: epath.Path, stack: contextlib.ExitStack) -> None:
+def _lock(folder: Path, stack: contextlib.ExitStack) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / "lock", os.O_CREAT | os.O_WRONLY)
         stack.callback(os.close, lock)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise InputError(
-            f"{folder}: another process is at work there; wait for it, or choose another config.run_dir"
-        ) from error
+        raise _busy(folder) from error
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"{folder}: cannot be written ({reason}); choose another config.run_dir") from error
+
+
+def _busy(folder: Path, where: str = "") -> Busy:
+    return Busy(f"{folder}: another process is at work there{where}; wait for it, or choose another config.run_dir")
+
+
+def _own(owner: Path) -> None:
+    """Write this process's name, in place of a dead one's. Raises Busy where a process on another machine lives."""
+    holder = _holder(owner)
+    if holder is not None:
+        raise _busy(owner.parent, f", on {holder} (or it died there less than {SILENCE:.0f} s ago)")
+    taken_over, name = owner.exists(), {"host": platform.node(), "boot": _boot(), "pid": os.getpid()}
+    run_folder.write_json(owner, name)
+    if taken_over and not _is_ours(owner, SETTLE):
+        raise _busy(owner.parent)
+
+
+def _is_ours(owner: Path, wait: float) -> bool:
+    time.sleep(wait)
+    found = _read(owner)
+    return found is not None and (found["boot"], found["pid"]) == (_boot(), os.getpid())
+
+
+def _holder(owner: Path) -> str | None:
+    """The machine of a living owner elsewhere. One of this machine is dead: its lock is free."""
+    found = _read(owner)
+    if found is None or found["boot"] == _boot():
+        return None
+    probe = owner.parent / f".{uuid.uuid4().hex}.tmp"  # the file system's own time, whatever the machines' clocks say
+    try:
+        probe.touch()
+        silent = probe.stat().st_mtime - owner.stat().st_mtime
+    except FileNotFoundError:
+        return None  # it has just ended
+    finally:
+        probe.unlink(missing_ok=True)
+    return found["host"] if silent < SILENCE else None
+
+
+def _read(owner: Path) -> dict | None:
+    try:
+        found = json.loads(owner.read_text())
+        return found if {"host", "boot", "pid"} <= found.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _boot() -> str:
+    """This machine since it was started: what its process numbers and locks hold for."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.exists() else platform.node()
+
+
+def _beat(owner: Path, ended: threading.Event) -> None:
+    while not ended.wait(SILENCE / 10):
+        with contextlib.suppress(OSError):
+            os.utime(owner)

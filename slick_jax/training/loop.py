@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,7 +21,7 @@ from slick_jax.models import weights
 from slick_jax.models.lora import join
 from slick_jax.models.transformer import Network, Params
 from slick_jax.progress import Progress
-from slick_jax.training import signals
+from slick_jax.training import signals, stops
 from slick_jax.training.checkpoints import Checkpoints
 from slick_jax.training.fine_tuning_data import Batch, Batches, TokenRow
 from slick_jax.training.optimizer import make_optimizer, make_schedule
@@ -35,7 +35,8 @@ class Job:
     """One fine-tuning run, with everything read and checked.
 
     folder: of the run; model: Hugging Face folder it starts from; rows: to train on, and ids: their names;
-    evaluator: holds the questions, those of TRAIN in the order of `rows`.
+    evaluator: holds the questions, those of TRAIN in the order of `rows`; watch: called after every step in place of
+    the run's own progress line and overview, where it is one of many.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Job:
     ids: Sequence[str]
     evaluator: GreedyEvaluator
     writers: Sequence[Writer] = ()
+    watch: Callable[[], None] | None = None
 
     @property
     def per_epoch(self) -> int:
@@ -56,7 +58,7 @@ class Job:
 
 
 def train(job: Job) -> list[dict]:
-    """Run the job, or what is left of it; returns the lines of metrics.jsonl, and extra lines (see `_fill`).
+    """Run the job, or what is left of it; returns the lines of metrics.jsonl, and extra lines (see stops.finish).
 
     Raises Stopped after SIGTERM, with everything saved, and InputError when loss or gradient is not finite.
     """
@@ -86,6 +88,7 @@ def train(job: Job) -> list[dict]:
         key = jax.device_put(jax.random.key(settings.seed), replicated(mesh))
         total = settings.epochs * len(job.rows)
         progress = Progress(f"train {job.name}", total, "examples", _examples(job, step))
+        show = progress.show if job.watch is None else lambda *_: job.watch()
         note, pending = "", None
         while step < n_steps:
             batch = next(batches)
@@ -96,7 +99,7 @@ def train(job: Job) -> list[dict]:
                 _take(job, tally, *pending)
             pending, step = (step, batch, measured), step + 1
             if step % per_epoch and not sigterm.came:
-                progress.show(_examples(job, step), note)
+                show(_examples(job, step), note)
                 continue
             _take(job, tally, *pending)
             pending = None
@@ -107,9 +110,11 @@ def train(job: Job) -> list[dict]:
             with sigterm.at_once(stopped(step, n_steps)):  # which raises if the signal has come
                 record.complete(step // per_epoch, join(frozen, state.params), tally, float(rate(step - 1)))
             note, tally = f"epoch {step // per_epoch}, loss {tally.mean_loss:.3f}, ", Tally()
-            progress.show(_examples(job, step), note)
+            show(_examples(job, step), note)
+        del state  # the checkpoints have it; its memory is for the parameters of EARLY_STOP
         with sigterm.at_once(stopped(step, n_steps)):
-            return [*record.lines, *_fill(job, checkpoints, record, frozen)]
+            load = functools.partial(_load, job, checkpoints, frozen)
+            return [*record.lines, *stops.finish(job.folder, record, job.evaluator, settings.epochs, load)]
 
 
 def prune(job: Job, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -145,13 +150,19 @@ def _start(
             params = weights.load_hf(job.model, job.network, job.mesh)
         else:
             params = job.network.init(jax.random.key(job.settings.seed), job.mesh)
-        print(parameter_overview.get_parameter_overview(params, include_stats=False))
+        if job.watch is None:
+            print(parameter_overview.get_parameter_overview(params, include_stats=False))
         return _fresh(job.network, optimizer, params, job.mesh), Tally()
     print(f"train: {job.name} goes on from step {checkpoints.latest} of {n_steps}")
     state = checkpoints.load(abstract_state(job.network, optimizer, job.mesh))
     found = checkpoints.load_loop()
     batches.seek(found["data"])
     return state, Tally(**found["tally"])
+
+
+def _load(job: Job, checkpoints: Checkpoints, frozen: Params | None, epoch: int) -> Params:
+    """The parameters at the end of `epoch`, from its checkpoint."""
+    return join(frozen, checkpoints.load_params(job.network.abstract(job.mesh), epoch * job.per_epoch))
 
 
 def _take(job: Job, tally: Tally, step: int, batch: Batch, measured: Measured) -> None:
@@ -205,15 +216,3 @@ def _chosen(job: Job, lines: Sequence[Mapping[str, Any]]) -> set[int]:
 def _every(job: Job) -> set[int]:
     every = job.settings.keep_every
     return {epoch * job.per_epoch for epoch in range(every, job.settings.epochs + 1, every)} if every else set()
-
-
-def _fill(job: Job, checkpoints: Checkpoints, record: Record, frozen: Params | None) -> list[dict]:
-    """Lines of EARLY_STOP and CONVERGENCE with the splits that were not asked at these epochs."""
-    lines = []
-    for epoch in sorted({early_stop(record.lines) or job.settings.epochs, job.settings.epochs}):
-        asked = next(line for line in record.lines if line["epoch"] == epoch)
-        missing = [name for name in job.evaluator.groups if name not in asked]
-        if missing and epoch * job.per_epoch in checkpoints.steps:
-            params = checkpoints.load_params(job.network.abstract(job.mesh), epoch * job.per_epoch)
-            lines.append({"epoch": epoch} | record.ask(join(frozen, params), missing)[0])
-    return lines

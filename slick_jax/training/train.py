@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 
 import jax
 from etils import epath
@@ -34,19 +35,19 @@ from slick_jax.training.writers import make_writers
 UNCOUNTED = ("keep", "keep_every", "writers", "mixture", "variant", "remat")
 
 
-def run(config: Config) -> epath.Path:
+def run(config: Config, watch: Callable[[], None] | None = None) -> epath.Path:
     """Fine-tune `config.model.path` on `config.train.variant` (or `.mixture`); returns the folder of the run.
 
-    That is <run_dir>/train/<variant>/seed-<seed> with checkpoints/, metrics.jsonl, fit.parquet and result.json. A
-    finished run is left as it is, an unfinished one goes on from its newest checkpoint. Raises InputError for bad
-    input, a folder that is in use or of another config, and a loss or gradient that is not finite; Stopped after
-    SIGTERM.
+    That is <run_dir>/train/<variant>/seed-<seed> with checkpoints/, metrics.jsonl, fit.parquet, answers.parquet and
+    result.json. A finished run is left as it is, an unfinished one goes on from its newest checkpoint. `watch` is
+    called as the run goes on, which then is quiet. Raises InputError for bad input, a folder that is in use (Busy) or
+    of another config, and a loss or gradient that is not finite; Stopped after SIGTERM.
     """
     # What there is to train on and to ask, all of it checked.
     settings, model = config.train, config.model.path
     path = epath.Path(settings.mixture or epath.Path(config.run_dir) / "mixtures" / f"{settings.variant}.jsonl")
     variant = settings.variant or (path.parent.name if path.is_dir() else path.stem)  # of a TFDS folder: its name
-    folder = epath.Path(config.run_dir) / "train" / variant / f"seed-{settings.seed}"
+    folder = folder_of(config.run_dir, variant, settings.seed)
     mixture = read_mixture(path)
     asked, annotated = questions(config)
     fingerprint = weights.fingerprint(model)
@@ -67,7 +68,8 @@ def run(config: Config) -> epath.Path:
         print("train: the data has no dev split (data.dev_path), so there is no EARLY_STOP and no best checkpoint")
     with claimed(folder, "train.json", fields, "result.json"):
         if (folder / "result.json").exists():
-            print(f"train: {folder} is finished and of the same settings; using it")
+            if watch is None:
+                print(f"train: {folder} is finished and of the same settings; using it")
             return folder
 
         # The run itself.
@@ -86,7 +88,7 @@ def run(config: Config) -> epath.Path:
             for writer in writers:
                 stack.callback(writer.close)
             ids = [row.id for row in mixture]
-            job = loop.Job(name, folder, settings, network, mesh, model, rows, ids, evaluator, writers)
+            job = loop.Job(name, folder, settings, network, mesh, model, rows, ids, evaluator, writers, watch)
             lines = loop.train(job)
 
         # What it comes to; only then go the checkpoints that are not asked for.
@@ -94,9 +96,15 @@ def run(config: Config) -> epath.Path:
         if jax.process_index() == 0:
             run_folder.write_json(folder / "result.json", found)
         loop.prune(job, lines)
-    print(result.text(found))
-    print(f"train: {folder}")
+    if watch is None:
+        print(result.text(found))
+        print(f"train: {folder}")
     return folder
+
+
+def folder_of(run_dir: epath.PathLike, variant: str, seed: int) -> epath.Path:
+    """The folder of one run."""
+    return epath.Path(run_dir) / "train" / variant / f"seed-{seed}"
 
 
 def _check_origin(

@@ -51,7 +51,7 @@ def evaluator(model, groups, mesh, **settings):
 
 @pytest.fixture(scope="module")
 def expected(model, groups):
-    """(strict, squad, abstained) of every question, decoded token by token."""
+    """(strict, squad, abstained, text) of every question, decoded token by token."""
     network, params, tokenizer = model
     found = {}
     for name, rows in groups.items():
@@ -64,7 +64,9 @@ def expected(model, groups):
             judged = reference.judge_text(
                 draw.path, tokenizer.token_bytes, tokenizer.is_stop, row.answers, LIMIT, (PHRASE,)
             )
-            found[name].append((judged.strict, judged.squad, judged.abstained))
+            data = b"".join(tokenizer.token_bytes[token] for token in draw.path)
+            text = data.split(b"\n")[0].decode("utf-8", "replace")
+            found[name].append((judged.strict, judged.squad, judged.abstained, text))
     return found
 
 
@@ -80,8 +82,12 @@ def test_greedy_answers_are_those_of_the_reference(model, groups, expected, size
     mesh = make_mesh(sizes, jax.devices()[:n])
     with jax.set_mesh(mesh):
         params = load_hf_on(model, mesh)
-        answers = evaluator(model, groups, mesh, batch_tokens=256)(params, list(groups))
+        ask = evaluator(model, groups, mesh, batch_tokens=256, answer_rows=64)
+        answers, written = ask(params, list(groups)), ask.write(params, list(groups))
     assert_answers(answers, expected)
+    assert_answers(written, expected)  # judged as whole texts
+    for name, rows in expected.items():
+        assert written[name].texts == tuple(row[3] for row in rows)
     hits = np.concatenate([one.hits for one in answers.values()])
     assert 0.02 < hits[:, 1].mean() < 0.98 and (hits[:, 0] != hits[:, 1]).any()
 

@@ -35,7 +35,7 @@ def lines_of(run):
 
 def assert_same_run(one, other):
     """Equal bytes of everything measured, and bitwise equal parameters and optimizer state."""
-    for name in ("metrics.jsonl", "fit.parquet", "result.json"):
+    for name in ("metrics.jsonl", "fit.parquet", "answers.parquet", "result.json"):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
     mine, theirs = (load_state(run) for run in (one, other))
     jax.tree.map(np.testing.assert_array_equal, mine, theirs)

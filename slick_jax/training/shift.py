@@ -1,0 +1,58 @@
+"""Category shift: the tuned model of a finished run is annotated again, as the model before training was."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import shutil
+from pathlib import Path
+
+from etils import epath
+
+from slick_jax import export, run_folder
+from slick_jax.config import Config, ExportConfig
+from slick_jax.errors import InputError
+from slick_jax.knowledge import annotate
+from slick_jax.training.claim import held
+
+
+def folder_of(run: epath.PathLike, stop: str) -> epath.Path:
+    """Where the annotations of a run's model at `stop` are, a run folder of its own."""
+    return epath.Path(run) / f"shift-{stop}"
+
+
+def finished(run: epath.PathLike, stop: str) -> bool:
+    """Whether they are there, or the run has no such stop."""
+    if (folder_of(run, stop) / "annotations.parquet").exists():
+        return True
+    result = run_folder.read_json(epath.Path(run) / "result.json")
+    return result is not None and result[f"{stop.lower()}_epoch"] is None
+
+
+def measure(config: Config, run: epath.PathLike, stop: str) -> None:
+    """Annotate the model of the finished run in folder `run` at `stop` ('EARLY_STOP' or 'CONVERGENCE').
+
+    Rows are those of `config.study.shift_splits`, everything else is asked as `config.annotate` says. Files are those
+    of `slick annotate`, in `shift-<stop>/`; one that was killed goes on behind its last part. Raises Busy when another
+    process is at it, InputError where the run has not kept the checkpoint.
+    """
+    if finished(run, stop):
+        return
+    folder, result = folder_of(run, stop), run_folder.read_json(epath.Path(run) / "result.json")
+    if result is None:
+        raise InputError(f"{run}: not finished, so its model cannot be annotated; run `slick study` again")
+    step = result[f"{stop.lower()}_epoch"] * -(-result["n"] // config.train.batch_size)
+    splits = config.study.shift_splits or config.data.splits
+    model = Path(folder) / "model"  # a Hugging Face folder of the checkpoint, only while it is asked
+    with held(folder), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        asked = dataclasses.replace(
+            config,
+            run_dir=str(folder),
+            data=dataclasses.replace(config.data, splits=splits),
+            model=dataclasses.replace(config.model, path=str(model), source=""),
+        )
+        tuned = ExportConfig(str(epath.Path(run) / "checkpoints" / str(step)), str(model))
+        export.run(dataclasses.replace(config, export=tuned))
+        annotate.annotate(asked)
+        shutil.rmtree(model)

@@ -1,0 +1,77 @@
+"""answers.parquet: what the model answers to every held-out question at EARLY_STOP and at CONVERGENCE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import pyarrow as pa
+from etils import epath
+
+from slick_jax import run_folder
+from slick_jax.knowledge.greedy import GreedyEvaluator
+from slick_jax.models.transformer import Params
+from slick_jax.training.record import TRAIN, Record, early_stop
+
+ANSWERS = "answers.parquet"
+ANSWERS_SCHEMA = pa.schema(
+    {
+        "stop": pa.string(),  # EARLY_STOP or CONVERGENCE; both are there, also where they are the same epoch
+        "epoch": pa.int32(),
+        "split": pa.string(),
+        "id": pa.string(),
+        "relation": pa.string(),
+        "category": pa.string(),  # by the run's rule; empty where it was not annotated
+        "hit": pa.bool_(),  # by the run's rule
+        "strict_hit": pa.bool_(),
+        "abstained": pa.bool_(),
+        "answer": pa.string(),
+    }
+)
+
+
+def finish(
+    folder: epath.Path, record: Record, evaluator: GreedyEvaluator, epochs: int, load: Callable[[int], Params]
+) -> list[dict]:
+    """Asks the model of each stopping point once more; returns lines with the groups that were not asked there.
+
+    Writes ANSWERS into `folder`: the held-out questions in their order, per stop and split. `load` gives the parameters
+    at the end of an epoch, from its checkpoint: whenever the run was killed, the file is the same.
+    """
+    stops = {"EARLY_STOP": early_stop(record.lines), "CONVERGENCE": epochs}
+    held_out = [name for name in evaluator.groups if name != TRAIN]
+    tables, lines = {}, []
+    for epoch in sorted({epoch for epoch in stops.values() if epoch is not None}):
+        params = load(epoch)
+        asked = next(line for line in record.lines if line["epoch"] == epoch)
+        missing = [name for name in evaluator.groups if name not in asked]
+        if missing:
+            lines.append({"epoch": epoch} | record.ask(params, missing)[0])
+        tables[epoch] = _table(evaluator, params, held_out, epoch)
+    found = [
+        tables[epoch].add_column(0, "stop", pa.array([stop] * tables[epoch].num_rows, pa.string()))
+        for stop, epoch in stops.items()
+        if epoch is not None
+    ]
+    if jax.process_index() == 0:
+        run_folder.write_parquet(folder / ANSWERS, pa.concat_tables(found).cast(ANSWERS_SCHEMA))
+    return lines
+
+
+def _table(evaluator: GreedyEvaluator, params: Params, names: list[str], epoch: int) -> pa.Table:
+    """ANSWERS_SCHEMA without the stop."""
+    written = evaluator.write(params, names)
+    rows = [(name, row) for name in names for row in evaluator.groups[name]]
+    hits = np.concatenate([written[name].hits for name in names] or [np.zeros((0, 2), bool)])
+    columns = {
+        "epoch": np.full(len(rows), epoch, np.int32),
+        "split": [name for name, _ in rows],
+        **{field: [getattr(row, field) for _, row in rows] for field in ("id", "relation", "category")},
+        "hit": hits[:, 1],
+        "strict_hit": hits[:, 0],
+        "abstained": [bool(one) for name in names for one in written[name].abstained],
+        "answer": [text for name in names for text in written[name].texts],
+    }
+    kept = pa.schema([field for field in ANSWERS_SCHEMA if field.name != "stop"])
+    return pa.table(columns, kept)
