@@ -79,7 +79,8 @@ def _given(runs: Iterable[TrainingRun], split: str, stop: str) -> Counter:
     for run in runs:
         table = run.answers
         here = table[(table["split"] == split) & (table["stop"] == stop) & ~table["abstained"].astype(bool)]
-        counts.update((relation, squad_key(text)) for relation, text in zip(here["relation"], here["answer"], strict=True))
+        pairs = zip(here["relation"], here["answer"], strict=True)
+        counts.update((relation, squad_key(text)) for relation, text in pairs)
     return Counter({key: n / len(runs) for key, n in counts.items()})
 
 

@@ -95,7 +95,7 @@ def _column(evidence: Evidence, split: str, there: list[str], seeds: tuple, subs
 
 
 def as_printed(table: pd.DataFrame, stop: str) -> pd.DataFrame:
-    """Table 2 as the paper prints it: a row per variant, its accuracy with interval and stars in a column per subset."""
+    """Table 2 as the paper prints it: a row per variant, accuracy with stars and interval in a column per subset."""
     here = table[table["stop"] == stop]
     cells = [f"{row.accuracy:.1f}{row.stars} [{row.low:.1f}, {row.high:.1f}]" for row in here.itertuples()]
     subsets = [name for name in SUBSETS if name in set(here["subset"])]

@@ -1,7 +1,7 @@
 """F5: which measure tells best what a model will get wrong after fine-tuning (paper figure 5 and section 6)?
 
-SliCK with fewer exemplar sets, and P(True) below a threshold, each call a share of the test questions Unknown; what they
-call so is asked of the model that was fine-tuned on D_Natural. The lower its accuracy there, the better the measure.
+SliCK with fewer exemplar sets, and P(True) below a threshold, each call a share of the test questions Unknown; what
+they call so is asked of the model that was fine-tuned on D_Natural. The lower its accuracy there, the better the measure.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def tested(evidence: Evidence, stop: str, split: str = "test") -> tuple[Tested |
 
 
 def figure_five(one: Tested) -> pd.DataFrame:
-    """F5: method ('SliCK' or 'P(True)'), setting (N_ex, or the threshold), share called Unknown, accuracy, low, high."""
+    """F5: method ('SliCK' or 'P(True)'), setting (N_ex or threshold), share called Unknown, accuracy, low, high."""
     rows = []
     if "hit_sets" in one.table:
         for n in range(1, int(one.table["n_sets"].max()) + 1):
