@@ -38,10 +38,9 @@ class Fitting:
         of_seed = self._first(fitted.sum(axis=1), np.full(len(fitted), mask.sum()), percent)
         return self._resampler.over_seeds(self.seeds, of_seed, drawn)
 
-    def share(self, mask: np.ndarray, epoch: int, of: np.ndarray | None = None) -> Estimate:
-        """Fitted examples of `mask`, bool [N], after `epoch`, in percent of those of `of` (default: of `mask`)."""
-        place = self.epochs.index(epoch)
-        return self._resampler.ratio(self.seeds, self.fitted[:, :, place] & mask, mask if of is None else of)
+    def share(self, mask: np.ndarray, epoch: int) -> Estimate:
+        """Percent of the examples of `mask`, bool [N], that are fitted after `epoch`."""
+        return self._resampler.ratio(self.seeds, self.fitted[:, :, self.epochs.index(epoch)] & mask, mask)
 
     def curves(self) -> pd.DataFrame:
         """F1/F6: curve (a category), epoch, accuracy (share fitted, percent), low, high."""
@@ -74,8 +73,8 @@ def fitted_shares(runs: Sequence[TrainingRun]) -> pd.DataFrame:
         for group in ("Known", "Unknown"):
             mask = fitting.group == group
             if mask.any():
-                found = fitting.share(mask, 0, np.ones(len(mask), bool))
-                rows.append((percent, group, found.value, found.low, found.high))
+                found, part = fitting.share(mask, 0), mask.mean()  # how many are Unknown is set, not drawn
+                rows.append((percent, group, part * found.value, part * found.low, part * found.high))
     return pd.DataFrame(rows, columns=["percent_unknown", "group", "fitted", "low", "high"])
 
 

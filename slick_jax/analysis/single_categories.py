@@ -98,7 +98,20 @@ def as_printed(table: pd.DataFrame, stop: str) -> pd.DataFrame:
     """Table 2 as the paper prints it: a row per variant, accuracy with stars and interval in a column per subset."""
     here = table[table["stop"] == stop]
     cells = [f"{row.accuracy:.1f}{row.stars} [{row.low:.1f}, {row.high:.1f}]" for row in here.itertuples()]
-    subsets = [name for name in SUBSETS if name in set(here["subset"])]
-    shown = here.assign(cell=cells).pivot(index="variant", columns="subset", values="cell")
+    return _grid(here, cells)
+
+
+def lost_as_printed(table: pd.DataFrame) -> pd.DataFrame:
+    """EARLY_STOP minus CONVERGENCE in points, with stars of its own test and interval: a row per variant."""
+    here = table[table["stop"] == STOPS[0]]
+    rows = here.itertuples()
+    cells = [f"{one.lost:+.1f}{one.stars_stops} [{one.lost_low:+.1f}, {one.lost_high:+.1f}]" for one in rows]
+    return _grid(here, cells)
+
+
+def _grid(rows: pd.DataFrame, cells: list[str]) -> pd.DataFrame:
+    """Variants down, subsets across, in the paper's order."""
+    subsets = [name for name in SUBSETS if name in set(rows["subset"])]
+    shown = rows.assign(cell=cells).pivot(index="variant", columns="subset", values="cell")
     order = [name for name in VARIANTS.values() if name in shown.index]
     return shown.loc[order, subsets].reset_index().rename_axis(columns=None)

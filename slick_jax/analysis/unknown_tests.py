@@ -1,7 +1,7 @@
 """F5: which measure tells best what a model will get wrong after fine-tuning (paper figure 5 and section 6)?
 
 SliCK with fewer exemplar sets, and P(True) below a threshold, each call a share of the test questions Unknown; what
-they call so is asked of the model that was fine-tuned on D_Natural. The lower its accuracy there, the better the measure.
+they call so is asked of the model that was fine-tuned on D_Natural. The lower its accuracy, the better the measure.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class Tested:
 
     def slick(self, n: int) -> tuple[Estimate, Estimate]:
         """`called` by SliCK with n exemplar sets."""
-        return self.called(unknown_chance(self.table["hit_sets"], self.table["n_sets"], n).to_numpy())
+        hit_sets, n_sets = (self.table[name].to_numpy() for name in ("hit_sets", "n_sets"))
+        return self.called(unknown_chance(hit_sets, n_sets, n))
 
     def below(self, score: str) -> pd.DataFrame:
         """What a score below a threshold calls Unknown, at every threshold: threshold, share, accuracy, low, high."""

@@ -44,9 +44,9 @@ class Effect:
             return f"{self.what}: cannot tell, {self.reason}"
         if np.isnan(self.low):
             return f"{self.what}: {self.value:+.1f} {self.unit}; cannot tell, {self.reason}"
+        number = f"{self.value:+.1f} {self.unit} [{self.low:+.1f}, {self.high:+.1f}]"
         side = "above" if self.sign > 0 else "below"
-        why = f"{self.verdict} ({side} zero is claimed)"
-        return f"{self.what}: {self.value:+.1f} {self.unit} [{self.low:+.1f}, {self.high:+.1f}], {why}; over {self.over}"
+        return f"{self.what}: {number}, {self.verdict} ({side} zero is claimed); over {self.over}"
 
 
 @dataclass(frozen=True)
