@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 DRAWS = 2000
-LEVEL = 0.95
+TAILS = (0.025, 0.975)  # of the 95 % interval
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Estimate:
         told = self.draws[~np.isnan(self.draws)]
         if np.isnan(self.value) or len(told) < 0.95 * len(self.draws):
             return float("nan"), float("nan")
-        low, high = np.quantile(told, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        low, high = np.quantile(told, TAILS)
         return float(low), float(high)
 
     @property

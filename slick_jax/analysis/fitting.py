@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from slick_jax.analysis.bootstrap import Estimate, Resampler
+from slick_jax.analysis.bootstrap import TAILS, Estimate, Resampler
 from slick_jax.analysis.runs import TrainingRun, known_or_unknown
 
 
@@ -44,13 +44,17 @@ class Fitting:
 
     def curves(self) -> pd.DataFrame:
         """F1/F6: curve (a category), epoch, accuracy (share fitted, percent), low, high."""
-        rows = []
-        for category in dict.fromkeys(self.category):
+        tables = [pd.DataFrame(columns=["curve", "epoch", "accuracy", "low", "high"])] if not self.epochs else []
+        of_seeds = self._resampler.of_seeds(self.seeds)  # [B S]
+        for category in dict.fromkeys(self.category) if self.epochs else ():
             mask = self.category == category
-            for epoch in self.epochs:
-                found = self.share(mask, epoch)
-                rows.append((category, epoch, found.value, found.low, found.high))
-        return pd.DataFrame(rows, columns=["curve", "epoch", "accuracy", "low", "high"])
+            weights, fitted = self._resampler.weights[:, mask], self.fitted[:, mask].astype("f4")  # [B n], [S n E]
+            right = np.einsum("bs,sbe->be", of_seeds, weights @ fitted)
+            with np.errstate(invalid="ignore"):  # a draw may hold none of a small category
+                low, high = np.nanquantile(100 * right / weights.sum(axis=1, keepdims=True), TAILS, axis=0)
+            columns = {"epoch": self.epochs, "accuracy": 100 * fitted.mean(axis=(0, 1)), "low": low, "high": high}
+            tables.append(pd.DataFrame(columns).assign(curve=category))
+        return pd.concat(tables, ignore_index=True)
 
     def _first(self, right: np.ndarray, n: np.ndarray, percent: int) -> np.ndarray:
         """Of counts [X E] out of n [X], the first epoch with `percent` of them; the one behind the last: none."""

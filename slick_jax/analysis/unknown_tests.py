@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import comb
 
-from slick_jax.analysis.bootstrap import Estimate, Resampler
+from slick_jax.analysis.bootstrap import TAILS, Estimate, Resampler
 from slick_jax.analysis.evidence import Evidence
 
 TUNED = "natural"
@@ -69,7 +69,7 @@ class Tested:
         for start in range(0, len(ends), AT_ONCE):
             some = ends[start : start + AT_ONCE]
             with np.errstate(invalid="ignore", divide="ignore"):
-                bounds.append(np.nanquantile(100 * right[:, some] / weighted[:, some], [0.025, 0.975], axis=0))
+                bounds.append(np.nanquantile(100 * right[:, some] / weighted[:, some], TAILS, axis=0))
         low, high = np.concatenate(bounds, axis=1)
         shares = 100 * (ends + 1) / len(values)
         columns = {"threshold": thresholds, "share": shares, "accuracy": accuracy, "low": low, "high": high}

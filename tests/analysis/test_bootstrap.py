@@ -32,7 +32,7 @@ def test_over_one_seed_the_interval_is_that_of_a_proportion():
     found = Resampler(n, draws=4000).ratio((7,), hits, np.ones(n, bool))
     assert found.n_seeds == 1
     half = 196 * math.sqrt(p * (1 - p) / n)
-    assert found.low == pytest.approx(100 * p - half, abs=0.15) and found.high == pytest.approx(100 * p + half, abs=0.15)
+    assert found.interval == (pytest.approx(100 * p - half, abs=0.15), pytest.approx(100 * p + half, abs=0.15))
 
 
 @pytest.mark.parametrize("n_seeds", [2, 3, 5])

@@ -3,8 +3,11 @@
 import pytest
 from matplotlib.colors import to_hex
 
-from slick_jax.analysis import curves, figures, palette, runs
-from tests.analysis import planted
+from slick_jax.analysis import (
+    canvas, category_figures, curves, evidence, figures, fitting, measure_figures, palette, runs, shift,
+    single_categories, unknown_tests,
+)  # fmt: skip
+from tests.analysis import planted, whole_study
 
 DEMO_TEST = (*range(1, 13), 16, 20, 24, 28, 30)
 
@@ -26,7 +29,7 @@ def drawn(study):
         "budgets": figures.budgets_figure(curves.by_budget(study, "test"), "test", 30),
         "ablation": figures.ablation_figure(curves.ablation(study, "test"), "test"),
         "fitted": figures.fitted_figure(curves.fitted_at_early_stop(study)),
-        "saturation": figures.saturation_figure(study.saturation),
+        "saturation": measure_figures.saturation_figure(study.saturation),
     }
 
 
@@ -146,5 +149,5 @@ def test_a_curve_of_a_single_epoch_can_be_seen(tmp_path):
 
 def test_equal_figures_are_equal_bytes(study):
     table = curves.fitted_at_early_stop(study)
-    first, second = (figures.png(figures.fitted_figure(table)) for _ in range(2))
+    first, second = (canvas.png(figures.fitted_figure(table)) for _ in range(2))
     assert first == second and first.startswith(b"\x89PNG")

@@ -73,7 +73,7 @@ def answered(stop, texts, abstained=False):
 
 @pytest.fixture
 def loud():
-    """20 questions; 'Paris' is right for 2. At CONVERGENCE it is given 9 times by one seed and 11 times by the other."""
+    """20 questions; 'Paris' is right for 2. At CONVERGENCE it is given 9 times by one seed, 11 times by the other."""
     golds = [["Paris"]] * 2 + [[f"City {i}"] for i in range(18)]
     annotations = pd.DataFrame({
         "id": [f"q{i}" for i in range(20)], "split": "test", "relation": "r", "category": "Unknown", "answers": golds,
@@ -99,7 +99,8 @@ def test_an_answer_explodes_by_its_count_in_its_relation(loud):
 
 def test_excess_is_the_distance_from_the_gold_frequencies(loud):
     table = explosions.excess(loud).set_index("stop")["excess"]
-    assert table.to_dict() == {"EARLY_STOP": 0.0, "CONVERGENCE": pytest.approx(100 * ((9 - 2) / 20 + (11 - 2) / 20) / 2)}
+    beyond = 100 * ((9 - 2) / 20 + (11 - 2) / 20) / 2
+    assert table.to_dict() == {"EARLY_STOP": 0.0, "CONVERGENCE": pytest.approx(beyond)}
 
 
 def test_refusals_are_no_answers(loud):

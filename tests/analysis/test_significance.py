@@ -57,7 +57,9 @@ def test_every_model_is_compared_with_the_best():
     assert found["worse"] == pytest.approx(stats.ttest_rel(*by_hand).pvalue)
 
 
-@pytest.mark.parametrize(("p", "mark"), [(0.2, ""), (0.05, ""), (0.049, "*"), (0.01, "*"), (0.0099, "**"), (np.nan, "")])
+@pytest.mark.parametrize(
+    ("p", "mark"), [(0.2, ""), (0.05, ""), (0.049, "*"), (0.01, "*"), (0.0099, "**"), (np.nan, "")]
+)
 def test_stars(p, mark):
     assert significance.stars(p) == mark
 
