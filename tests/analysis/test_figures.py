@@ -16,7 +16,7 @@ from slick_jax.analysis import (
     shift,
     single_categories,
     unknown_tests,
-)  # fmt: skip
+)
 from slick_jax.categories import CATEGORIES
 from tests.analysis import planted, whole_study
 
