@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from slick_jax.analysis import curves, idk, unknown_tests
+from slick_jax.analysis import curves, idk, regression, unknown_tests
 from slick_jax.analysis.bootstrap import Estimate, mean
 from slick_jax.analysis.evidence import Evidence
 from slick_jax.analysis.fitting import Fitting
@@ -128,7 +128,8 @@ def _coefficients(table_one: pd.DataFrame, split: str) -> list[Effect]:
             continue
         row = rows.iloc[0]
         numbers = [float(row[key]) for key in (name, f"{name}_low", f"{name}_high")]
-        reason = "an interval needs more runs than coefficients, 4 or more" if np.isnan(numbers[1]) else ""
+        few = f"an interval needs {regression.LEAST_RUNS} runs of unknown_<X> or more"
+        reason = few if np.isnan(numbers[1]) else ""
         found.append(Effect(what, sign, "points", *numbers, f"{row['n_runs']} runs, clustered", reason))
     return found
 

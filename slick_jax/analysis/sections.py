@@ -71,7 +71,7 @@ def _regression(evidence: Evidence, made: Tables) -> None:
         " N_kn and N_unk count the Known and Unknown training examples fitted after that epoch. Coefficients are in"
         f" points of accuracy, in brackets their {INTERVAL}: the epochs of one run are not independent, so standard"
         " errors are clustered by run (Student's t, one degree of freedom less than there are runs; no interval without"
-        " four runs). Few runs make them rough. Columns paper_* are the published ones, of another model and data set.",
+        " six runs). Few runs make them rough. Columns paper_* are the published ones, of another model and data set.",
         [("", pd.DataFrame(rows))],
     ))  # fmt: skip
 

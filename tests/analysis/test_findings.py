@@ -104,7 +104,7 @@ def test_a_demos_few_runs_show_what_they_can_and_name_what_is_missing(tmp_path):
     found, _ = nine(tmp_path)
     assert {letter for letter, one in found.items() if one.verdict == verdicts.HOLDS} >= {"a", "b", "c", "g"}
     reasons = {letter: [effect.reason for effect in one.effects if effect.reason] for letter, one in found.items()}
-    assert "4 or more" in reasons["d"][0] and not np.isnan(found["d"].effects[0].value)
+    assert "6 runs of unknown_<X> or more" in reasons["d"][0] and not np.isnan(found["d"].effects[0].value)
     assert "only_MaybeKnown and only_HighlyKnown" in reasons["e"][0]
     assert "natural (D_Natural)" in reasons["h"][0] and "idk_50" in reasons["i"][0]
     assert all(found[letter].verdict == verdicts.OPEN for letter in "dehi")
