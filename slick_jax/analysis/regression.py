@@ -44,8 +44,9 @@ def fit(table: pd.DataFrame) -> dict[str, float] | None:
 
     Returns:
       b0, b_kn, b_unk in points (percent accuracy; the b of a term is its effect when all of |D| is fitted), each with
-      its standard error <name>_se and 95 % interval <name>_low, <name>_high (NaN with fewer than LEAST_RUNS), the plain r2, n_rows and n_runs; None where the rows cannot tell the coefficients apart (too few,
-      one kind never fitted, or a single mixture, in which both kinds only grow together with the epochs).
+      its standard error <name>_se and 95 % interval <name>_low, <name>_high (NaN with fewer than LEAST_RUNS), the plain
+      r2, n_rows and n_runs; None where the rows cannot tell the coefficients apart (too few, one kind never fitted, or
+      a single mixture, in which both kinds only grow together with the epochs).
     """
     design = sm.add_constant(table[["known", "unknown"]].astype(float), has_constant="add")
     too_few = table["variant"].nunique() < 2 or len(table) <= design.shape[1]
