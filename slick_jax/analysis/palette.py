@@ -19,9 +19,14 @@ CURVE_STYLES = {
     "WeaklyKnown": {"color": CATEGORY_COLOURS["WeaklyKnown"], "marker": "^", "linestyle": "-"},
     "Unknown": {"color": CATEGORY_COLOURS["Unknown"], "marker": "D", "linestyle": "-"},
     "dev": {"color": DEV_COLOUR, "marker": "", "linestyle": (0, (5, 2))},
+    "all": {"color": "#000000", "marker": "P", "linestyle": "-"},
     "D": {"color": "#000000", "marker": "D", "linestyle": "-"},
     "D_Known": {"color": KNOWN_COLOUR, "marker": "o", "linestyle": (0, (5, 2))},
     "EARLY_STOP": {"color": "#000000", "marker": "*", "markersize": 9, "linestyle": (0, (5, 2)), "zorder": 5},
+}
+MEASURE_STYLES = {
+    "SliCK": {"color": "#000000", "marker": "o", "linestyle": "-"},
+    "P(True)": {"color": "#A3376B", "linestyle": (0, (5, 2))},  # of no category
 }
 BUDGET_MARKERS = ("o", "s", "^", "D", "v")
 BUDGET_COLOURS = ("#C9B8D9", "#A98BC4", "#8760A8", "#653A87", "#43185F")  # violets, darker with longer training

@@ -12,7 +12,7 @@ import pandas as pd
 from etils import epath
 
 from slick_jax import __version__, run_folder
-from slick_jax.analysis import gallery, headline, regression, runs, tables
+from slick_jax.analysis import evidence, findings, gallery, headline, runs, sections, tables, verdicts
 from slick_jax.config import Config
 from slick_jax.errors import InputError
 
@@ -21,7 +21,7 @@ TABLE_TITLES = {"T3": "train", "T4": "in-distribution test", "T5": "out-of-distr
 
 
 def run(config: Config) -> epath.Path:
-    """Write figures/*.png, tables/*.csv and report/index.html below `config.run_dir`; print the headlines.
+    """Write figures/*.png, tables/*.csv, report/index.html and findings.md below `config.run_dir`; print the headlines.
 
     Returns the path of the page. Raises InputError when run_dir is not set or holds neither annotations nor runs.
     """
@@ -34,16 +34,21 @@ def run(config: Config) -> epath.Path:
             f"config.run_dir: {folder} holds neither annotations.parquet nor a finished run below train/;"
             " run `slick annotate`, `slick mix` and `slick study` first"
         )
-    table_one, missing = regression.table_one(study)
-    drawn, undrawn = gallery.draw(study)
+    gathered = evidence.gather(study)
+    computed = sections.compute(gathered)
+    table_one = computed.files["t1_regression"]
+    nine = findings.nine(gathered, table_one)
+    tested = computed.tested.get("EARLY_STOP")
+    drawn, undrawn = gallery.draw(gathered, computed.files["t2_single_categories"], tested)
     counts = tables.all_categories(study.annotations) if study.annotations is not None else {}
     overview = headline.table(study.runs) if study.runs else pd.DataFrame()
     others = headline.table(run for run, _ in study.others) if study.others else pd.DataFrame()
     others["differs in"] = [difference for _, difference in study.others]
     said = headline.sentences(study, table_one)
-    missing = [*study.missing, *missing, *undrawn]
+    named = {line.split(":")[0] for line in computed.missing}
+    missing = [*study.missing, *computed.missing, *(line for line in undrawn if line.split(":")[0] not in named)]
 
-    made = {"t1_regression": table_one, "runs": overview, "other_runs": others}
+    made = {"findings": verdicts.table(nine), **computed.files, "runs": overview, "other_runs": others}
     made |= {f"{name.lower()}_categories": table.reset_index() for name, table in counts.items()}
     _write(folder, drawn, made)
     page = render(
@@ -53,7 +58,8 @@ def run(config: Config) -> epath.Path:
         overview=_cells(overview),
         others=_cells(others),
         legend=headline.LEGEND,
-        table_one=_cells(table_one.round(2)),
+        findings=nine,
+        sections=[(part, [(head, _cells(table)) for head, table in part.tables]) for part in computed.shown],
         figures=drawn,
         counts={name: (TABLE_TITLES[name], _cells(table.reset_index())) for name, table in counts.items()},
         manifest=_json(study.manifest) if study.manifest else "",
@@ -61,7 +67,8 @@ def run(config: Config) -> epath.Path:
         versions=versions(),
     )
     path = run_folder.write_text(folder / "report" / "index.html", page)
-    _print(said, overview, missing, path)
+    run_folder.write_text(folder / "findings.md", verdicts.markdown(nine))
+    _print(nine, said, overview, missing, path)
     return path
 
 
@@ -120,11 +127,14 @@ def _text(value) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _print(said: list[str], overview: pd.DataFrame, missing: list[str], path: epath.Path) -> None:
+def _print(
+    nine: list[verdicts.Finding], said: list[str], overview: pd.DataFrame, missing: list[str], path: epath.Path
+) -> None:
     if not overview.empty:
         shown = overview.astype(object).where(overview.notna(), "-")
         print(shown.to_string(index=False), f"\n({headline.LEGEND})\n", sep="\n")
     print("\n".join(said))
+    print("\n".join(["", "findings of the paper:", *(f"  ({one.letter}) {one.claim}: {one.verdict}" for one in nine)]))
     if missing:
         print("\n".join(["", "not in the report:", *(f"  {line}" for line in missing)]))
     print(f"\nreport: {path}")

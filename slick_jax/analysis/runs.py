@@ -5,21 +5,21 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 from etils import epath
 
 from slick_jax import run_folder
-from slick_jax.analysis import comparable
+from slick_jax.analysis import annotated, comparable
+from slick_jax.analysis.outcomes import STOPS, read_answers, read_shifts
 from slick_jax.categories import CATEGORIES, GROUPS
 from slick_jax.errors import InputError
 
 WHOLE = "all"  # stands in the category column for a whole split
 NOT_ANNOTATED = ""  # category of the rows of a user's own mixture
-STOPS = ("EARLY_STOP", "CONVERGENCE")
 TESTS = ("test", "ood_test")
 _D = re.compile(r"unknown_(\d+)")
 _D_KNOWN = re.compile(r"known_only_(\d+)")
@@ -36,6 +36,10 @@ class TrainingRun:
     convergence: int  # last epoch
     accuracy: pd.DataFrame  # epoch, split, category ('all': the whole split), em (share, 0 to 1), n
     fitted: pd.DataFrame  # epoch, category, fitted (training examples answered right), n
+    examples: pd.DataFrame = field(default_factory=pd.DataFrame)  # id, category, epoch, fitted: of every example
+    answers: pd.DataFrame | None = None  # of `outcomes.read_answers`; None where the run wrote none
+    shifted: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # of `outcomes.read_shifts`
+    golds: pd.DataFrame | None = None  # relation and answer of every example of the mixture: what was taught
 
     @property
     def percent(self) -> int | None:
@@ -68,7 +72,7 @@ class Study:
     """What a run folder holds of the study."""
 
     manifest: dict[str, Any]  # of the mixtures; empty when there is none
-    annotations: pd.DataFrame | None  # a row per annotated example, with `category`
+    annotations: pd.DataFrame | None  # of `annotated.read`
     runs: tuple[TrainingRun, ...]  # finished ones of equal settings, by variant in the manifest's order, then by seed
     missing: tuple[str, ...]  # a sentence for everything expected and not there, or left out
     others: tuple[tuple[TrainingRun, str], ...] = ()  # finished ones of other settings, and what these differ in
@@ -110,7 +114,7 @@ def read_study(
     manifest = _read_object(folder / "mixtures" / "manifest.json")
     missing = [] if manifest else ["no mixtures (mixtures/manifest.json): run `slick mix`"]
     manifest = manifest or {}
-    annotations = _read_annotations(folder / "annotations.parquet", rule)
+    annotations = annotated.read(folder / "annotations.parquet", rule)
     if annotations is None:
         missing.append("no annotations (annotations.parquet): run `slick annotate`")
 
@@ -121,7 +125,7 @@ def read_study(
         place = folder / "train" / variant / f"seed-{seed}"
         result = _read_object(place / "result.json")
         if result is not None:
-            runs[variant, seed] = _read_run(place, variant, seed, result)
+            runs[variant, seed] = _read_run(place, variant, seed, result, rule)
             settings[variant, seed] = _read_object(place / "train.json") or {}
         elif (variant, seed) in expected:
             missing.append(f"{variant}, seed {seed}: {_state(place)}; run `slick study`")
@@ -135,6 +139,7 @@ def read_study(
     evaluated = {"test"}.union(*(run.accuracy["split"] for run in pooled))
     for run in pooled:
         missing += _gaps(run, [split for split in TESTS if split in evaluated])
+    missing += _unanswered(pooled)
     missing += _left_out(apart)
     others = tuple((runs[name], difference) for name, difference in apart.items())
     saturation = _read_saturation(folder / "saturation.csv")
@@ -148,16 +153,6 @@ def _read_object(path: epath.Path) -> dict[str, Any] | None:
     return found
 
 
-def _read_annotations(path: epath.Path, rule: str) -> pd.DataFrame | None:
-    if not path.exists():
-        return None
-    table = run_folder.read_parquet(path).to_pandas()
-    column = f"{rule}category"
-    if column not in table:
-        raise InputError(f"{path}: no column {column!r}; config.mix.rule is {rule!r}, allowed are '' and 'strict_'")
-    return table[["id", "split", "relation"]].assign(category=table[column])
-
-
 def _read_saturation(path: epath.Path) -> pd.DataFrame | None:
     if not path.exists():
         return None
@@ -169,11 +164,13 @@ def _read_saturation(path: epath.Path) -> pd.DataFrame | None:
     return table
 
 
-def _read_run(place: epath.Path, variant: str, seed: int, result: dict[str, Any]) -> TrainingRun:
+def _read_run(place: epath.Path, variant: str, seed: int, result: dict[str, Any], rule: str) -> TrainingRun:
     absent = [name for name in ("n", "early_stop_epoch", "convergence_epoch") if name not in result]
     if absent:
         raise InputError(f"{place / 'result.json'}: no {', '.join(absent)}; remove the folder and train again")
     accuracy = _read_accuracy(place / "metrics.jsonl", result)
+    examples = _read_examples(place / "fit.parquet")
+    mixture = place.parent.parent.parent / "mixtures" / f"{variant}.parquet"
     return TrainingRun(
         variant=variant,
         seed=seed,
@@ -181,7 +178,11 @@ def _read_run(place: epath.Path, variant: str, seed: int, result: dict[str, Any]
         early_stop=result["early_stop_epoch"],
         convergence=int(result["convergence_epoch"]),
         accuracy=accuracy,
-        fitted=_read_fitted(place / "fit.parquet", accuracy),
+        fitted=_count_fitted(examples, accuracy),
+        examples=examples,
+        answers=read_answers(place / "answers.parquet"),
+        shifted=read_shifts(place, rule),
+        golds=run_folder.read_parquet(mixture).select(["relation", "answer"]).to_pandas() if mixture.exists() else None,
     )
 
 
@@ -209,15 +210,20 @@ def _read_accuracy(path: epath.Path, result: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["epoch", "split", "category", "em", "n"])
 
 
-def _read_fitted(path: epath.Path, accuracy: pd.DataFrame) -> pd.DataFrame:
+def _read_examples(path: epath.Path) -> pd.DataFrame:
+    """fit.parquet: was this training example answered right after this epoch?"""
+    if not path.exists():
+        raise InputError(f"{path}: missing beside a result.json; remove the folder and train again")
+    table = run_folder.read_parquet(path).select(["id", "category", "epoch", "fitted"]).to_pandas()
+    table["category"] = table["category"].astype(object).where(table["category"].notna(), NOT_ANNOTATED)
+    return table.astype({"id": "category", "category": "category"})
+
+
+def _count_fitted(table: pd.DataFrame, accuracy: pd.DataFrame) -> pd.DataFrame:
     """Counts of fitted training examples by epoch and category, of the table example x epoch.
 
     An epoch at which they were asked later has no rows there; its counts follow from `accuracy`.
     """
-    if not path.exists():
-        raise InputError(f"{path}: missing beside a result.json; remove the folder and train again")
-    table = run_folder.read_parquet(path).to_pandas()
-    table["category"] = table["category"].astype(object).where(table["category"].notna(), NOT_ANNOTATED)
     counts = table.groupby(["epoch", "category"], observed=True)["fitted"].agg(fitted="sum", n="size")
     later = accuracy[
         (accuracy["split"] == "train") & (accuracy["category"] != WHOLE) & ~accuracy["epoch"].isin(table["epoch"])
@@ -259,6 +265,17 @@ def _gaps(run: TrainingRun, splits: Sequence[str]) -> list[str]:
         if run.fitted_at(epoch).empty:
             gaps.append(f"{name}: the training examples were not evaluated at {stop}, epoch {epoch}")
     return gaps
+
+
+def _unanswered(pooled: Sequence[TrainingRun]) -> list[str]:
+    """A sentence for the runs that do not tell which question was answered right."""
+    without = [f"{run.variant}, seed {run.seed}" for run in pooled if run.answers is None]
+    if not without:
+        return []
+    return [
+        f"{'; '.join(without)}: no answers.parquet (every answer at the stopping points), which intervals, T2, T8, F5"
+        " and the findings are made of; remove their folders and run `slick study` again"
+    ]
 
 
 def _state(place: epath.Path) -> str:

@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 
 from slick_jax.knowledge.saturation import saturation
+from tests.analysis import planted_answers
 
 CATEGORIES = ("HighlyKnown", "MaybeKnown", "WeaklyKnown", "Unknown")
-TEST_N, OOD_N, DEV_N = 400, 200, 100
+TEST_N, OOD_N, DEV_N, TRAIN_N = 400, 200, 100, 80
+RELATIONS = ("P17", "P19")
 SPEED = {"HighlyKnown": 0.9, "MaybeKnown": 0.7, "WeaklyKnown": 0.5, "Unknown": 0.12}  # share fitted a step of e^-x
 
 
@@ -28,23 +30,26 @@ def mixture(size, percent):
 
 
 def write_run(
-    folder, variant, counts, seed=0, *, epochs=20, train=None, dev=None, test=None, scores=None, mixture="m", **settings
-):
+    folder, variant, counts, seed=0, *, epochs=20, train=None, dev=None, test=None, scores=None, mixture="m",
+    answers=planted_answers.by_share, **settings,
+):  # fmt: skip
     """One finished run.
 
     counts: training examples per category. train, dev, test: evaluated epochs (default: all). scores: function of
     (epoch, fitted per category, |D|) -> {split: accuracy as a share}; dev is given one that peaks at epoch 6.
-    mixture: stands for its hash. settings: of training, besides the defaults.
+    mixture: stands for its hash. answers: which questions are right, given their table and the share that is to be;
+    None writes no answers.parquet. settings: of training, besides the defaults.
     """
     place = Path(folder) / "train" / variant / f"seed-{seed}"
     place.mkdir(parents=True)
     every = list(range(1, epochs + 1))
     train, dev, test = (every if chosen is None else list(chosen) for chosen in (train, dev, test))
     scores = scores or default_scores
-    rows, lines = [], []
+    rows, lines, shares = [], [], {}
     for epoch in every:
         fitted = fit_counts(counts, epoch, seed)
         values = scores(epoch, fitted, sum(counts.values()))
+        shares[epoch] = {split: values[split] for split in ("test", "ood_test")}
         line = {"epoch": epoch, "loss": 1 / epoch, "lr": 1e-5, "tokens": 100}
         if epoch in train:
             for name, n in counts.items():
@@ -61,6 +66,9 @@ def write_run(
     frame.astype({"epoch": "int32", "fitted": bool}).to_parquet(place / "fit.parquet")
     dev_scores = {json.loads(line)["epoch"]: json.loads(line).get("dev", {}).get("em", -1.0) for line in lines}
     best = max(every, key=lambda epoch: (dev_scores[epoch], -epoch))
+    if answers:
+        asked = {"EARLY_STOP": (best, shares[best]), "CONVERGENCE": (epochs, shares[epochs])}
+        planted_answers.write_answers(place, questions(), asked, seed, answers)
     n_unknown = counts.get("Unknown", 0)
     result = {
         "variant": variant, "seed": seed, "n": sum(counts.values()), "n_unknown": n_unknown,
@@ -97,17 +105,22 @@ def write_manifest(folder, variants, size=400):
     (place / "manifest.json").write_text(json.dumps({"seed": 0, "size": size, "variants": listed}))
 
 
-def write_annotations(folder, relations=("P17", "P19"), n=40):
-    """annotations.parquet: n rows per relation and split, categories in turn, the strict ones all Unknown.
+def questions(relations=RELATIONS):
+    """id, split, relation, question, answers and category of every question: categories in turn."""
+    sizes = {"train": TRAIN_N, "test": TEST_N, "ood_test": OOD_N}
+    return pd.DataFrame([
+        {"id": f"{relation}.{split}.{i}", "split": split, "relation": relation, "question": f"q{i}?",
+         "answers": [f"answer {i % 20}"], "category": CATEGORIES[(i + len(relation)) % 4]}
+        for split, n in sizes.items() for relation in relations for i in range(n // len(relations))
+    ])  # fmt: skip
+
+
+def write_annotations(folder, relations=RELATIONS):
+    """annotations.parquet of `questions`, with the hits that make their categories; the strict ones are all Unknown.
 
     And a saturation.csv of random hits.
     """
-    rows = [
-        {"id": f"{relation}.{split}.{i}", "split": split, "relation": relation, "question": f"q{i}?",
-         "category": CATEGORIES[(i * i + len(relation)) % 4], "strict_category": "Unknown"}
-        for split in ("train", "test", "ood_test") for relation in relations for i in range(n)
-    ]  # fmt: skip
-    frame = pd.DataFrame(rows)
+    frame = planted_answers.measured(questions(relations)).assign(strict_category="Unknown")
     frame.to_parquet(Path(folder) / "annotations.parquet")
     rng = np.random.default_rng(0)
     chance = rng.random((50, 1, 1)) ** 2

@@ -3,8 +3,22 @@
 import pytest
 from matplotlib.colors import to_hex
 
-from slick_jax.analysis import curves, figures, palette, runs
-from tests.analysis import planted
+from slick_jax.analysis import (
+    canvas,
+    category_figures,
+    curves,
+    evidence,
+    figures,
+    fitting,
+    measure_figures,
+    palette,
+    runs,
+    shift,
+    single_categories,
+    unknown_tests,
+)
+from slick_jax.categories import CATEGORIES
+from tests.analysis import planted, whole_study
 
 DEMO_TEST = (*range(1, 13), 16, 20, 24, 28, 30)
 
@@ -17,16 +31,34 @@ def study(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def drawn(study):
+def whole(tmp_path_factory):
+    """The evidence of a study with all variants."""
+    return evidence.gather(runs.read_study(whole_study.write(tmp_path_factory.mktemp("whole"), seeds=(0,))))
+
+
+@pytest.fixture(scope="module")
+def bounds(study):
+    """Intervals of F3 on test."""
+    return evidence.gather(study).by_stop("test")
+
+
+@pytest.fixture(scope="module")
+def drawn(study, whole, bounds):
     """Every figure by name."""
     followed = curves.followed(study)
     stops = [run.early_stop for run in followed]
+    one, _ = unknown_tests.tested(whole, "EARLY_STOP")
+    shifts = shift.matrices(whole.study).query("split == 'test' and stop == 'CONVERGENCE'")
+    fitted = curves.fitted_at_early_stop(study), fitting.fitted_shares(study.mixtures)
     return {
-        "curves": figures.curves_figure(curves.by_epoch(followed), stops),
-        "budgets": figures.budgets_figure(curves.by_budget(study, "test"), "test", 30),
-        "ablation": figures.ablation_figure(curves.ablation(study, "test"), "test"),
-        "fitted": figures.fitted_figure(curves.fitted_at_early_stop(study)),
-        "saturation": figures.saturation_figure(study.saturation),
+        "curves": figures.curves_figure(curves.by_epoch(followed), stops, fitting.Fitting(followed).curves()),
+        "budgets": figures.budgets_figure(curves.by_budget(study, "test"), "test", 30, bounds),
+        "ablation": figures.ablation_figure(curves.ablation(study, "test"), "test", bounds),
+        "fitted": figures.fitted_figure(*fitted),
+        "categories": category_figures.single_categories_figure(single_categories.table_two(whole)[0]),
+        "unknown": measure_figures.unknown_tests_figure(unknown_tests.figure_five(one), 75.0),
+        "shift": category_figures.shift_figure(shifts),
+        "saturation": measure_figures.saturation_figure(study.saturation),
     }
 
 
@@ -71,6 +103,10 @@ def test_a_category_has_one_colour_in_all_figures(drawn):
     for axes in drawn["saturation"].axes:
         for label, line in lines(axes).items():
             found[label].add(to_hex(line.get_color()).upper())
+    for axes in drawn["categories"].axes:
+        for label, line in lines(axes).items():
+            if label in CATEGORIES:
+                found[label].add(to_hex(line.get_color()).upper())
     for bar in drawn["fitted"].axes[0].patches:
         group = bar.get_gid().split()[1]
         found.setdefault(group, set()).add(to_hex(bar.get_edgecolor()).upper())
@@ -79,7 +115,7 @@ def test_a_category_has_one_colour_in_all_figures(drawn):
     }
     assert found["Known"] == {palette.KNOWN_COLOUR}
     # No other curve borrows the colour of a category.
-    others = [*lines(drawn["budgets"].axes[0]).values(), *lines(drawn["ablation"].axes[0]).values()]
+    others = [line for name in ("budgets", "ablation", "unknown") for line in lines(drawn[name].axes[0]).values()]
     assert not {to_hex(line.get_color()).upper() for line in others} & set(palette.CATEGORY_COLOURS.values())
 
 
@@ -110,18 +146,73 @@ def test_both_panels_of_saturation_end_with_the_run_itself(study, drawn):
 
 def test_every_axis_says_what_it_shows_and_in_which_unit(drawn):
     for name, figure in drawn.items():
+        if name == "shift":  # its panels share the names of both axes
+            continue
         assert figure.axes[0].get_ylabel(), name
         for axes in figure.axes:
-            assert "(%)" in axes.get_xlabel() or axes.get_xlabel().startswith(("epoch", "number of"))
+            assert "(%)" in axes.get_xlabel() or axes.get_xlabel().startswith(("epoch", "number of", "data set"))
+    assert "(% of the row)" in drawn["shift"].get_supxlabel() and "before" in drawn["shift"].get_supylabel()
+    for name in ("unknown", "categories"):
+        assert drawn[name].axes[0].get_ylabel().endswith("(%)")
     assert drawn["curves"].axes[0].get_ylabel() == "exact match (%)"
 
 
-def test_several_seeds_are_their_mean_within_their_range(study, drawn):
+def heights(axes):
+    """The lower and upper edge of every band by its x, in the order they were drawn."""
+    found = []
+    for band in axes.collections:
+        edges = {}
+        for x, y in band.get_paths()[0].vertices:
+            edges.setdefault(float(x), []).append(float(y))
+        found.append({x: (min(ys), max(ys)) for x, ys in edges.items()})
+    return found
+
+
+def test_several_seeds_are_their_mean_within_their_interval(study, drawn):
     table = curves.by_epoch(curves.followed(study))
     points = table[table["curve"] == "Unknown"].groupby("epoch")["accuracy"]
     axes = drawn["curves"].axes[0]
     assert list(lines(axes)["train, Unknown"].get_ydata()) == pytest.approx(points.mean().tolist())
-    assert len(axes.collections) == len(planted.CATEGORIES) + 1  # a band for each curve
+    bands = heights(axes)
+    assert len(bands) == len(planted.CATEGORIES) + 1  # of dev: the range of its seeds
+    row = fitting.Fitting(curves.followed(study)).curves().query("curve == 'Unknown' and epoch == 6").iloc[0]
+    assert bands[3][6.0] == pytest.approx((row["low"], row["high"]))
+
+
+def test_bands_of_the_stopping_points_are_their_intervals(drawn, bounds):
+    late, early = heights(drawn["budgets"].axes[0])  # and no others
+    for band, stop in ((late, "CONVERGENCE"), (early, "EARLY_STOP")):
+        rows = bounds[(bounds["data"] == "D") & (bounds["stop"] == stop)]
+        assert band == {row.percent_unknown: pytest.approx((row.low, row.high)) for row in rows.itertuples()}
+    assert [len(heights(axes)) for axes in drawn["ablation"].axes] == [2, 2]
+
+
+def test_without_answers_lines_are_drawn_within_the_range_of_their_seeds(study):
+    table = curves.by_budget(study, "test")
+    table.loc[table["seed"] == 1, "accuracy"] += 2
+    bands = heights(figures.budgets_figure(table, "test", 30).axes[0])
+    assert len(bands) == curves.MOST_BUDGETS + 1
+    assert all(high - low == pytest.approx(2, abs=0.8) for band in bands for low, high in band.values())
+
+
+def test_points_of_f5_and_t2_are_those_of_the_tables(drawn, whole):
+    table = unknown_tests.figure_five(unknown_tests.tested(whole, "EARLY_STOP")[0])
+    slick = table[table["method"] == "SliCK"]
+    line = lines(drawn["unknown"].axes[0])["SliCK, N_ex exemplar sets"]
+    assert list(line.get_xdata()) == slick["share"].tolist() and list(line.get_ydata()) == slick["accuracy"].tolist()
+    texts = {text.get_text() for text in drawn["unknown"].axes[0].texts}
+    assert texts == {"N_ex = 1", f"N_ex = {planted.planted_answers.SETS}"}
+    full = single_categories.table_two(whole)[0].query("subset == 'Full' and stop == 'CONVERGENCE'")
+    late = drawn["categories"].axes[1]
+    assert late.get_title() == "CONVERGENCE"
+    assert list(lines(late)["all test questions"].get_ydata()) == full["accuracy"].tolist()
+
+
+def test_numbers_of_the_shift_are_its_shares(drawn, whole):
+    table = shift.matrices(whole.study).query("split == 'test' and stop == 'CONVERGENCE'")
+    (axes,) = drawn["shift"].axes
+    assert [text.get_text() for text in axes.texts] == [f"{share:.0f}" for share in table["share"]]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["Highly", "Maybe", "Weakly", "Unknown"]
 
 
 def test_nothing_written_on_a_figure_overlaps_or_leaves_it(drawn):
@@ -146,5 +237,5 @@ def test_a_curve_of_a_single_epoch_can_be_seen(tmp_path):
 
 def test_equal_figures_are_equal_bytes(study):
     table = curves.fitted_at_early_stop(study)
-    first, second = (figures.png(figures.fitted_figure(table)) for _ in range(2))
+    first, second = (canvas.png(figures.fitted_figure(table)) for _ in range(2))
     assert first == second and first.startswith(b"\x89PNG")

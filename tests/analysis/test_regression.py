@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
+from scipy import stats
 
 from slick_jax.analysis import regression, runs
 from tests.analysis import planted
@@ -65,6 +66,49 @@ def test_fit_equals_the_formula_interface_and_normal_equations_on_noisy_rows():
     design = np.column_stack([np.ones(40), table["known"], table["unknown"]])
     solved = np.linalg.solve(design.T @ design, design.T @ table["accuracy"])
     assert [found["b0"], found["b_kn"], found["b_unk"]] == pytest.approx(solved)
+
+
+def noisy(n_runs, seed=0):
+    """Rows of runs that each have an error of their own, shared by its epochs."""
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame(rng.uniform(0, 1, (12 * n_runs, 2)), columns=["known", "unknown"])
+    run = np.repeat(np.arange(n_runs), 12)
+    error = rng.normal(0, 2, n_runs)[run] + rng.normal(0, 0.5, len(run))
+    table["accuracy"] = 30 + 5 * table["known"] - 9 * table["unknown"] + error
+    return table.assign(variant=[f"unknown_{x % 5}" for x in run], seed=run // 5), run
+
+
+def test_errors_are_clustered_by_run_with_the_sandwich_written_out():
+    table, run = noisy(15)
+    found = regression.fit(table)
+    x = np.column_stack([np.ones(len(table)), table["known"], table["unknown"]])
+    solved = np.linalg.solve(x.T @ x, x.T @ table["accuracy"])
+    residuals = table["accuracy"].to_numpy() - x @ solved
+    scores = np.stack([x[run == r].T @ residuals[run == r] for r in range(15)])
+    bread = np.linalg.inv(x.T @ x)
+    few = 15 / 14 * (len(table) - 1) / (len(table) - 3)
+    errors = np.sqrt(np.diag(few * bread @ (scores.T @ scores) @ bread))
+    names = ("b0", "b_kn", "b_unk")
+    assert [found[f"{name}_se"] for name in names] == pytest.approx(errors)
+    half = stats.t.ppf(0.975, 14) * errors
+    assert [found[f"{name}_low"] for name in names] == pytest.approx(solved - half)
+    assert [found[f"{name}_high"] for name in names] == pytest.approx(solved + half)
+    plain = smf.ols("accuracy ~ known + unknown", table).fit()
+    assert found["r2"] == pytest.approx(plain.rsquared)
+    assert found["b0_se"] > 1.3 * plain.bse["Intercept"]  # as the epochs of a run are not independent
+
+
+def test_intervals_hold_the_true_coefficient_about_as_often_as_they_say():
+    held = [found["b_unk_low"] <= -9 <= found["b_unk_high"] for found in
+            (regression.fit(noisy(15, seed)[0]) for seed in range(200))]  # fmt: skip
+    assert 0.90 <= np.mean(held) <= 0.99
+
+
+def test_over_very_few_runs_there_is_no_interval():
+    table, _ = noisy(5)
+    found = regression.fit(table)
+    assert np.isfinite(found["b_unk"]) and np.isnan([found["b_unk_se"], found["b_unk_low"], found["b_unk_high"]]).all()
+    assert np.isfinite(regression.fit(noisy(6)[0])["b_unk_low"])
 
 
 def test_rows_are_the_fit_table_over_d_counted_by_hand(tmp_path):

@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from slick_jax.analysis import report
+from slick_jax.analysis import gallery, report
 from slick_jax.config import Config, StudyConfig
 from slick_jax.errors import InputError
-from tests.analysis import planted
+from tests.analysis import planted, whole_study
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
@@ -73,10 +73,14 @@ def test_files_beside_the_page_hold_the_same_figures_and_numbers(page, folder):
         "f1_curves", "f3a_budgets", "f3b_ablation", "f4_fitted", "f7a_budgets", "f7b_ablation", "saturation"
     }  # fmt: skip
     csv = {path.stem for path in (folder / "tables").glob("*.csv")}
-    assert csv == images | {"t1_regression", "t3_categories", "t4_categories", "t5_categories", "runs"}
+    words = {"t1_regression", "findings", "runs", "exploding_answers", "excess_answers"}
+    assert csv == images | words | {"t3_categories", "t4_categories", "t5_categories"}
     t1 = pd.read_csv(folder / "tables/t1_regression.csv")
     assert t1["split"].tolist() == ["test", "ood_test"] and t1["b_unk"].max() < 0
     assert pd.read_csv(folder / "tables/t3_categories.csv")["Total"].tolist() == [40, 40, 80]
+    budgets = pd.read_csv(folder / "tables/f3a_budgets.csv").set_index("budget")
+    assert budgets.loc["EARLY_STOP", "mean_low"].notna().all() and budgets.loc["30", "mean_high"].notna().all()
+    assert budgets.loc["1", "mean_low"].isna().all()  # which questions were right is kept at the stopping points
 
 
 def test_every_figure_has_a_caption_that_says_how_to_read_it(page):
@@ -85,8 +89,55 @@ def test_every_figure_has_a_caption_that_says_how_to_read_it(page):
         assert word in page.text
 
 
-def test_a_whole_study_misses_nothing(page):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = whole_study.write(tmp_path_factory.mktemp("whole"), seeds=(0, 1))
+    return folder, open_report(folder, seeds=(0, 1))
+
+
+def test_a_whole_study_misses_nothing(whole):
+    folder, page = whole
     assert "Not in this report" not in page.text
+    shown = {attributes.get("id") for tag, attributes in page.tags if tag in ("h2", "figure")}
+    assert shown >= {"findings", "t1", "t2", "t8", "f5_auroc", "shift_summary", "explosions", "categories"}
+    assert shown >= set(gallery.NEEDS)
+    files = {path.stem for path in (folder / "tables").glob("*.csv")}
+    assert files >= {"t2_single_categories", "t8_idk", "f5_unknown", "f5_auroc", "shift_summary", "shift_matrices"}
+
+
+def test_findings_stand_first_with_effects_and_verdicts(whole):
+    folder, page = whole
+    heads = [attributes["id"] for tag, attributes in page.tags if tag == "h2"]
+    assert heads[0] == "findings"
+    table = pd.read_csv(folder / "tables/findings.csv")
+    assert list(dict.fromkeys(table["finding"])) == list("abcdefghi")
+    marked = [attributes["class"] for tag, attributes in page.tags if "verdict" in attributes.get("class", "")]
+    verdicts = table.drop_duplicates("finding")["verdict"].str.replace(" ", "_")
+    assert marked == [f"verdict {verdict}" for verdict in verdicts]
+    text = (folder / "findings.md").read_text()
+    for claim in table["claim"].unique():
+        assert claim in page.text and claim in text
+    late = table[table["effect"].str.startswith("test accuracy at CONVERGENCE, 100 %")].iloc[0]
+    assert f"{late['value']:+.1f} points [{late['low']:+.1f}, {late['high']:+.1f}]" in page.text
+
+
+def test_what_a_few_runs_cannot_show_is_named(page):
+    for line in ("T2/T7: no finished only_HighlyKnown", "T8: needs finished runs of unknown_50 and idk_50",
+                 "F5: needs a finished run of natural", "category shift: no shift-<stop>/"):  # fmt: skip
+        assert line in page.text
+    assert "cannot tell, needs answers of only_MaybeKnown" in page.text
+
+
+def test_an_old_folder_without_answers_still_gives_its_report(folder, tmp_path):
+    part = shutil.copytree(folder, tmp_path / "part")
+    for path in part.glob("train/*/seed-0/answers.parquet"):
+        path.unlink()
+    page = open_report(part)
+    assert "no answers.parquet (every answer at the stopping points)" in page.text
+    assert "f3a_budgets" in {attributes.get("id") for tag, attributes in page.tags if tag == "figure"}
+    table = pd.read_csv(part / "tables/findings.csv").drop_duplicates("finding").set_index("finding")["verdict"]
+    assert table["a"] == "holds" and set(table.drop("a")) == {"cannot tell"}
+    assert "mean_low" not in pd.read_csv(part / "tables/f3a_budgets.csv")
 
 
 def test_equal_runs_make_equal_pages(folder):

@@ -19,7 +19,7 @@ def test_a_study_is_read_in_the_order_of_the_manifest(tmp_path):
     assert [run.known_only_percent for run in study.runs] == [None, None, 50]
     assert [run.percent for run in study.mixtures] == [0, 100]
     assert study.missing == ()
-    assert len(study.annotations) == 240
+    assert len(study.annotations) == planted.TRAIN_N + planted.TEST_N + planted.OOD_N
 
 
 def test_counts_and_accuracies_are_those_of_the_files(tmp_path):

@@ -16,7 +16,7 @@ def test_counts_equal_a_count_by_hand(tmp_path):
                 if (row.split, row.relation, row.category) == ("test", relation, category)
             ]  # fmt: skip
             assert found.loc[relation, category] == len(chosen)
-    assert found["Total"].tolist() == [40, 40, 40, 120]
+    assert found["Total"].tolist() == [133, 133, 133, 399]
     assert found.index.tolist() == ["P17", "P264", "P36", "TOTAL"]
 
 
