@@ -56,7 +56,7 @@ class Hidden(NamedTuple):
 
 
 class Layer(nnx.Module):
-    """A decoder layer, with the norms its table has; dropout falls on the two residual branches (spec/slick.md 4)."""
+    """A decoder layer, with the norms its table has; dropout falls on the two residual branches (paper appendix E)."""
 
     def __init__(self, spec: ModelSpec, weights: Table, precision: str):
         def norm(name: str) -> Norm | None:

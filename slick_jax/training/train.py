@@ -16,10 +16,10 @@ from slick_jax.data.mix import content_digest
 from slick_jax.data.prompt_styles import prompt_style
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
+from slick_jax.hashing import digest
 from slick_jax.knowledge.greedy import Asked, GreedyEvaluator
 from slick_jax.knowledge.match import matcher
 from slick_jax.knowledge.questions import questions
-from slick_jax.knowledge.store import digest
 from slick_jax.mesh import make_mesh
 from slick_jax.models import weights
 from slick_jax.models.lora import LoraSpec
