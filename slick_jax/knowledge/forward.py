@@ -124,9 +124,8 @@ class Device:
         heads = sharding_for(mesh, (None, None, None, "kv_heads", None), (1, 1, 1, program.network.spec.n_kv_heads, 1))
         self.bank_sharding = KV(heads, heads, replicated(mesh))
         self._prefix = jax.jit(program.network.prefix, out_shardings=self.bank_sharding)
-        pool = pools and jax.tree.map(lambda one: one.sharding, pools.abstract)
         self._states = jax.jit(program.states)
-        self._keep = jax.jit(program.keep, donate_argnames="pool", out_shardings=pool)
+        self._keep = jax.jit(program.keep, donate_argnames="pool", out_shardings=pools and pools.shardings)
         self._judged = jax.jit(program.judged)
         self._decide = jax.jit(program.decide, out_shardings=readable(mesh))
         self._shard = functools.partial(batch_sharding, mesh)
@@ -137,7 +136,7 @@ class Device:
 
     def bank(self, prefixes: list[np.ndarray], slots: int) -> KV:
         """Keys and values of `prefixes`, padded to `slots` (few shapes): the bank that batches stand behind."""
-        rows = -(-slots // self.shards) * self.shards
+        rows = self._bank_rows(slots)
         tokens = np.zeros((rows, self.prefix_length), np.int32)
         lengths = np.zeros(rows, np.int32)
         for index, prefix in enumerate(prefixes):
@@ -145,6 +144,10 @@ class Device:
             lengths[index] = len(prefix)
         run = self._ready.get(("prefix", rows), self._prefix)
         return run(self.params, *self._place(tokens, lengths))
+
+    def _bank_rows(self, slots: int) -> int:
+        """Prefixes are computed in equal numbers by all shards."""
+        return -(-slots // self.shards) * self.shards
 
     def warm_up(self, shapes: Shapes, slots: int) -> None:
         """Compile the programs of all `shapes`, behind banks of `slots`, side by side; none is compiled after that."""
@@ -171,14 +174,13 @@ class Device:
                 compile_ahead("keep", key, self._keep, *pool, found, np.int32(0))
             for positions in shapes.position_calls:
                 where = ints(self.shards, positions)
-                if ("judged", (states.shape, where.shape)) not in self._ready:
-                    picked = compile_ahead("judged", (states.shape, where.shape), self._judged, states, where)
+                picked = compile_ahead("judged", (states.shape, where.shape), self._judged, states, where)
                 if (lanes, length, slots) == shapes.calls[0]:
                     names = ints(self.shards, positions, 3, dtype=jnp.uint32)
                     rest = (where, names, where, self.key, self.temperature)
                     compile_ahead("decide", where.shape, self._decide, self.params, picked, *rest)
 
-        rows = -(-slots // self.shards) * self.shards
+        rows = self._bank_rows(slots)
         bank = compile_ahead("prefix", rows, self._prefix, self.params, ints(rows, self.prefix_length), ints(rows))
         mesh = jax.sharding.get_mesh()
 

@@ -13,7 +13,8 @@ from slick_jax.mesh import sharding_for
 from slick_jax.models.cache import Pool
 from slick_jax.models.transformer import Network
 
-CPU_BYTES = 4 << 30  # of all pools together where a device does not say how much memory it has
+CPU_BYTES = 4 << 30  # of all pools together where devices do not say how much memory they have, which they share
+ROUNDS = 2  # slots that all rounds may fill, over those of the first one
 FREE_SHARE = 3  # one part in so many of the memory that the weights leave is taken otherwise
 
 
@@ -56,14 +57,14 @@ class Pools:
     def __init__(self, network: Network, mesh: jax.sharding.Mesh, slots: int, shapes: Shapes):
         """`slots` to fill, a shard; the arrays have room for a largest call of `shapes` besides."""
         spec = network.spec
-        spare = max(lanes * length for lanes, length, kept in shapes.calls if not kept) // shapes.shards
         self._slots = slots
-        shape = (spec.n_layers, shapes.shards, slots + spare, spec.n_kv_heads, spec.head_dim)
+        shape = (spec.n_layers, shapes.shards, slots + shapes.most_tokens, spec.n_kv_heads, spec.head_dim)
         sharding = sharding_for(mesh, (None, "batch", None, "kv_heads", None), shape)
         self.abstract = Pool(*[jax.ShapeDtypeStruct(shape, jnp.dtype(network.dtype), sharding=sharding)] * 2)
+        self.shardings = Pool(sharding, sharding)
         self._make = jax.jit(
             lambda: jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype), self.abstract),
-            out_shardings=Pool(sharding, sharding),
+            out_shardings=self.shardings,
         )
         self._free: list[Pool] = []
 
@@ -87,17 +88,17 @@ def slots_for(
     spec = network.spec
     cut = mesh.shape["tensor"] if spec.n_kv_heads % mesh.shape["tensor"] == 0 else 1
     slot = 2 * spec.n_layers * spec.n_kv_heads // cut * spec.head_dim * jnp.dtype(network.dtype).itemsize
-    spare = max(lanes * length for lanes, length, kept in shapes.calls if not kept) // shapes.shards
-    fit = int(_bytes(network, mesh) if gib is None else gib * 2**30) // pools // slot - spare
-    wanted = -(-tokens // (shapes.shards * spare)) * spare + spare  # lanes are not quite full
-    return min(fit, 2 * wanted) if fit >= spare else 0
+    call = shapes.most_tokens
+    fit = int(_bytes(network, mesh) if gib is None else gib * 2**30) // pools // slot - call
+    wanted = ROUNDS * (-(-tokens // (shapes.shards * call)) + 1) * call
+    return min(fit, wanted) if fit >= call else 0
 
 
 def _bytes(network: Network, mesh: jax.sharding.Mesh) -> int:
     """Memory of a device for pools, the same in every process of a mesh of equal devices."""
     limit = (mesh.local_devices[0].memory_stats() or {}).get("bytes_limit")
     if limit is None:
-        return CPU_BYTES
+        return CPU_BYTES // jax.local_device_count()
     weights = sum(leaf.size for leaf in jax.tree.leaves(network.abstract())) * jnp.dtype(network.dtype).itemsize
     cut = mesh.shape["fsdp"] * mesh.shape["tensor"]
     return max((limit >> 30 << 30) - weights // cut, 0) // FREE_SHARE

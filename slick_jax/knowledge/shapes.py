@@ -45,6 +45,11 @@ class Shapes:
         return tuple(dict.fromkeys((self.positions, max(self.positions // SMALL, 1))))
 
     @property
+    def most_tokens(self) -> int:
+        """Of a shard in the largest call that holds its questions itself."""
+        return max(self.lanes(length)[0] // self.shards * length for length in self.lengths)
+
+    @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """(T, Q) of all lanes; Q is 0 for those that hold their questions themselves."""
         return (*((length, 0) for length in self.lengths), *self.behind)
