@@ -60,7 +60,7 @@ CASES = (
 )
 SAMPLES, TOP_K = 16, 40
 PREFIX, SLOTS = 96, 80  # tokens of a shared prefix; prefixes of a part: 10 exemplar sets of 8 relations
-QUESTION, PATH = 32, 31  # tokens of the longest question, and of an answer that is followed
+USUAL, QUESTION, PATH = 14, 32, 31  # tokens of most questions and of the longest one, and of an answer that is followed
 PART = 256 * 10 * 16  # tokens of the first round of a part
 
 
@@ -108,10 +108,10 @@ def compile_step(spec: ModelSpec, mesh: Mesh, tokens: int, hbm: float) -> Step:
     params = network.abstract(mesh, jnp.bfloat16)
     program = Program(network, SAMPLES, TOP_K, TOP_K, spec.vocab_size)
     shards = batch_shards(mesh)
-    shapes = choose_shapes([LANE], LANE, tokens, shards, question=QUESTION, path=PATH)
-    free = max(hbm - on_a_chip(params), 0) / FREE_SHARE / 2**30
-    kept = slots_for(network, mesh, free, IN_FLIGHT, PART, shapes)
-    pools = Pools(network, mesh, kept, shapes) if kept else None
+    shapes = choose_shapes([LANE], LANE, tokens, shards, questions=[*[USUAL] * 8, QUESTION], path=PATH)
+    kept = slots_for(network, mesh, max(hbm - on_a_chip(params), 0) / FREE_SHARE, IN_FLIGHT, PART)
+    pools = Pools(network, mesh, kept) if kept else None
+    program = dataclasses.replace(program, keeps=kept > 0)
     device = Device(program, params, mesh, seed=0, temperature=0.5, prefix_length=PREFIX, pools=pools)
     lanes, length, positions = shapes.lanes(LANE)[0], LANE, shapes.positions
     slots = -(-SLOTS // shards) * shards
@@ -124,7 +124,6 @@ def compile_step(spec: ModelSpec, mesh: Mesh, tokens: int, hbm: float) -> Step:
 
     prompts = batch(jnp.int32, slots, PREFIX), batch(jnp.int32, slots)
     lane = batch(jnp.int32, lanes, length)
-    pool = (pools.abstract,) if pools else ()
     judged = [batch(dtype, shards, positions, *more) for dtype, more in ((jnp.int32, ()), (jnp.uint32, (3,)))]
     found = []
 
@@ -143,13 +142,20 @@ def compile_step(spec: ModelSpec, mesh: Mesh, tokens: int, hbm: float) -> Step:
         )  # fmt: skip
         compiled("prefix", device._prefix, params, *prompts)
         fresh = Lanes(batch(jnp.int32, lanes), lane, lane, lane)
-        states = compiled("states", device._states, params, bank, fresh, *pool)
+        states = compiled("states", device._states, params, bank, fresh)
         if pools:
-            length_behind, seen = shapes.behind[-1]
-            count = shapes.lanes(length_behind)[0]
+            calls = [(shapes.lanes(length)[0], length, seen) for length, seen in shapes.behind]
+            count, length_behind, seen = max(calls, key=lambda call: call[0] * (PREFIX + call[2]))
             later = batch(jnp.int32, count, length_behind)
             behind = Lanes(batch(jnp.int32, count), later, later, later, batch(jnp.int32, count, seen), later, later)
-            compiled("states of later rounds", device._states, params, bank, behind, *pool)
+            compiled("states of later rounds", device._states, params, bank, behind, pools.abstract)
+            found = jax.tree.map(
+                lambda out, sharding: jax.ShapeDtypeStruct(out.shape, out.dtype, sharding=sharding),
+                jax.eval_shape(device._states, params, bank, fresh)[1], states.output_shardings[1],
+            )  # fmt: skip
+            keep = compiled("keep", device._keep, pools.abstract, found, small(np.int32(0)))
+            if keep.memory_analysis().alias_size_in_bytes < on_a_chip(pools.abstract):
+                raise SystemExit("the pool is copied when it is written")
         sharding = states.output_shardings[0]
         given = jax.ShapeDtypeStruct((lanes, length, spec.d_model), jnp.bfloat16, sharding=sharding)
         where = compiled("judged", device._judged, given, judged[0])

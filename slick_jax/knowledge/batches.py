@@ -143,7 +143,7 @@ def _assemble(call: list[list[_Lane]], count: int, length: int, slots: int, shap
     shape = len(call) * count, length
     tokens, depth, first, last = np.zeros((4, *shape), np.int32)
     end = np.tile(np.arange(1, length + 1, dtype=np.int32), (shape[0], 1))  # padding sees itself
-    prefix, seen = np.zeros(shape[0], np.int32), np.zeros((shape[0], slots), np.int32)
+    prefix, kept_slots = np.zeros(shape[0], np.int32), np.zeros((shape[0], slots), np.int32)
     asked: list[list[tuple[int, Asker, Node]]] = [[] for _ in call]
     homes: list[tuple[Tree, int, int]] = []
     real = 0
@@ -156,15 +156,14 @@ def _assemble(call: list[list[_Lane]], count: int, length: int, slots: int, shap
                 tokens[span], depth[span], end[span] = tree.tokens, tree.depth, np.add(tree.end, start)
                 offset = inner * length + start
                 if tree.kept:
-                    held = len(tree.kept.slots)
-                    first[span], last[span] = behind, behind + held
-                    seen[row, behind : behind + held] = tree.kept.slots
-                    behind += held
+                    first[span], last[span] = behind, behind + len(tree.kept.slots)
+                    kept_slots[row, behind : behind + len(tree.kept.slots)] = tree.kept.slots
+                    behind += len(tree.kept.slots)
                 homes.append((tree, shard, offset))
                 asked[shard] += [(offset + node.place, tree.asker, node) for node in tree.nodes]
                 start += len(tree.tokens)
             real += start
-    kept = (seen, first, last) if slots else ()
+    kept = (kept_slots, first, last) if slots else ()
     return Batch(
         Lanes(prefix, tokens, depth, end, *kept), list(_judged(asked, shapes)), real, int(depth.sum()) + real, homes
     )

@@ -9,10 +9,9 @@ from typing import Any
 
 from slick_jax.config import Config
 from slick_jax.data.tokenizer import Tokenizer
-from slick_jax.knowledge import p_true, preparation
+from slick_jax.knowledge import p_true, pools, preparation
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.p_true import Scoring
-from slick_jax.knowledge.pools import Pools, slots_for
 from slick_jax.knowledge.preparation import PrefixKey, Prepared
 from slick_jax.knowledge.verify import Verification, Verified
 from slick_jax.knowledge.walk import Vocabulary
@@ -34,15 +33,17 @@ class Engine:
         self._prepared, self._tokenizer = prepared, tokenizer
         self._protocol = preparation.protocol_of(settings)
         top_k = max(settings.top_k, *(pair[1] for pair in self._protocol.pairs), 1)
-        program = Program(network, self._protocol.n_samples, settings.top_k, top_k, tokenizer.n_ids)
+        size = pools.free_bytes(mesh, params) if settings.kept_gib is None else settings.kept_gib * 2**30
+        count = min(IN_FLIGHT, len(prepared.parts))
+        slots = pools.slots_for(network, mesh, size, count, prepared.part_tokens)
+        program = Program(network, self._protocol.n_samples, settings.top_k, top_k, tokenizer.n_ids, keeps=slots > 0)
         self._shapes = prepared.shapes(batch_shards(mesh))
-        slots = slots_for(network, mesh, settings.kept_gib, IN_FLIGHT, prepared.part_tokens, self._shapes)
         if not slots:
             self._shapes = dataclasses.replace(self._shapes, behind=())
         self.device = Device(
             program, params, mesh,
             seed=settings.seed, temperature=settings.temperature, prefix_length=prepared.prefix_length,
-            pools=Pools(network, mesh, slots, self._shapes) if slots else None,
+            pools=pools.Pools(network, mesh, slots) if slots else None,
         )  # fmt: skip
         self.device.warm_up(self._shapes, prepared.bank_slots)
         self._vocabulary = Vocabulary(tokenizer.token_bytes, tokenizer.is_stop.tolist())
@@ -84,8 +85,7 @@ class Engine:
         while True:
             while len(under_way) < IN_FLIGHT and (number := next(waiting, None)) is not None:
                 part = self._prepared.parts[number]
-                scoring = self.score(part)
-                under_way.append((number, self.start(part), scoring))
+                under_way.append((number, self.start(part), self.score(part)))
             if not under_way:
                 return
             number, verification, scoring = under_way.popleft()

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from slick_jax.errors import InputError
 from slick_jax.knowledge.batches import Batch, Lanes
-from slick_jax.knowledge.pools import Held, Pools
+from slick_jax.knowledge.pools import Lease, Pools
 from slick_jax.knowledge.shapes import Shapes
 from slick_jax.mesh import batch_sharding, batch_shards, place, readable, replicated, sharding_for
 from slick_jax.models.attention import Forest
@@ -47,7 +47,8 @@ class Program:
     """Static part of the compiled programs.
 
     n_samples: draws besides the greedy one; sample_top_k: tokens a sample may take; top_k >= sample_top_k: tokens whose
-    logits are returned; n_tokens: ids the tokenizer has, the rest of a padded vocabulary is masked.
+    logits are returned; n_tokens: ids the tokenizer has, the rest of a padded vocabulary is masked; keeps: whether the
+    forward pass gives keys and values, to be kept.
     """
 
     network: Network
@@ -55,17 +56,18 @@ class Program:
     sample_top_k: int
     top_k: int
     n_tokens: int
+    keeps: bool = False
 
     def states(
         self, params, bank: KV, lanes: Lanes, pool: Pool | None = None
     ) -> tuple[Float[Array, "G T D"], KV | None]:
-        """One forward pass of lanes of token trees behind the shared prefixes and what they see of the pool; and, for
-        the pool, their keys and values."""
+        """One forward pass of lanes of token trees behind the shared prefixes and what they see of the pool; and their
+        keys and values, where these are kept."""
         kept = () if lanes.slots is None else (lanes.first, lanes.last)
         forest = Forest(*(part[:, None] for part in (lanes.depth, lanes.end, *kept)))
         states, found, _ = self.network.hidden(
             params, lanes.tokens[:, None], bank, forest=forest, behind=lanes.prefix,
-            keep_kv=pool is not None, pool=pool if kept else None, slots=lanes.slots,
+            keep_kv=self.keeps, pool=pool, slots=lanes.slots,
         )  # fmt: skip
         return states[:, 0], found
 
@@ -168,10 +170,10 @@ class Device:
             kept = (ints(lanes, slots), lane, lane) if slots else ()
             given = Lanes(ints(lanes), lane, lane, lane, *kept)
             key = _key(given)
-            pool = () if self.pools is None else (self.pools.abstract,)
+            pool = (self.pools.abstract,) if slots else ()
             states, found = compile_ahead("states", key, self._states, self.params, bank, given, *pool)
-            if pool:
-                compile_ahead("keep", key, self._keep, *pool, found, np.int32(0))
+            if self.pools:
+                compile_ahead("keep", key, self._keep, self.pools.abstract, found, np.int32(0))
             for positions in shapes.position_calls:
                 where = ints(self.shards, positions)
                 picked = compile_ahead("judged", (states.shape, where.shape), self._judged, states, where)
@@ -190,11 +192,13 @@ class Device:
 
         with concurrent.futures.ThreadPoolExecutor(COMPILERS) as threads:
             list(threads.map(in_mesh, shapes.calls))
+        if self.pools:
+            self.pools.give_back(self.pools.take())
 
-    def judge(self, bank: KV, batch: Batch, held: Held | None = None) -> list[Verdict]:
+    def judge(self, bank: KV, batch: Batch, lease: Lease | None = None) -> list[Verdict]:
         """Dispatch one batch: a verdict per call of `batch.judged`, to be fetched later with `fetch`, so that host and
-        device overlap. Its questions are kept in `held`, or seen there, where it stands behind kept ones."""
-        states = self._run(bank, batch, held)
+        device overlap. Its tokens are kept in the pool of `lease`, and those seen there that it stands behind."""
+        states = self._run(bank, batch, lease)
         verdicts = []
         for judged in batch.judged:
             where, *rest = self._place(judged.where, judged.step, judged.names, judged.targets)
@@ -208,18 +212,17 @@ class Device:
             verdicts.append(verdict)
         return verdicts
 
-    def _run(self, bank: KV, batch: Batch, held: Held | None) -> Float[Array, "G T D"]:
-        """The forward pass of a batch."""
+    def _run(self, bank: KV, batch: Batch, lease: Lease | None) -> Float[Array, "G T D"]:
+        """The forward pass of a batch, whose keys and values go to the pool where there is room."""
         key, lanes = _key(batch.lanes), Lanes(*self._place(*(part for part in batch.lanes if part is not None)))
-        run = self._ready.get(("states", key), self._states)
-        if self.pools is None:
-            return run(self.params, bank, lanes)[0]
-        used = held or self.pools.take()
-        start = used.slots if held is None else held.place(batch)
-        states, found = run(self.params, bank, lanes, used.arrays)
-        used.arrays = self._ready.get(("keep", key), self._keep)(used.arrays, found, np.int32(start))
-        if held is None:
-            self.pools.give_back(used)
+        pool = () if lanes.slots is None else (lease.arrays,)
+        states, found = self._ready.get(("states", key), self._states)(self.params, bank, lanes, *pool)
+        start = lease and lease.place(batch)
+        if start is not None:
+            keep = self._ready.get(("keep", key), self._keep)
+            lease.arrays = keep(lease.arrays, found, np.int32(start))
+            if self._one_by_one:
+                jax.block_until_ready(lease.arrays)
         return states
 
     def _place(self, *arrays: np.ndarray) -> list[jax.Array]:

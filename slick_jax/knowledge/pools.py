@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from slick_jax.knowledge.batches import Batch
-from slick_jax.knowledge.shapes import Shapes
 from slick_jax.knowledge.trees import Asker, Kept
 from slick_jax.knowledge.walk import Path
-from slick_jax.mesh import sharding_for
+from slick_jax.mesh import AXES, batch_shards, replicated, sharding_for
 from slick_jax.models.cache import Pool
-from slick_jax.models.transformer import Network
+from slick_jax.models.transformer import Network, Params
 
 CPU_BYTES = 4 << 30  # of all pools together where devices do not say how much memory they have, which they share
-ROUNDS = 2  # slots that all rounds may fill, over those of the first one
-FREE_SHARE = 3  # one part in so many of the memory that the weights leave is taken otherwise
+ROUNDS = 2.5  # slots that all rounds may fill, over the tokens of the first one; lanes are not quite full
+FREE_SHARE = 3  # one part in so many of the memory that the weights leave is taken
+STEP = 256  # slots are a multiple of this
 
 
-class Held:
-    """A pool in use: `slots` of every shard are filled in turn; behind them is room for one call that does not fit."""
+class Lease:
+    """A pool in use: the slots of every shard are filled in turn; what no longer fits is not kept."""
 
-    def __init__(self, arrays: Pool, slots: int):
-        self.arrays, self.slots = arrays, slots
+    def __init__(self, arrays: Pool):
+        self.arrays = arrays
         self.filled = 0
         self._homes: dict[int, tuple[int, dict[Path, int]]] = {}  # by id of the walk: shard, and slots of paths' ends
 
-    def place(self, batch: Batch) -> int:
-        """The slot from which on the tokens of a call go; they can be found again where it is one of `slots`."""
-        shards, start = self.arrays.k.shape[1], self.filled
-        size = batch.lanes.tokens.size // shards
-        if start + size > self.slots:
-            return self.slots
+    def place(self, batch: Batch) -> int | None:
+        """The slot from which on the tokens of a call go, to be found there again; None where they do not fit."""
+        shards, slots = self.arrays.k.shape[1:3]
+        start, size = self.filled, batch.lanes.tokens.size // shards
+        if start + size > slots:
+            return None
         self.filled += size
         for tree, shard, place in batch.homes:
-            _, home = self._homes.setdefault(id(tree.asker), (shard, {}))
+            home_shard, home = self._homes.setdefault(id(tree.asker), (shard, {}))
+            if shard != home_shard:  # a large question asks in several trees; those beside the first are not kept
+                continue
             if tree.kept is None:
                 home[()] = start + place
             behind = start + place + len(tree.tokens) - len(tree.paths)
@@ -54,11 +60,10 @@ class Held:
 class Pools:
     """Pools of one size, handed on from one verification to the next."""
 
-    def __init__(self, network: Network, mesh: jax.sharding.Mesh, slots: int, shapes: Shapes):
-        """`slots` to fill, a shard; the arrays have room for a largest call of `shapes` besides."""
+    def __init__(self, network: Network, mesh: Mesh, slots: int):
+        """`slots`: of a shard."""
         spec = network.spec
-        self._slots = slots
-        shape = (spec.n_layers, shapes.shards, slots + shapes.most_tokens, spec.n_kv_heads, spec.head_dim)
+        shape = (spec.n_layers, batch_shards(mesh), slots, spec.n_kv_heads, spec.head_dim)
         sharding = sharding_for(mesh, (None, "batch", None, "kv_heads", None), shape)
         self.abstract = Pool(*[jax.ShapeDtypeStruct(shape, jnp.dtype(network.dtype), sharding=sharding)] * 2)
         self.shardings = Pool(sharding, sharding)
@@ -68,37 +73,40 @@ class Pools:
         )
         self._free: list[Pool] = []
 
-    def take(self) -> Held:
+    def take(self) -> Lease:
         """An empty pool."""
-        return Held(self._free.pop() if self._free else self._make(), self._slots)
+        return Lease(self._free.pop() if self._free else self._make())
 
-    def give_back(self, held: Held) -> None:
+    def give_back(self, lease: Lease) -> None:
         """For others, once nothing more will be asked of it; what runs already may still read it."""
-        self._free.append(held.arrays)
+        self._free.append(lease.arrays)
 
 
-def slots_for(
-    network: Network, mesh: jax.sharding.Mesh, gib: float | None, pools: int, tokens: int, shapes: Shapes
-) -> int:
-    """Slots a shard of each of `pools`: for the questions of `tokens` tokens in all, as far as memory reaches; 0 where
-    that is not worth a pool.
+def slots_for(network: Network, mesh: Mesh, size: float, pools: int, tokens: int) -> int:
+    """Slots a shard of each of `pools`, which have `size` bytes of every device together.
 
-    gib: memory of a device for all of them, in GiB; None: a third of what the weights leave.
+    As many as parts need whose first round has `tokens` tokens in all, as far as memory reaches.
     """
     spec = network.spec
     cut = mesh.shape["tensor"] if spec.n_kv_heads % mesh.shape["tensor"] == 0 else 1
     slot = 2 * spec.n_layers * spec.n_kv_heads // cut * spec.head_dim * jnp.dtype(network.dtype).itemsize
-    call = shapes.most_tokens
-    fit = int(_bytes(network, mesh) if gib is None else gib * 2**30) // pools // slot - call
-    wanted = ROUNDS * (-(-tokens // (shapes.shards * call)) + 1) * call
-    return min(fit, wanted) if fit >= call else 0
+    wanted = -(-int(ROUNDS * tokens) // (batch_shards(mesh) * STEP)) * STEP
+    return min(int(size) // pools // slot // STEP * STEP, wanted)
 
 
-def _bytes(network: Network, mesh: jax.sharding.Mesh) -> int:
-    """Memory of a device for pools, the same in every process of a mesh of equal devices."""
-    limit = (mesh.local_devices[0].memory_stats() or {}).get("bytes_limit")
-    if limit is None:
+def free_bytes(mesh: Mesh, params: Params) -> int:
+    """Bytes of a device of `mesh` for pools, where none are asked for: a third of what the weights leave.
+
+    The least of all devices, so that the processes of a mesh agree.
+    """
+
+    def least(values: Sequence[int]) -> int:  # MiB fit int32
+        every = NamedSharding(mesh, PartitionSpec(AXES))
+        given = jax.make_array_from_callback((mesh.size,), every, lambda _: np.array([min(values)], np.int32))
+        return int(jax.jit(jnp.min, out_shardings=replicated(mesh))(given))
+
+    limits = [(device.memory_stats() or {}).get("bytes_limit") for device in mesh.local_devices]
+    if None in limits:
         return CPU_BYTES // jax.local_device_count()
-    weights = sum(leaf.size for leaf in jax.tree.leaves(network.abstract())) * jnp.dtype(network.dtype).itemsize
-    cut = mesh.shape["fsdp"] * mesh.shape["tensor"]
-    return max((limit >> 30 << 30) - weights // cut, 0) // FREE_SHARE
+    held = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(params))
+    return max((least([limit >> 20 for limit in limits]) << 20) - held, 0) // FREE_SHARE

@@ -159,11 +159,13 @@ class Prepared:
 
     def shapes(self, shards: int) -> Shapes:
         """Batch shapes that fit the run's first round, which is nearly all of its work."""
-        question, path = max(map(max, self._own_tokens)), self.settings.max_answer_tokens - 1
+        questions = [own for mine in self._own_tokens for own in mine]
+        path = self.settings.max_answer_tokens - 1
         proposed = [len(self.prompts.rest(one.kept)) + one.extra for one in self.proposals]
-        lengths = [min(length, question + path) for mine in self.first_trees for length in mine] + proposed
-        longest = max([question + path, *proposed])
-        return choose_shapes(lengths, longest, self.settings.batch_tokens, shards, question=question, path=path)
+        alone = max(questions) + path
+        lengths = [min(length, alone) for mine in self.first_trees for length in mine] + proposed
+        longest = max([alone, *proposed])
+        return choose_shapes(lengths, longest, self.settings.batch_tokens, shards, questions=questions, path=path)
 
     def question(self, index: int, bank: dict[PrefixKey, int]) -> Question:
         """Row `index` as the engine takes it; `bank` maps prefix keys to bank slots."""

@@ -14,7 +14,7 @@ LEAST_TOKENS = 128  # per shard, of the smallest call; a smaller one would take 
 TOKENS = {"cpu": 1024, "gpu": 16384}  # of a large call per shard: from here on the matmuls are at their best rate
 LENGTHS = 2  # shorter lanes for trees that stay alone; more would cost more in compilation than they save in padding
 BEHIND = 8, 32  # tokens of lanes behind kept questions: of single trees, and of several that share a prefix
-KEPT = 4  # slots for kept tokens per token of such a lane: answers that are followed are short beside their questions
+TREE = 4  # tokens of such a tree, about: for so many a lane has slots for another question
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +45,6 @@ class Shapes:
         return tuple(dict.fromkeys((self.positions, max(self.positions // SMALL, 1))))
 
     @property
-    def most_tokens(self) -> int:
-        """Of a shard in the largest call that holds its questions itself."""
-        return max(self.lanes(length)[0] // self.shards * length for length in self.lengths)
-
-    @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """(T, Q) of all lanes; Q is 0 for those that hold their questions themselves."""
         return (*((length, 0) for length in self.lengths), *self.behind)
@@ -61,22 +56,27 @@ class Shapes:
 
 
 def choose_shapes(
-    lengths: Sequence[int], longest: int, tokens: int, shards: int, *, question: int = 0, path: int = 0
+    lengths: Sequence[int], longest: int, tokens: int, shards: int, *, questions: Sequence[int] = (), path: int = 0
 ) -> Shapes:
     """Shapes for a run whose first trees have these `lengths`, and later ones at most `longest` tokens.
 
     tokens: of a large call, per shard; 0: as many as the kind of device is fast at. Where questions are kept,
-    question: tokens of the longest one; path: of the longest path behind it.
+    questions: their tokens; path: those of the longest path behind one.
     """
     longest = max(-(-longest // 16) * 16, LANE)
     tokens = tokens or TOKENS.get(jax.default_backend(), TOKENS["gpu"])
-    behind = {length: max(KEPT * length, -(-question // 16) * 16) for length in (BEHIND[0], max(BEHIND[1], path))}
+    behind = []
+    if len(questions):
+        usual, most = (-(-int(size) // 16) * 16 for size in (np.median(questions), max(questions) + path))
+        short, long = BEHIND[0], max(BEHIND[1], path)
+        slots = short // TREE * usual
+        behind = [(short, slots), (long, max(long // TREE * usual, slots, most))]
     return Shapes(
         choose_lengths(lengths, longest, LENGTHS),
         tokens,
         max(tokens // 16, LEAST_TOKENS),
         shards,
-        tuple(behind.items()) if question else (),
+        tuple(behind),
     )
 
 

@@ -187,14 +187,14 @@ class Verification:
         """
         self._protocol, self._device, self._bank, self._shapes = protocol, device, bank, shapes
         self._longest_match = longest_match
-        self._held = device.pools and device.pools.take()
+        self._lease = device.pools and device.pools.take()
         self._everyone = [_Inquiry(question, protocol, vocabulary) for question in questions]
         self._counts = Counter(questions=len(questions))
         self._dispatch([row for inquiry in self._everyone for row in inquiry.first_rows()])
 
     def _dispatch(self, rows: list[Row]) -> None:
-        batches = pack(rows, self._shapes, self._held and self._held.find)
-        self._started = [(batch, self._device.judge(self._bank, batch, self._held)) for batch in batches]
+        batches = pack(rows, self._shapes, self._lease and self._lease.find)
+        self._started = [(batch, self._device.judge(self._bank, batch, self._lease)) for batch in batches]
         if rows:
             self._counts["rounds"] += 1
         self._counts["rows"] += len(rows)
@@ -234,8 +234,9 @@ class Verification:
         """A `Verified` per question, and counters: rounds, rows, tokens_forwarded, tokens_computed (padding included),
         positions_judged and positions_computed, alive_branches, one `alive: <cause>` per cause, truncated."""
         counts = self._counts
-        if self._held:
-            self._device.pools.give_back(self._held)
+        if self._lease:
+            self._device.pools.give_back(self._lease)
+            self._lease = None
         for inquiry in self._everyone:
             for walk in inquiry.walks:
                 counts["truncated"] += int(walk.truncated.sum())

@@ -47,8 +47,8 @@ def make_device(script, shapes=ROUTINE, slots=SLOTS):
     """The engine's device; its scores are computed outside of jit, where the script can answer."""
     shards = shapes.shards
     mesh = make_mesh(SimpleNamespace(data=shards, fsdp=1, tensor=1), jax.devices()[:shards])
-    program = Program(scripted.ScriptedNetwork(script), N_SAMPLES, TOP_K, TOP_K, N_TOKENS)
-    pools = Pools(program.network, mesh, slots, shapes) if shapes.behind else None
+    program = Program(scripted.ScriptedNetwork(script), N_SAMPLES, TOP_K, TOP_K, N_TOKENS, bool(shapes.behind))
+    pools = Pools(program.network, mesh, slots) if shapes.behind else None
     device = Device(program, {}, mesh, seed=SEED, temperature=TEMPERATURE, prefix_length=8, pools=pools)
     device._states, device._judged, device._decide = program.states, program.judged, scripted_decide(program)
     return device

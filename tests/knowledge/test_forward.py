@@ -10,7 +10,6 @@ from slick_jax.collectives import collectives_of
 from slick_jax.knowledge.batches import Batch, Judged, Lanes
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.pools import Pools
-from slick_jax.knowledge.shapes import Shapes
 from slick_jax.mesh import make_mesh
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
@@ -30,9 +29,8 @@ def device_on(data, fsdp, tensor):
     network = Network(SPEC)
     with jax.set_mesh(mesh):
         params = network.init(jax.random.key(0), mesh)
-        program = Program(network, n_samples=5, sample_top_k=20, top_k=40, n_tokens=N_TOKENS)
-        shapes = Shapes((T,), LANES * T // (data * fsdp), M, data * fsdp, ((4, 3),))
-        pools = Pools(network, mesh, 2 * LANES * T, shapes)
+        program = Program(network, n_samples=5, sample_top_k=20, top_k=40, n_tokens=N_TOKENS, keeps=True)
+        pools = Pools(network, mesh, 2 * LANES * T)
         return Device(program, params, mesh, seed=1, temperature=0.7, prefix_length=10, pools=pools)
 
 
@@ -72,8 +70,8 @@ def judged_by(device):
     prefixes = [np.arange(1, 1 + length, dtype=np.int32) for length in (10, 4, 7)]
     with jax.set_mesh(device.mesh):
         bank = device.bank(prefixes, 3)
-        first, held = batch_for(device.shards), device.pools.take()
-        verdicts = [*device.judge(bank, first, held), *device.judge(bank, later_batch(first, device.shards), held)]
+        first, lease = batch_for(device.shards), device.pools.take()
+        verdicts = [*device.judge(bank, first, lease), *device.judge(bank, later_batch(first, device.shards), lease)]
         parts = [device.fetch(verdict) for verdict in verdicts]
     found = {name: [getattr(part, name) for part in parts] for name in FIELDS}
     return bank, {name: np.concatenate([x.reshape(-1, *x.shape[2:]) for x in found[name]]) for name in FIELDS}
