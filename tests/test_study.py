@@ -128,7 +128,7 @@ def shifted(monkeypatch):
     def measure(config, run, stop):
         calls.append((run.parent.name, run.name, stop))
         (run / f"shift-{stop}").mkdir(exist_ok=True)
-        (run / f"shift-{stop}" / "annotations.parquet").touch()
+        planted.write_annotations(run / f"shift-{stop}")
 
     monkeypatch.setattr("slick_jax.training.shift.measure", measure)
     return calls

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slick_jax.analysis.runs import _read_annotations
+from slick_jax.analysis import annotated
 from slick_jax.config import AnnotateConfig, RescoreConfig
 from slick_jax.data import annotations
 from slick_jax.errors import InputError
@@ -74,7 +74,7 @@ def test_a_users_rule_and_the_commands_that_follow(run, tmp_path):
     rows = annotations.read(changed)  # as `slick mix` reads them
     assert [row.category for row in rows.rows] == found.loc[found["split"] == "train", "category"].tolist()
     assert rows.model == annotations.read(config).model and rows.protocol != annotations.read(config).protocol
-    assert len(_read_annotations(annotations.path(changed), "")) == len(found)  # as `slick report` reads them
+    assert len(annotated.read(annotations.path(changed), "")) == len(found)  # as `slick report` reads them
     with pytest.raises(InputError, match="annotate.match"):
         annotations.read(dataclasses.replace(changed, annotate=config.annotate))
     np.testing.assert_array_equal(rescore(changed)[0]["category"], found["category"])  # given again
