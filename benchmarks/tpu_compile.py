@@ -109,7 +109,7 @@ def compile_step(spec: ModelSpec, mesh: Mesh, tokens: int, hbm: float) -> Step:
     program = Program(network, SAMPLES, TOP_K, TOP_K, spec.vocab_size)
     shards = batch_shards(mesh)
     shapes = choose_shapes([LANE], LANE, tokens, shards, questions=[*[USUAL] * 8, QUESTION], path=PATH)
-    kept = slots_for(network, mesh, max(hbm - on_a_chip(params), 0) / FREE_SHARE, IN_FLIGHT, PART)
+    kept = slots_for(network, mesh, max(hbm - on_a_chip(params), 0) / FREE_SHARE, IN_FLIGHT, PART, shapes)
     pools = Pools(network, mesh, kept) if kept else None
     program = dataclasses.replace(program, keeps=kept > 0)
     device = Device(program, params, mesh, seed=0, temperature=0.5, prefix_length=PREFIX, pools=pools)

@@ -35,9 +35,9 @@ class Engine:
         top_k = max(settings.top_k, *(pair[1] for pair in self._protocol.pairs), 1)
         size = pools.free_bytes(mesh, params) if settings.kept_gib is None else settings.kept_gib * 2**30
         count = min(IN_FLIGHT, len(prepared.parts))
-        slots = pools.slots_for(network, mesh, size, count, prepared.part_tokens)
-        program = Program(network, self._protocol.n_samples, settings.top_k, top_k, tokenizer.n_ids, keeps=slots > 0)
         self._shapes = prepared.shapes(batch_shards(mesh))
+        slots = pools.slots_for(network, mesh, size, count, prepared.part_tokens, self._shapes)
+        program = Program(network, self._protocol.n_samples, settings.top_k, top_k, tokenizer.n_ids, keeps=slots > 0)
         if not slots:
             self._shapes = dataclasses.replace(self._shapes, behind=())
         self.device = Device(

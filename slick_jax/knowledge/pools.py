@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from slick_jax.knowledge.batches import Batch
+from slick_jax.knowledge.shapes import Shapes
 from slick_jax.knowledge.trees import Asker, Kept
 from slick_jax.knowledge.walk import Path
 from slick_jax.mesh import AXES, batch_shards, replicated, sharding_for
@@ -17,9 +18,8 @@ from slick_jax.models.cache import Pool
 from slick_jax.models.transformer import Network, Params
 
 CPU_BYTES = 4 << 30  # of all pools together where devices do not say how much memory they have, which they share
-ROUNDS = 2.5  # slots that all rounds may fill, over the tokens of the first one; lanes are not quite full
+ROUNDS = 2  # slots that all rounds may fill, over the tokens of the first one; lanes are not quite full
 FREE_SHARE = 3  # one part in so many of the memory that the weights leave is taken
-STEP = 256  # slots are a multiple of this
 
 
 class Lease:
@@ -82,16 +82,19 @@ class Pools:
         self._free.append(lease.arrays)
 
 
-def slots_for(network: Network, mesh: Mesh, size: float, pools: int, tokens: int) -> int:
+def slots_for(network: Network, mesh: Mesh, size: float, pools: int, tokens: int, shapes: Shapes) -> int:
     """Slots a shard of each of `pools`, which have `size` bytes of every device together.
 
-    As many as parts need whose first round has `tokens` tokens in all, as far as memory reaches.
+    As many as parts need whose first round has `tokens` tokens in all, as far as memory reaches; 0 where a call of
+    `shapes` would not fit.
     """
     spec = network.spec
     cut = mesh.shape["tensor"] if spec.n_kv_heads % mesh.shape["tensor"] == 0 else 1
     slot = 2 * spec.n_layers * spec.n_kv_heads // cut * spec.head_dim * jnp.dtype(network.dtype).itemsize
-    wanted = -(-int(ROUNDS * tokens) // (batch_shards(mesh) * STEP)) * STEP
-    return min(int(size) // pools // slot // STEP * STEP, wanted)
+    call = max(lanes * length for lanes, length, _ in shapes.calls) // shapes.shards
+    wanted = (-(-ROUNDS * tokens // (shapes.shards * call)) + 1) * call
+    fit = int(size) // pools // slot
+    return min(fit, wanted) if fit >= call else 0
 
 
 def free_bytes(mesh: Mesh, params: Params) -> int:
