@@ -37,7 +37,7 @@ from slick_jax.knowledge.batches import Lanes
 from slick_jax.knowledge.engine import IN_FLIGHT
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.pools import FREE_SHARE, Pools, slots_for
-from slick_jax.knowledge.shapes import LANE, TOKENS, Shapes, choose_shapes
+from slick_jax.knowledge.shapes import LANE, Shapes, call_tokens, choose_shapes
 from slick_jax.mesh import batch_sharding, batch_shards, make_mesh
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
@@ -108,6 +108,7 @@ def compile_step(spec: ModelSpec, mesh: Mesh, tokens: int, hbm: float) -> Step:
     params = network.abstract(mesh, jnp.bfloat16)
     program = Program(network, SAMPLES, TOP_K, TOP_K, spec.vocab_size)
     shards = batch_shards(mesh)
+    tokens = tokens or call_tokens("tpu", PART, shards)
     shapes = choose_shapes([LANE], LANE, tokens, shards, questions=[*[USUAL] * 8, QUESTION], path=PATH)
     kept = slots_for(network, mesh, max(hbm - on_a_chip(params), 0) / FREE_SHARE, IN_FLIGHT, PART, shapes)
     pools = Pools(network, mesh, kept) if kept else None
@@ -269,7 +270,7 @@ def main() -> None:
     parser.add_argument("--model", choices=MODELS, default="8b")
     parser.add_argument("--fsdp", type=int, help="with --tensor: this mesh, in place of the smallest group that fits")
     parser.add_argument("--tensor", type=int)
-    parser.add_argument("--tokens", type=int, default=TOKENS["gpu"], help="of a large call, per shard")
+    parser.add_argument("--tokens", type=int, default=0, help="of a large call, per shard; 0: as slick annotate does")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
     asked = parser.parse_args()
     if (asked.fsdp is None) != (asked.tensor is None) or (asked.fsdp and not asked.topology):

@@ -115,7 +115,7 @@ class AnnotateConfig:
     seed: int = 0  # noise of the sampled answers
     exemplar_seed: int = 0  # draw of the exemplar sets
     part_size: int = 256  # examples per part file, the unit of resuming
-    kept_gib: float | None = None  # GiB a device, for questions between rounds; None: a third of what weights leave
+    kept_gib: float | None = None  # GiB a device, for questions between rounds; None: half of what weights leave
     batch_tokens: int = 0  # tokens of one device batch, per slice of the mesh; 0: what the kind of device is fast at
     answer_rows: int = 4096  # answers decoded together, over all devices, where they are kept
 

@@ -25,7 +25,7 @@ def hint(command: str, config: Config) -> str:
         known = str(annotate.batch_tokens or f"{chosen}, chosen for this kind of device")
         found.append(f"lower annotate.batch_tokens (it is {known})")
     if command in ANNOTATES and annotate.kept_gib != 0:
-        kept = "None, which takes a third of what the weights leave" if annotate.kept_gib is None else annotate.kept_gib
+        kept = "None, which takes half of what the weights leave" if annotate.kept_gib is None else annotate.kept_gib
         found.append(f"lower annotate.kept_gib (it is {kept})")
     if command in ANNOTATES and annotate.answers != "none":
         found.append(f"lower annotate.answer_rows (it is {annotate.answer_rows})")

@@ -19,7 +19,7 @@ from slick_jax.models.transformer import Network, Params
 
 CPU_BYTES = 4 << 30  # of all pools together where devices do not say how much memory they have, which they share
 ROUNDS = 2  # slots that all rounds may fill, over the tokens of the first one; lanes are not quite full
-FREE_SHARE = 3  # one part in so many of the memory that the weights leave is taken
+FREE_SHARE = 2  # one part in so many of the memory that the weights leave is taken
 
 
 class Lease:
@@ -98,7 +98,7 @@ def slots_for(network: Network, mesh: Mesh, size: float, pools: int, tokens: int
 
 
 def free_bytes(mesh: Mesh, params: Params) -> int:
-    """Bytes of a device of `mesh` for pools, where none are asked for: a third of what the weights leave.
+    """Bytes of a device of `mesh` for pools, where the settings say none: half of what the weights leave.
 
     The least of all devices, so that the processes of a mesh agree.
     """

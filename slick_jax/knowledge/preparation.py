@@ -165,7 +165,8 @@ class Prepared:
         alone = max(questions) + path
         lengths = [min(length, alone) for mine in self.first_trees for length in mine] + proposed
         longest = max([alone, *proposed])
-        return choose_shapes(lengths, longest, self.settings.batch_tokens, shards, questions=questions, path=path)
+        tokens, part = self.settings.batch_tokens, self.part_tokens
+        return choose_shapes(lengths, longest, tokens, shards, part=part, questions=questions, path=path)
 
     def question(self, index: int, bank: dict[PrefixKey, int]) -> Question:
         """Row `index` as the engine takes it; `bank` maps prefix keys to bank slots."""

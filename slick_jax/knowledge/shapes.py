@@ -56,15 +56,16 @@ class Shapes:
 
 
 def choose_shapes(
-    lengths: Sequence[int], longest: int, tokens: int, shards: int, *, questions: Sequence[int] = (), path: int = 0
-) -> Shapes:
+    lengths: Sequence[int], longest: int, tokens: int, shards: int, *, part: int = 0, questions: Sequence[int] = (),
+    path: int = 0,
+) -> Shapes:  # fmt: skip
     """Shapes for a run whose first trees have these `lengths`, and later ones at most `longest` tokens.
 
-    tokens: of a large call, per shard; 0: as many as the kind of device is fast at. Where questions are kept,
-    questions: their tokens; path: those of the longest path behind one.
+    tokens: of a large call, per shard; 0: as many as the kind of device is fast at, and no more than those of a `part`
+    over all shards. Where questions are kept, questions: their tokens; path: those of the longest path behind one.
     """
     longest = max(-(-longest // 16) * 16, LANE)
-    tokens = tokens or TOKENS.get(jax.default_backend(), TOKENS["gpu"])
+    tokens = tokens or call_tokens(jax.default_backend(), part, shards)
     behind = []
     if len(questions):
         usual, most = (-(-int(size) // 16) * 16 for size in (np.median(questions), max(questions) + path))
@@ -78,6 +79,13 @@ def choose_shapes(
         shards,
         tuple(behind),
     )
+
+
+def call_tokens(backend: str, part: int, shards: int) -> int:
+    """Tokens of a large call, per shard: as many as `backend` is fast at, and no more than those of a `part` over all
+    shards (0: unknown), with an eighth for lanes that are not quite full."""
+    fast = TOKENS.get(backend, TOKENS["gpu"])
+    return max(min(fast, -(-part * 9 // (8 * shards * LANE)) * LANE), LEAST_TOKENS) if part else fast
 
 
 def choose_lengths(lengths: Sequence[int], longest: int, most: int) -> tuple[int, ...]:
