@@ -150,11 +150,11 @@ def compile_step(spec: ModelSpec, mesh: Mesh, tokens: int, hbm: float) -> Step:
             later = batch(jnp.int32, count, length_behind)
             behind = Lanes(batch(jnp.int32, count), later, later, later, batch(jnp.int32, count, seen), later, later)
             compiled("states of later rounds", device._states, params, bank, behind, pools.abstract)
-            found = jax.tree.map(
+            forwarded = jax.tree.map(
                 lambda out, sharding: jax.ShapeDtypeStruct(out.shape, out.dtype, sharding=sharding),
                 jax.eval_shape(device._states, params, bank, fresh)[1], states.output_shardings[1],
             )  # fmt: skip
-            keep = compiled("keep", device._keep, pools.abstract, found, small(np.int32(0)))
+            keep = compiled("keep", device._keep, pools.abstract, forwarded, small(np.int32(0)))
             if keep.memory_analysis().alias_size_in_bytes < on_a_chip(pools.abstract):
                 raise SystemExit("the pool is copied when it is written")
         sharding = states.output_shardings[0]
