@@ -15,7 +15,7 @@ import numpy as np
 
 from slick_jax.data.examples import Example
 from slick_jax.data.prompt_styles import Chat, Qa
-from slick_jax.data.prompts import PrefixTable
+from slick_jax.data.prompts import PrefixTable, Rest
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.knowledge.batches import pack_trees
@@ -46,7 +46,7 @@ class Proposal:
     either, each up to the token with its letter. Most tokenizers need one token each.
     """
 
-    kept: tuple[object, int, np.ndarray]
+    kept: Rest
     tails: tuple[tuple[int, ...], tuple[int, ...]]
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 
 from slick_jax.data.examples import raise_problems
 from slick_jax.data.prompt_styles import Chat, Qa
-from slick_jax.data.target_tokens import target_tokens
+from slick_jax.data.target_tokens import prompt_problem, target_problem, target_tokens
 from slick_jax.knowledge.shapes import choose_lengths
 from slick_jax.training.mixture_file import MixtureRow
 from slick_jax.training.step import Rows
@@ -48,19 +48,12 @@ def render(
     for rows that the model's `max_positions` does not hold; `where` names the checkpoint."""
     end = style.end_of_answer(where)
     pairs = target_tokens(style, [row.prompt for row in rows], [row.completion for row in rows])
-    problems = []
-    for row, (prompt, target) in zip(rows, pairs, strict=True):
-        if len(target) + 1 > max_target:
-            problems.append(
-                f"row {row.id!r}: its completion takes {len(target) + 1} tokens with its end; raise"
-                f" train.max_target_tokens (it is {max_target}) or drop the row"
-            )
-        elif max_positions is not None and len(prompt) + max_target > max_positions:
-            problems.append(
-                f"row {row.id!r}: its prompt has {len(prompt)} tokens, and max_position_embeddings={max_positions} of"
-                f" {where} leaves fewer than train.max_target_tokens={max_target} behind it; shorten or drop the row"
-            )
-    raise_problems(problems)
+    problems = (
+        target_problem(row.id, "its completion", target, max_target)
+        or prompt_problem(row.id, prompt, max_target, max_positions, where)
+        for row, (prompt, target) in zip(rows, pairs, strict=True)
+    )
+    raise_problems([problem for problem in problems if problem])
     return [TokenRow(np.array([*prompt, *target, end], np.int32), len(prompt)) for prompt, target in pairs]
 
 
