@@ -14,11 +14,18 @@ import ml_collections
 class WorldConfig:
     """The dials of the built-in world of made-up facts."""
 
-    seed: int = 0  # draws names, facts, exposures and documents
+    seed: int = 0  # names, facts, how often they are told, and the documents
     facts_per_relation: int = 330  # facts of each in-distribution relation, all splits together
     relations: int = 12  # the first n of the 12 in-distribution relations
     ood_facts_per_relation: int = 150  # facts of each out-of-distribution relation
     ood_relations: int = 5  # the first n of the 5 out-of-distribution relations
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """The text that tells the facts of `data` to a model made by `slick pretrain`."""
+
+    seed: int = 0  # how often facts are told, and the documents; those of the built-in world hang on data.world.seed
     median_exposures: float = 22.0  # median number of times a fact is told in the corpus (strength of knowledge)
     row_tokens: int = 60  # tokens of a pretraining row; shorter than a 4-shot prompt makes knowledge prompt-sensitive
     vocab_size: int = 2000  # vocabulary of the BPE tokenizer trained on the corpus
@@ -35,7 +42,9 @@ class DataConfig:
     limit: int | None = None  # the first N rows of every split that is annotated; exemplar pools stay whole
     drop_shared_objects: bool = False  # entity_questions: drop train rows whose answer is a test answer, too
     write_tfds: bool = False  # `slick data`: also write the examples as a TFDS data set, for kind 'tfds' and Grain
+    share: float = 1.0  # of the rows of every relation and split, evenly spread; exemplar pools keep 100 of a relation
     world: WorldConfig = field(default_factory=WorldConfig)
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
 
 
 @dataclass(frozen=True)
@@ -138,10 +147,10 @@ SHAPES = ("part_size", "batch_tokens", "kept_gib")
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Training the small model of the built-in world from scratch."""
+    """Training a small model from scratch on the corpus that tells the facts of `data`."""
 
     seed: int = 0  # initial weights
-    rows_per_step: int = 17  # rows of data.world.row_tokens tokens in a step
+    rows_per_step: int = 17  # rows of data.corpus.row_tokens tokens in a step
     peak_lr: float = 3e-3  # learning rate after the warm-up
     warmup_steps: int = 100  # steps of linear warm-up
     final_lr_fraction: float = 0.1  # the cosine ends at this share of peak_lr

@@ -19,7 +19,7 @@ NEEDED = {
     "export.checkpoint": (("export",), "the training checkpoint to export"),
     "export.out": (("export",), "the Hugging Face folder to write"),
 }
-READS_DATA = ("data", "annotate", "validate", "mix", "train", "evaluate", "study")
+READS_DATA = ("data", "pretrain", "demo", "annotate", "validate", "mix", "train", "evaluate", "study")
 
 
 def needs(config: Config, command: str) -> Iterator[str]:
@@ -32,8 +32,6 @@ def needs(config: Config, command: str) -> Iterator[str]:
         yield "model.path, data.splits: `slick demo` makes its own model and annotates every split; leave both empty"
     if command == "demo" and config.annotate.prompt_style == "chat":
         yield "annotate.prompt_style: 'chat', but the model of `slick demo` has no chat template; set it to 'qa'"
-    if command in ("demo", "pretrain") and config.data.kind != "world":
-        yield f"data.kind: {config.data.kind!r}, and `slick {command}` makes the built-in world; set it to 'world'"
     if command == "train" and not (config.train.variant or config.train.mixture):
         yield "train.variant: empty; name one of the mixtures that `slick mix` wrote, or give a file as train.mixture"
     if command == "study" and (config.train.variant or config.train.mixture or config.train.seed):

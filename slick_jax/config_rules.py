@@ -6,6 +6,7 @@ from dataclasses import fields
 from slick_jax.config import (
     AnnotateConfig,
     Config,
+    CorpusConfig,
     DataConfig,
     DistributedConfig,
     EvaluateConfig,
@@ -41,6 +42,7 @@ def problems(config: Config, command: str = "") -> list[str]:
     found = [
         *_data(config.data),
         *_world(config.data.world),
+        *_corpus(config.data.corpus),
         *_model(config.model),
         *_mesh(config.mesh),
         *_distributed(config.distributed),
@@ -65,6 +67,8 @@ def _data(data: DataConfig) -> Iterator[str]:
             yield f"data.splits: no split {split!r} in data of kind {data.kind!r}; it has {allowed}"
     if data.limit is not None:
         yield from _at_least("data.limit", data.limit, 1)
+    if not 0 < data.share <= 1:
+        yield f"data.share: {data.share} is no share of the rows; give more than 0, and 1 for all of them"
     if data.dev_path and data.kind != "rows":
         yield f"data.dev_path: only data.kind='rows' reads it; the kind is {data.kind!r}, so leave it empty"
     if data.drop_shared_objects and data.kind != "entity_questions":
@@ -77,9 +81,13 @@ def _world(world: WorldConfig) -> Iterator[str]:
     yield from _at_least("data.world.ood_facts_per_relation", world.ood_facts_per_relation, 1)
     yield from _between("data.world.relations", world.relations, 1, 12)
     yield from _between("data.world.ood_relations", world.ood_relations, 0, 5)
-    yield from _above_zero("data.world.median_exposures", world.median_exposures)
-    yield from _at_least("data.world.row_tokens", world.row_tokens, 2)
-    yield from _at_least("data.world.vocab_size", world.vocab_size, 256)
+
+
+def _corpus(corpus: CorpusConfig) -> Iterator[str]:
+    yield from _seed("data.corpus.seed", corpus.seed)
+    yield from _above_zero("data.corpus.median_exposures", corpus.median_exposures)
+    yield from _at_least("data.corpus.row_tokens", corpus.row_tokens, 2)
+    yield from _at_least("data.corpus.vocab_size", corpus.vocab_size, 256)
 
 
 def _model(model: ModelConfig) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`slick demo`: the whole way on the built-in world. Pretrain a small model, annotate every fact, fine-tune, report."""
+"""`slick demo`: the whole way. Pretrain a small model on told facts, annotate them, fine-tune on mixtures, report."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(config: Config) -> None:
     if thin:
         raise InputError(
             f"demo: {', '.join(thin)} hold less than {LEAST_SHARE:.0%} of the train rows; this world or this training"
-            " is too easy or too hard, see data.world.median_exposures and data.world.row_tokens"
+            " is too easy or too hard, see data.corpus.median_exposures and data.corpus.row_tokens"
         )
     mix.run(config)
     study.run(config)

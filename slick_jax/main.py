@@ -11,9 +11,9 @@ from slick_jax.models import hub
 
 # command: (module with run(config), what it does)
 COMMANDS = {
-    "demo": ("slick_jax.demo", "the whole way on the built-in world, from pretraining to the report"),
+    "demo": ("slick_jax.demo", "the whole way: a small model learns the facts, then from annotate to the report"),
     "data": ("slick_jax.data.prepare", "check the examples, write them as JSON lines, count them"),
-    "pretrain": ("slick_jax.training.pretrain", "train the small model of the built-in world"),
+    "pretrain": ("slick_jax.training.pretrain", "train a small model on a corpus that tells the facts of the data"),
     "annotate": ("slick_jax.knowledge.annotate", "measure P_Correct and the knowledge category of every example"),
     "rescore": ("slick_jax.knowledge.rescore", "judge kept answers by another match rule, without the model"),
     "mix": ("slick_jax.data.mix", "make mixtures of Known and Unknown examples from the annotations"),

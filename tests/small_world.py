@@ -13,8 +13,8 @@ def get_config():
     config.data.world.facts_per_relation = 120
     config.data.world.ood_relations = 1
     config.data.world.ood_facts_per_relation = 60
-    config.data.world.median_exposures = 30.0
-    config.data.world.vocab_size = 1000
+    config.data.corpus.median_exposures = 30.0
+    config.data.corpus.vocab_size = 1000
     config.pretrain.rows_per_step = 8
     config.model.scan_layers = False
     config.annotate.part_size = 32

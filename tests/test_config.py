@@ -126,6 +126,8 @@ def test_all_mistakes_come_in_one_error(config_file):
         ("data.kind=csv", "allowed: rows, tfds, entity_questions, world"),
         ("data.splits=test", "no split 'test' in data of kind 'rows'; it has train, dev"),
         ("data.limit=0", "config.data.limit: 0 is too small"),
+        ("data.share=0", "config.data.share: 0.0 is no share of the rows"),
+        ("data.corpus.median_exposures=0", "must be a number above 0"),
         ("data.drop_shared_objects=true", "only data.kind='entity_questions' has this option"),
         ("model.weights=int4", "config.model.weights: 'int4' is unknown; allowed: , bfloat16, int8"),
         ("model.shape.head_dim=31", "31 is odd"),

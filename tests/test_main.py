@@ -93,9 +93,9 @@ def test_a_limit_cuts_the_rows_and_leaves_the_exemplar_pool(run, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["demo", "pretrain"])
-def test_the_built_in_world_is_asked_for_by_its_kind(run, command, tmp_path):
+def test_a_model_is_made_for_data_or_for_the_built_in_world(run, command, tmp_path):
     status, _, err = run(command, f"--config.run_dir={tmp_path}/run")
-    assert status == 2 and "data.kind" in err and "'world'" in err
+    assert status == 2 and "data.path: empty" in err and "data.kind='world'" in err
 
 
 def test_validate_lists_problems_of_data_model_and_devices_together(run, tmp_path):

@@ -3,6 +3,7 @@
 import gzip
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from slick_jax.errors import InputError
 POOL_SPLITS = ("dev", "ood_dev")  # exemplars are drawn from these
 SPLITS = ("train", "dev", "test", "ood_dev", "ood_test")
 ONE_RELATION = "all"  # relation of rows that name none
+LEAST_POOL = 100  # rows of a relation that an exemplar pool keeps, whatever share of the data is asked for
 MAX_PROBLEMS = 20  # bad lines listed before the rest is only counted
 
 
@@ -29,7 +31,7 @@ class Example:
 
 
 def load_splits(data: DataConfig) -> dict[str, list[Example]]:
-    """All splits of `data`, checked, in the order of `SPLITS`.
+    """All splits of `data`, or `data.share` of their rows, checked, in the order of `SPLITS`.
 
     Raises InputError for unreadable or bad rows, an empty source, and ids that occur twice.
     """
@@ -50,7 +52,23 @@ def load_splits(data: DataConfig) -> dict[str, list[Example]]:
         if data.dev_path:
             splits["dev"] = read_rows(data.dev_path, "dev")
     _check_ids_differ(splits)
-    return {name: splits[name] for name in SPLITS if name in splits}
+    return {name: _thinned(splits[name], data.share) for name in SPLITS if name in splits}
+
+
+def _thinned(rows: list[Example], share: float) -> list[Example]:
+    """`share` of the rows of every relation, evenly spread over them and at least one; more of exemplar pools."""
+    if share == 1.0:
+        return rows
+    sizes, seen = Counter(row.relation for row in rows), Counter()
+    kept = []
+    for row in rows:
+        size, place = sizes[row.relation], seen[row.relation]
+        least = LEAST_POOL if row.split in POOL_SPLITS else 1
+        wanted = min(size, max(least, round(share * size)))
+        if (place + 1) * wanted // size > place * wanted // size:
+            kept.append(row)
+        seen[row.relation] += 1
+    return kept
 
 
 def limited(splits: dict[str, list[Example]], data: DataConfig) -> dict[str, list[Example]]:

@@ -6,13 +6,6 @@ import numpy as np
 
 from slick_jax.errors import InputError
 
-FINE_TUNING_FORM = "Answer the following question.\n{question}\n{answer}"
-P_TRUE_FORM = (
-    "Question: {question}\nProposed Answer: {answer}\nIs the proposed answer:\n(A) True\n(B) False\n"
-    "The proposed answer is: ({verdict})"
-)
-QA_FORM = "Q: {question}\nA: {answer}"
-
 # Sizes of the object pools: few countries are easy to guess, 240 people are not.
 POOL_SIZES = {
     "country": 24,

@@ -1,4 +1,4 @@
-"""`slick pretrain`: a small fresh model reads the corpus of the built-in world once and becomes a checkpoint folder."""
+"""`slick pretrain`: a small fresh model reads once the corpus that tells the facts, and becomes a checkpoint folder."""
 
 import dataclasses
 import functools
@@ -14,10 +14,13 @@ from clu import parameter_overview
 from etils import epath
 
 from slick_jax import run_folder
-from slick_jax.config import Config, MeshConfig
-from slick_jax.data.examples import to_jsonl
+from slick_jax.config import Config, DataConfig, MeshConfig
+from slick_jax.data.corpus import World, tell
+from slick_jax.data.corpus_tokens import pack, train_tokenizer
+from slick_jax.data.entity_questions.relations import STATEMENTS
+from slick_jax.data.examples import load_splits, to_jsonl
 from slick_jax.data.tokenizer import Tokenizer
-from slick_jax.data.world import World, make_world, pack, train_tokenizer
+from slick_jax.data.world import make_world
 from slick_jax.errors import InputError
 from slick_jax.mesh import make_mesh
 from slick_jax.models.spec import ModelSpec, spec_to_hf
@@ -42,7 +45,7 @@ def run(config: Config) -> Path:
     Raises InputError when run_dir holds a run of other settings, or when the loss stops being finite.
     """
     run_dir = Path(config.run_dir)
-    world = make_world(config.data.world)
+    world = world_of(config.data)
     with claimed(epath.Path(run_dir), "pretrain.json", _settings(config, world), "model/config.json"):
         if (run_dir / "model" / "config.json").is_file():
             print(f"pretrain: {run_dir / 'model'} is finished and of the same settings; using it")
@@ -55,8 +58,8 @@ def run(config: Config) -> Path:
 def _pretrain(config: Config, world: World, run_dir: Path) -> None:
     """What is left of the run, from the corpus to the model's folder."""
     _write_world(run_dir, world)
-    tokenizer = train_tokenizer(world, config.data.world.vocab_size)
-    rows = pack(world, tokenizer, config.data.world.row_tokens)
+    tokenizer = train_tokenizer(world, config.data.corpus.vocab_size)
+    rows = pack(world, tokenizer, config.data.corpus.row_tokens)
     order, n_steps = _order(config, len(rows))
 
     network = make_network(config, tokenizer.size)
@@ -72,6 +75,13 @@ def _pretrain(config: Config, world: World, run_dir: Path) -> None:
             state = checkpoints.load(abstract_state(network, optimizer, mesh))
         state = _train(config, network, optimizer, state, rows, order, checkpoints)
         save_hf(run_dir / "model", network, state.params, tokenizer_folder=run_dir / "checkpoints")
+
+
+def world_of(data: DataConfig) -> World:
+    """The facts of `data` and how they are told: a relation that has no templates of statements is asked alone."""
+    if data.kind == "world":
+        return make_world(data.world, data.corpus)
+    return tell(load_splits(data), STATEMENTS if data.kind == "entity_questions" else {}, data.corpus)
 
 
 def make_network(config: Config, vocab_size: int) -> Network:
@@ -169,7 +179,8 @@ def _order(config: Config, n_rows: int) -> tuple[np.ndarray, int]:
 def _settings(config: Config, world: World) -> dict:
     """All that the model depends on."""
     settings = {
-        "world": dataclasses.asdict(config.data.world),
+        "data": config.data.kind,
+        "corpus": dataclasses.asdict(config.data.corpus),
         "shape": dataclasses.asdict(config.model.shape),
         "model": {"dtype": config.model.dtype, "precision": config.model.precision},
         "pretrain": dataclasses.asdict(config.pretrain),

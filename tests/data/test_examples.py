@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections import Counter
 
 import pandas as pd
 import pytest
@@ -116,6 +117,22 @@ def test_limit_cuts_what_is_asked_and_spares_the_exemplar_pools():
     assert cut.rows == [row for name in ("train", "test", "ood_test") for row in whole.splits[name][:3]]
     for relation, sets in cut.sets.items():
         assert sets.pool == whole.sets[relation].pool
+
+
+def test_a_share_of_every_relation_is_spread_evenly_and_leaves_pools_a_hundred_rows():
+    world = WorldConfig(relations=2, facts_per_relation=800, ood_relations=1, ood_facts_per_relation=90)
+    whole = load_splits(DataConfig(kind="world", world=world))
+    cut = load_splits(DataConfig(kind="world", world=world, share=0.1))
+    sizes = {name: Counter(row.relation for row in rows) for name, rows in cut.items()}
+    full = {name: Counter(row.relation for row in rows) for name, rows in whole.items()}
+    for name in ("train", "test", "ood_test"):
+        assert sizes[name] == {relation: round(0.1 * number) for relation, number in full[name].items()}
+    assert set(sizes["dev"].values()) == {100} and sizes["ood_dev"] == full["ood_dev"]
+    for name, rows in cut.items():
+        places = [whole[name].index(row) for row in rows]
+        assert places == sorted(places)
+    first = [whole["train"].index(row) for row in cut["train"]][: sizes["train"].most_common()[-1][1]]
+    assert {after - before for before, after in zip(first, first[1:], strict=False)} <= {9, 10, 11}
 
 
 def test_chosen_splits():

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from slick_jax.config import WorldConfig
+from slick_jax.data.corpus_tokens import train_tokenizer
 from slick_jax.data.examples import Example
 from slick_jax.data.prompt_styles import Qa, few_shot_prompt
 from slick_jax.data.prompts import PrefixTable, draft_answers, tokenise_prompts
-from slick_jax.data.world import make_world, train_tokenizer
+from slick_jax.data.world import make_world
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,18 @@ import pytest
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, processors
 
-from slick_jax.config import WorldConfig
+from slick_jax.config import CorpusConfig, WorldConfig
+from slick_jax.data.corpus_tokens import END_OF_TEXT, UNKNOWN, train_tokenizer
 from slick_jax.data.tokenizer import Tokenizer
-from slick_jax.data.world import END_OF_TEXT, UNKNOWN, make_world, train_tokenizer
+from slick_jax.data.world import make_world
 from slick_jax.errors import InputError
 from tests.data.small_tokenizers import MERGES, byte_level_files, metaspace_backend
 
 
 @pytest.fixture(scope="module")
 def world():
-    return make_world(WorldConfig(facts_per_relation=60, relations=4, ood_relations=1, median_exposures=4))
+    small = WorldConfig(facts_per_relation=60, relations=4, ood_relations=1)
+    return make_world(small, CorpusConfig(median_exposures=4))
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,14 @@ import sys
 import numpy as np
 import pytest
 
-from slick_jax.config import WorldConfig
+from slick_jax.config import CorpusConfig, WorldConfig
 from slick_jax.data import world_text
-from slick_jax.data.world import MAX_EXPOSURES, make_world, pack, train_tokenizer
+from slick_jax.data.corpus import MAX_EXPOSURES
+from slick_jax.data.corpus_tokens import pack, train_tokenizer
+from slick_jax.data.world import make_world
 from slick_jax.errors import InputError
 
-SMALL = WorldConfig(facts_per_relation=60, relations=3, ood_relations=1, median_exposures=5)
+SMALL, FEW = WorldConfig(facts_per_relation=60, relations=3, ood_relations=1), CorpusConfig(median_exposures=5)
 
 
 @pytest.fixture(scope="module")
@@ -167,12 +169,14 @@ def test_prompts_are_longer_than_a_row(world):
 
 def test_a_seed_fixes_world_and_tokenizer_in_every_process():
     program = (
-        "import hashlib; from slick_jax.config import WorldConfig; from slick_jax.data.world import *\n"
-        "world = make_world(WorldConfig(facts_per_relation=60, relations=3, ood_relations=1, median_exposures=5))\n"
+        "import hashlib; from slick_jax.config import *; from slick_jax.data.corpus_tokens import *\n"
+        "from slick_jax.data.world import make_world\n"
+        "small = WorldConfig(facts_per_relation=60, relations=3, ood_relations=1)\n"
+        "world = make_world(small, CorpusConfig(median_exposures=5))\n"
         "text = repr((world.splits, world.exposures, world.documents)).encode()\n"
         "print(hashlib.sha256(text + train_tokenizer(world, 500).files['tokenizer.json']).hexdigest())"
     )
-    world = make_world(SMALL)
+    world = make_world(SMALL, FEW)
     text = repr((world.splits, world.exposures, world.documents)).encode()
     here = hashlib.sha256(text + train_tokenizer(world, 500).files["tokenizer.json"]).hexdigest()
     there = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
@@ -180,7 +184,7 @@ def test_a_seed_fixes_world_and_tokenizer_in_every_process():
 
 
 def test_another_seed_is_another_world():
-    first, second = make_world(SMALL), make_world(WorldConfig(**{**SMALL.__dict__, "seed": 1}))
+    first, second = make_world(SMALL, FEW), make_world(WorldConfig(**{**SMALL.__dict__, "seed": 1}), FEW)
     shared = {fact.subject for fact in first.splits["train"]} & {fact.subject for fact in second.splits["train"]}
     assert len(shared) < 5
 

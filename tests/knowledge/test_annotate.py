@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from slick_jax.categories import CATEGORIES
-from slick_jax.data.world_text import P_TRUE_FORM
+from slick_jax.data.corpus import P_TRUE_FORM
 from slick_jax.knowledge import estimate
 from slick_jax.knowledge.engine import IN_FLIGHT
 from slick_jax.models.weights import read_spec

@@ -7,11 +7,11 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
 from slick_jax.config import MeshConfig
+from slick_jax.data.corpus import P_TRUE_FORM
 from slick_jax.data.examples import Example
 from slick_jax.data.prompt_styles import Chat, Qa
 from slick_jax.data.prompts import PrefixTable
 from slick_jax.data.tokenizer import Tokenizer, _byte_alphabet
-from slick_jax.data.world_text import P_TRUE_FORM
 from slick_jax.errors import InputError
 from slick_jax.knowledge import p_true
 from slick_jax.knowledge.forward import Device, Program

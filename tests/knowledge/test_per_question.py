@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from slick_jax.config import RescoreConfig
-from slick_jax.data.world_text import P_TRUE_FORM
+from slick_jax.data.corpus import P_TRUE_FORM
 from slick_jax.knowledge.rescore import rescore
 from tests.knowledge import exactness, kept_run
 from tests.knowledge.conftest import ENDS_WITHIN

@@ -7,11 +7,12 @@ import json
 import jax
 
 from slick_jax.categories import CATEGORIES
-from slick_jax.config import AnnotateConfig, Config, DataConfig, ModelConfig, TrainConfig, WorldConfig
+from slick_jax.config import AnnotateConfig, Config, CorpusConfig, DataConfig, ModelConfig, TrainConfig, WorldConfig
+from slick_jax.data.corpus_tokens import train_tokenizer
 from slick_jax.data.examples import to_jsonl
 from slick_jax.data.prompt_styles import fine_tuning_prompt
 from slick_jax.data.tokenizer import Tokenizer
-from slick_jax.data.world import make_world, train_tokenizer
+from slick_jax.data.world import make_world
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
 from slick_jax.models.weights import save_hf
@@ -33,11 +34,9 @@ SETTINGS = TrainConfig(
 @functools.cache
 def world():
     return make_world(
-        WorldConfig(
-            facts_per_relation=60, relations=2, ood_facts_per_relation=30, ood_relations=1, median_exposures=3,
-            vocab_size=500,
-        )
-    )  # fmt: skip
+        WorldConfig(facts_per_relation=60, relations=2, ood_facts_per_relation=30, ood_relations=1),
+        CorpusConfig(median_exposures=3),
+    )
 
 
 def make_folder(folder):

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from slick_jax.config import Config, DataConfig, ModelConfig, PretrainConfig, ShapeConfig, WorldConfig
+from slick_jax.config import Config, CorpusConfig, DataConfig, ModelConfig, PretrainConfig, ShapeConfig, WorldConfig
 from slick_jax.data.examples import read_rows
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.data.world import make_world
@@ -16,9 +16,8 @@ from slick_jax.models.weights import load_hf, read_spec
 from slick_jax.training import pretrain
 from slick_jax.training.checkpoints import load_params
 
-WORLD = WorldConfig(
-    facts_per_relation=40, relations=2, ood_facts_per_relation=30, ood_relations=1, median_exposures=6, vocab_size=600
-)
+WORLD = WorldConfig(facts_per_relation=40, relations=2, ood_facts_per_relation=30, ood_relations=1)
+CORPUS = CorpusConfig(median_exposures=6, vocab_size=600)
 SHAPE = ShapeConfig(d_model=32, n_layers=2, n_heads=2, n_kv_heads=2, head_dim=16, d_mlp=64)
 
 
@@ -26,7 +25,7 @@ def config_for(run_dir, **settings):
     training = PretrainConfig(**{"max_steps": 45, "checkpoint_every": 15, "warmup_steps": 5, **settings})
     return Config(
         run_dir=str(run_dir),
-        data=DataConfig(kind="world", world=WORLD),
+        data=DataConfig(kind="world", world=WORLD, corpus=CORPUS),
         model=ModelConfig(shape=SHAPE),
         pretrain=training,
     )
@@ -52,7 +51,7 @@ def test_the_model_is_an_ordinary_checkpoint_folder(finished):
 
 
 def test_the_world_is_written_as_rows(finished):
-    world = make_world(WORLD)
+    world = make_world(WORLD, CORPUS)
     for split, examples in world.splits.items():
         assert read_rows(str(finished / "world" / f"{split}.jsonl"), split) == examples
     assert json.loads((finished / "exposures.json").read_text()) == world.exposures

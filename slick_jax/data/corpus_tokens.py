@@ -1,0 +1,69 @@
+"""The corpus as a model reads it: a tokenizer trained on it, and rows of tokens."""
+
+import re
+
+import numpy as np
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, processors, trainers
+
+from slick_jax.data.corpus import World
+from slick_jax.data.tokenizer import Tokenizer
+
+END_OF_TEXT = "<|endoftext|>"
+UNKNOWN = "<|unknown|>"
+_INNER_PUNCTUATION = re.compile(r"\w[^\w\s]+\w")  # O'Brien, J-pop
+_LAST_PUNCTUATION = tokenizers.Regex(r"[.,;:?!]+(?=\s|$)")
+
+
+def train_tokenizer(world: World, vocab_size: int) -> Tokenizer:
+    """BPE over the corpus; a word has the same tokens after a blank and at the start of a line.
+
+    Newlines and punctuation stand alone and every piece begins with a blank ('▁'), so decoded text has blanks before
+    punctuation; where answers have some inside a word, only what ends a word stands alone. Printable ASCII and what
+    the facts are written with can always be written; other characters become the special token `<|unknown|>`.
+    """
+    facts = [fact for examples in world.splits.values() for fact in examples]
+    inner = any(_INNER_PUNCTUATION.search(fact.answers[0]) for fact in facts)
+    backend = tokenizers.Tokenizer(models.BPE(unk_token=UNKNOWN, fuse_unk=True))
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split("\n", "isolated"),
+            pre_tokenizers.Split(_LAST_PUNCTUATION, "isolated") if inner else pre_tokenizers.Punctuation("isolated"),
+            pre_tokenizers.Metaspace(prepend_scheme="always"),
+        ]
+    )
+    backend.decoder = decoders.Metaspace(prepend_scheme="always")
+    alphabet = dict.fromkeys(["\n", *map(chr, range(0x21, 0x7F))])
+    for fact in facts:
+        alphabet |= dict.fromkeys(char for char in fact.question + fact.answers[0] if not char.isspace())
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END_OF_TEXT, UNKNOWN],
+        show_progress=False,
+        initial_alphabet=list(alphabet),
+    )
+    backend.train_from_iterator(world.documents, trainer)
+    end = backend.token_to_id(END_OF_TEXT)
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{END_OF_TEXT} $A", pair=f"{END_OF_TEXT} $A $B", special_tokens=[(END_OF_TEXT, end)]
+    )
+    settings = (
+        f'{{"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "{END_OF_TEXT}", '
+        f'"eos_token": "{END_OF_TEXT}", "unk_token": "{UNKNOWN}", "clean_up_tokenization_spaces": false}}\n'
+    )
+    files = {
+        "tokenizer.json": backend.to_str(pretty=True).encode("utf-8"),
+        "tokenizer_config.json": settings.encode("utf-8"),
+    }
+    return Tokenizer(files)
+
+
+def pack(world: World, tokenizer: Tokenizer, row_tokens: int) -> np.ndarray:
+    """The corpus as rows, int32 [N, row_tokens + 1].
+
+    End-of-text opens every document and rows ignore where documents end. A row's last token is the next row's first,
+    so that inputs `[:, :-1]` and targets `[:, 1:]` see every token once; an incomplete last row is left out.
+    """
+    stream = np.concatenate([np.asarray(ids, np.int32) for ids in tokenizer.encode_batch(world.documents)])
+    n_rows = (len(stream) - 1) // row_tokens
+    return stream[np.arange(n_rows)[:, None] * row_tokens + np.arange(row_tokens + 1)]
