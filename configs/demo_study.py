@@ -17,6 +17,7 @@ def get_config():
     c = config.defaults()
     c.run_dir = "runs/demo_study"
     c.data.kind = "world"
+    c.data.world.ood_facts_per_relation = 300  # enough questions to tell what happens out of distribution
     c.model.scan_layers = False  # three layers run faster unrolled
     c.annotate.p_true = True
     c.mix.size, c.mix.single_categories = "paper", True

@@ -234,6 +234,8 @@ def _train(train: TrainConfig) -> Iterator[str]:
     yield from _above_zero("train.eps", train.eps)
     if not 0 < train.b2 < 1:
         yield f"train.b2: {train.b2} is outside 0 to 1 (both excluded); 0.999 is usual"
+    if train.optimizer == "adafactor" and (train.b2, train.eps) != (TrainConfig.b2, TrainConfig.eps):
+        yield "train.b2, train.eps: are of adamw, and train.optimizer is 'adafactor'; leave both unset"
     if not 0 <= train.dropout < 1:
         yield f"train.dropout: {train.dropout} is no share of activations; give 0 up to, but not including, 1"
     if train.accumulate >= 1 and train.batch_size % train.accumulate:

@@ -1,6 +1,7 @@
 """`slick <command> --config=configs/x.py --config.a.b=value`: finds the command and hands it the checked config."""
 
 import importlib
+import os
 import sys
 
 from slick_jax import __version__, processes
@@ -28,11 +29,19 @@ RESUMES = ("demo", "pretrain", "annotate", "train", "study")  # go on where a st
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command line (without the program's name). Exit status: 0; 2 for bad input; 75 when a signal
-    or another process stopped it, 130 when the keyboard did; commands of `RESUMES` go on from there."""
+    """Runs one command line (without the program's name).
+
+    Exit status: 0; 2 for bad input; 75 when a signal or another process stopped it, 130 when the keyboard did, 141 when
+    its output was no longer read; commands of `RESUMES` go on from there.
+    """
     status = 1
     try:
         status = _main(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 141  # as a shell reports SIGPIPE
         return status
     finally:
         beside = sys.modules.get("slick_jax.peers")  # there once a command has imported it, with JAX

@@ -175,6 +175,8 @@ def test_settings_that_would_have_no_effect(config_file):
     assert "study.shift needs 'last', the checkpoint of CONVERGENCE" in errors_of([f"--config={path}", *shifted])
     shifted = ["--config.study.shift=all", "--config.study.shift_stops=()"]
     assert "study.shift_stops: empty" in errors_of([f"--config={path}", *shifted])
+    adafactor = ["--config.train.optimizer=adafactor", "--config.train.b2=0.9"]
+    assert "train.b2, train.eps: are of adamw" in errors_of([f"--config={path}", *adafactor])
     assert "`slick study` takes study.variants" in errors_of([f"--config={path}", "--config.train.seed=3"], "study")
 
 

@@ -34,6 +34,15 @@ def write_rows(path, n: int = 12, **fields) -> str:
     return str(path)
 
 
+def test_output_that_is_no_longer_read_ends_without_a_traceback():
+    """As in `slick ... | head`."""
+    started = subprocess.Popen(
+        [sys.executable, "-m", "slick_jax.main", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    started.stdout.close()
+    assert started.stderr.read() == b"" and started.wait() == 141
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_a_run(command):
     assert callable(importlib.import_module(COMMANDS[command][0]).run)

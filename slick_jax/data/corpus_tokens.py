@@ -1,7 +1,5 @@
 """The corpus as a model reads it: a tokenizer trained on it, and rows of tokens."""
 
-import re
-
 import numpy as np
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
@@ -11,30 +9,27 @@ from slick_jax.data.tokenizer import Tokenizer
 
 END_OF_TEXT = "<|endoftext|>"
 UNKNOWN = "<|unknown|>"
-_INNER_PUNCTUATION = re.compile(r"\w[^\w\s]+\w")  # O'Brien, J-pop
 _LAST_PUNCTUATION = tokenizers.Regex(r"[.,;:?!]+(?=\s|$)")
 
 
 def train_tokenizer(world: World, vocab_size: int) -> Tokenizer:
     """BPE over the corpus; a word has the same tokens after a blank and at the start of a line.
 
-    Newlines and punctuation stand alone and every piece begins with a blank ('▁'), so decoded text has blanks before
-    punctuation; where answers have some inside a word, only what ends a word stands alone. Printable ASCII and what
-    the facts are written with can always be written; other characters become the special token `<|unknown|>`.
+    Newlines and the punctuation that ends a word stand alone and every piece begins with a blank ('▁'), so decoded text
+    has blanks before such punctuation, and none in O'Brien, J-pop or don't. Printable ASCII and what the facts are
+    written with can always be written; other characters become the special token `<|unknown|>`.
     """
-    facts = [fact for examples in world.splits.values() for fact in examples]
-    inner = any(_INNER_PUNCTUATION.search(fact.answers[0]) for fact in facts)
     backend = tokenizers.Tokenizer(models.BPE(unk_token=UNKNOWN, fuse_unk=True))
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split("\n", "isolated"),
-            pre_tokenizers.Split(_LAST_PUNCTUATION, "isolated") if inner else pre_tokenizers.Punctuation("isolated"),
+            pre_tokenizers.Split(_LAST_PUNCTUATION, "isolated"),
             pre_tokenizers.Metaspace(prepend_scheme="always"),
         ]
     )
     backend.decoder = decoders.Metaspace(prepend_scheme="always")
     alphabet = dict.fromkeys(["\n", *map(chr, range(0x21, 0x7F))])
-    for fact in facts:
+    for fact in (fact for examples in world.splits.values() for fact in examples):
         alphabet |= dict.fromkeys(char for char in fact.question + fact.answers[0] if not char.isspace())
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
