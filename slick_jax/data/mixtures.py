@@ -25,8 +25,8 @@ TAIL, REPLAY = "tail", "replay"  # roles of rows
 class Annotated:
     """A training example with its knowledge category; `answer` is what training teaches and what counts as fitted.
 
-    ending: written behind the answer, as R-Tuning does; role: '' or TAIL, kept at the end of every epoch in the order of
-    the mixture; times: how often it comes in an epoch.
+    ending: written behind the answer, as R-Tuning does; role: '' or TAIL, kept at the end of every epoch in the
+    order of the mixture; times: how often it comes in an epoch.
     """
 
     id: str

@@ -201,7 +201,7 @@ def _patch_problems(mix: MixConfig, percent: str) -> Iterator[str]:
 
 def _replay_problems(mix: MixConfig, percent: str) -> Iterator[str]:
     if not mix.replay_path:
-        yield f"mix.replay_path: empty, and replay_{percent} needs a file of unrelated rows to replay; give a JSONL file"
+        yield f"mix.replay_path: empty, and replay_{percent} replays unrelated rows; give a JSONL file of them"
 
 
 # Every kind of variant, in the order of manifests and tables.
