@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 # What a hub id stands for, by command: the settings that may name the model it reads; the first that is set counts. The
 # base of adapters is fetched where it is needed (slick_jax/tuned.py).
 READS = {
-    "annotate": ("model.path",), "validate": ("model.path",), "train": ("model.path",), "study": ("model.path",), "gradual": ("model.path",),
-    "evaluate": ("evaluate.checkpoint", "model.path"),
+    "annotate": ("model.path",), "validate": ("model.path",), "train": ("model.path",), "study": ("model.path",),
+    "gradual": ("model.path",), "evaluate": ("evaluate.checkpoint", "model.path"),
 }  # fmt: skip
 WITHOUT_TENSORS = ("validate",)  # reads the small files alone
 _ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[^@\s]+))?")
