@@ -39,7 +39,7 @@ def needs(config: Config, command: str) -> Iterator[str]:
     if command == "evaluate" and not (config.evaluate.checkpoint or config.model.path):
         yield "evaluate.checkpoint: empty, and so is model.path; give a Hugging Face folder or a training checkpoint"
     if command == "gradual" and (config.train.variant or config.train.mixture):
-        yield "train.variant, mixture: `slick gradual` trains on only_MaybeKnown and makes its own; leave both unset"
+        yield "train.variant, mixture: `slick gradual` trains on all_MaybeKnown and then its own; leave both unset"
     if command == "gradual" and "best" not in config.train.keep:
         yield f"train.keep: {config.train.keep}, and `slick gradual` goes on from the best checkpoint; add 'best'"
     if command in ("demo", "pretrain", "train", "study", "gradual", "evaluate") and config.model.weights:

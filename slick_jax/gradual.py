@@ -27,18 +27,22 @@ from slick_jax.training import shift, train
 from slick_jax.training.claim import held
 from slick_jax.training.stops import ANSWERS
 
-FIRST, SECOND = "only_MaybeKnown", "gradual"  # the variants of the two stages
+FIRST, SECOND = "all_MaybeKnown", "gradual"  # the variants of the two stages
 LOWER = ("WeaklyKnown", "Unknown")  # from which an example is promoted to MaybeKnown
 
 
 def run(config: Config) -> epath.Path:
     """Do what is left of the two stages for `config.train.seed`; returns the folder of the second stage.
 
-    The first is the study's run of only_MaybeKnown, used where it is finished. The second has the run folder
+    The first is the run of the mixture all_MaybeKnown, as `slick study` makes it. The second has the run folder
     <run_dir>/gradual/seed-<n> of its own: model/ (the first stage's at EARLY_STOP), its annotations, mixtures/gradual
     and train/gradual; summary.csv tells the accuracies of both. Killed at any moment, it goes on from there with the
     same result. Raises InputError for bad input and when nothing was promoted, Busy when another process is at it.
     """
+    mixed = run_folder.read_json(epath.Path(config.run_dir) / "mixtures" / "manifest.json")
+    if FIRST not in (mixed or {}).get("variants", {}):
+        names = (*config.mix.recipes, FIRST)
+        mix.run(dataclasses.replace(config, mix=dataclasses.replace(config.mix, recipes=names)))
     first = train.run(_for(config, FIRST))
     folder = epath.Path(config.run_dir) / "gradual" / f"seed-{config.train.seed}"
     own = _second(config, folder)

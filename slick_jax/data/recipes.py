@@ -96,16 +96,21 @@ def join(recipe: str, argument: str) -> str:
 
 def problems(mix: MixConfig) -> Iterator[str]:
     """What is wrong with mix.recipes and with the settings of the recipes that it names: a line each."""
-    forms = [join(name, f"<{one.arguments[0]}-{one.arguments[-1]}>" * (len(one.arguments) > 1))
-             for name, one in RECIPES.items() if name != "only"]  # fmt: skip
     for name in mix.recipes:
         try:
             recipe, argument = parse(name)
         except ValueError:
-            singles = ", ".join(join("only", one) for one in KNOWN)
-            yield f"mix.recipes: no recipe {name!r}; there are {', '.join(forms)}, {singles}"
+            yield f"mix.recipes: no recipe {name!r}; there are {', '.join(map(_form, RECIPES))}"
             continue
         yield from RECIPES[recipe].problems(mix, argument)
+
+
+def _form(recipe: str) -> str:
+    """The names of a recipe's variants, as it is told to the user."""
+    arguments = RECIPES[recipe].arguments
+    if arguments[-1].isdecimal():
+        return f"{recipe}_<{arguments[0]}-{arguments[-1]}>"
+    return f"{recipe}_<{'|'.join(arguments)}>" if len(arguments) > 1 else recipe
 
 
 # The rows of each variant.
@@ -121,6 +126,11 @@ def _known_only(draws: Draws, mix: MixConfig, percent: str) -> list[Annotated]:
 
 def _only(draws: Draws, mix: MixConfig, category: str) -> list[Annotated]:
     return [row for relation, n in draws.sizes.items() for row in draws.ordered[relation][category][:n]]
+
+
+def _all(draws: Draws, mix: MixConfig, category: str) -> list[Annotated]:
+    """Every example of a category, however many they are: no variant of size |D|."""
+    return [row for lists in draws.ordered.values() for row in lists[category]]
 
 
 def _natural(draws: Draws, mix: MixConfig, _: str) -> list[Annotated]:
@@ -211,6 +221,7 @@ RECIPES = {
         _known_only, MIXED, asked=lambda mix: [x for x in mix.percents if mix.known_only and 0 < x < 100]
     ),
     "only": Recipe(_only, KNOWN, asked=lambda mix: KNOWN * mix.single_categories),
+    "all": Recipe(_all, CATEGORIES),
     "natural": Recipe(_natural, ("",), asked=lambda mix: [""] * mix.natural),
     "idk": Recipe(_idk, asked=lambda mix: [IDK_PERCENT] * mix.idk),
     "sure": Recipe(_sure),
