@@ -93,7 +93,6 @@ def test_endings_roles_and_repeats(tmp_path):
     assert (found[0].answer, found[0].ending, endings(found)) == (given[0]["answer"], " I am sure.", (" I am sure.",))
     assert dealt(found) == ([0, 2, 2, 2, 3, 1], 1)
     assert (found[3].prompt, found[3].answer, found[3].category, found[3].role) == ("", "", "", "replay")
-    pd.DataFrame(given).to_parquet(tmp_path / "mixed.parquet")
     assert read_mixture(write_mixture(tmp_path, [given[0] | {"answer": None}]))[0].answer == given[0]["answer"]
     plain = read_mixture(write_mixture(tmp_path))
     assert dealt(plain) == (list(range(len(plain))), 0) and plain[0].content == [*dataclasses.astuple(plain[0])[:6]]
