@@ -226,7 +226,7 @@ def _mix(mix: MixConfig) -> Iterator[str]:
         yield f"mix.unsure_text: {mix.unsure_text!r} is mix.sure_text, too; give phrases that can be told apart"
     for name in ("patch_percent", "upweight_percent"):
         if not 0 < getattr(mix, name) <= 100:
-            yield f"mix.{name}: {getattr(mix, name)} is no share of D; give percent, above 0 and up to 100"
+            yield f"mix.{name}: {getattr(mix, name)} is no share of D; give percent above 0, up to 100"
     for name in ("replay_per_fact", "upweight_times"):
         yield from _at_least(f"mix.{name}", getattr(mix, name), 1)
     yield from _at_least("mix.gradual_replay", mix.gradual_replay, 0)

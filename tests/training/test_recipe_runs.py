@@ -26,15 +26,15 @@ def rows_of_all_kinds():
     rows[0] |= {"role": "tail"}
     rows[5] |= {"role": "tail"}
     rows[3] |= {"times": 3}
-    replayed = [{"id": f"replay.{i}", "prompt": "", "completion": f"Text {i}. " * 9, "role": "replay"} for i in range(4)]
-    return rows + replayed
+    replayed = {"prompt": "", "role": "replay"}
+    return rows + [replayed | {"id": f"replay.{i}", "completion": f"Text {i}. " * 9} for i in range(4)]
 
 
 @pytest.fixture(scope="module")
 def config(folder, tmp_path_factory):
     """Of a finished run that fits its few rows."""
     run_dir = tmp_path_factory.mktemp("recipes")
-    config = config_for(folder, run_dir, epochs=30, dropout=0.0, max_target_tokens=20, eval_train_epochs="1,last")
+    config = config_for(folder, run_dir, epochs=30, dropout=0.0, max_target_tokens=32, eval_train_epochs="1,last")
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, eval_dev_epochs="1,last"))
     write_mixture(run_dir, rows_of_all_kinds())
     train.run(config)
@@ -79,7 +79,7 @@ def test_evaluate_knows_the_endings_of_a_run(config, run):
 
 
 def test_a_resumed_run_keeps_the_tail_at_the_end(folder, tmp_path, monkeypatch):
-    config = config_for(folder, tmp_path, epochs=2, max_target_tokens=20)
+    config = config_for(folder, tmp_path, epochs=2, max_target_tokens=32)
     config = dataclasses.replace(
         config, train=dataclasses.replace(config.train, eval_train_epochs="none", eval_dev_epochs="none")
     )
