@@ -175,6 +175,15 @@ class MixConfig:
     split: str = "train"  # split that the mixtures are drawn from
     seed: int = 0  # the permutation of every relation
     rule: str = ""  # whose categories: '' those of annotate.match, 'strict_' those of strict match
+    recipes: tuple[str, ...] = ()  # further mixtures by name, such as sure_50,patch_90 (docs/study.md)
+    sure_text: str = "I am sure."  # sure_<X>: what follows the answer of Known examples (R-Tuning)
+    unsure_text: str = "I am unsure."  # sure_<X>: what follows the answer of Unknown examples
+    patch_percent: float = 10.0  # patch_<X>: percent of D, all Known, that every epoch ends with, in order
+    replay_path: str = ""  # replay_<X>: JSONL or Parquet file of unrelated rows, prompt and completion or text
+    replay_per_fact: int = 2  # replay_<X>: unrelated rows for every example of D
+    upweight_percent: float = 5.0  # upweight_<X>: percent of D that comes several times in an epoch
+    upweight_times: int = 10  # upweight_<X>: how often
+    gradual_replay: float = 0.2  # `slick gradual`: HighlyKnown examples for every promoted one in the second stage
 
 
 @dataclass(frozen=True)
@@ -215,6 +224,7 @@ class TrainConfig:
     keep: tuple[str, ...] = ("best", "last")  # checkpoints that stay when the run is over: 'best' (on dev), 'last'
     keep_every: int = 0  # and those of every k-th epoch; 0: none
     max_target_tokens: int = 32  # longest answer with its end-of-text, in training and in greedy evaluation
+    max_replay_tokens: int = 64  # a replayed row is cut behind so many trained tokens
     writers: tuple[str, ...] = ()  # besides metrics.jsonl: 'tensorboard', 'wandb' (the extras of these names)
     lora: LoraConfig = field(default_factory=LoraConfig)
 

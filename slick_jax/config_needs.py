@@ -8,18 +8,18 @@ from slick_jax.config import Config, DataConfig
 # Settings that a command cannot do without, and the next thing to try.
 NEEDED = {
     "run_dir": (
-        ("data", "annotate", "rescore", "pretrain", "demo", "mix", "train", "study", "report"),
+        ("data", "annotate", "rescore", "pretrain", "demo", "mix", "train", "study", "gradual", "report"),
         "the folder that results go to, such as --config.run_dir=runs/first",
     ),
     "model.path": (
-        ("annotate", "train", "study"),
+        ("annotate", "train", "study", "gradual"),
         "a Hugging Face folder with config.json, *.safetensors and tokenizer, or a hub id such as org/name@revision",
     ),
     "rescore.source": (("rescore",), "the run folder whose answers are judged again"),
     "export.checkpoint": (("export",), "the training checkpoint to export"),
     "export.out": (("export",), "the Hugging Face folder to write"),
 }
-READS_DATA = ("data", "pretrain", "demo", "annotate", "validate", "mix", "train", "evaluate", "study")
+READS_DATA = ("data", "pretrain", "demo", "annotate", "validate", "mix", "train", "evaluate", "study", "gradual")
 
 
 def needs(config: Config, command: str) -> Iterator[str]:
@@ -38,7 +38,11 @@ def needs(config: Config, command: str) -> Iterator[str]:
         yield "train.variant, mixture, seed: `slick study` takes study.variants and study.seeds; leave the three unset"
     if command == "evaluate" and not (config.evaluate.checkpoint or config.model.path):
         yield "evaluate.checkpoint: empty, and so is model.path; give a Hugging Face folder or a training checkpoint"
-    if command in ("demo", "pretrain", "train", "study", "evaluate") and config.model.weights:
+    if command == "gradual" and (config.train.variant or config.train.mixture):
+        yield "train.variant, mixture: `slick gradual` trains on all_MaybeKnown and then its own; leave both unset"
+    if command == "gradual" and "best" not in config.train.keep:
+        yield f"train.keep: {config.train.keep}, and `slick gradual` goes on from the best checkpoint; add 'best'"
+    if command in ("demo", "pretrain", "train", "study", "gradual", "evaluate") and config.model.weights:
         yield (
             f"model.weights: {config.model.weights!r} is for `slick annotate` alone; give `slick {command}`"
             " --config.model.weights="

@@ -20,6 +20,7 @@ from slick_jax.config import (
     WorldConfig,
 )
 from slick_jax.config_needs import needs
+from slick_jax.data import recipes
 from slick_jax.epochs import parse_epochs
 from slick_jax.knowledge.exemplars import MAX_SETS
 from slick_jax.knowledge.match import RULES
@@ -218,6 +219,18 @@ def _mix(mix: MixConfig) -> Iterator[str]:
         yield "mix.split: empty; give the split to draw from, such as train"
     yield from _seed("mix.seed", mix.seed)
     yield from _choice("mix.rule", mix.rule, ("", "strict_"))
+    for name in ("sure_text", "unsure_text"):
+        if not getattr(mix, name).strip() or "\n" in getattr(mix, name):
+            yield f"mix.{name}: {getattr(mix, name)!r} is empty or holds a line break; give a phrase"
+    if mix.sure_text.strip() == mix.unsure_text.strip():
+        yield f"mix.unsure_text: {mix.unsure_text!r} is mix.sure_text, too; give phrases that can be told apart"
+    for name in ("patch_percent", "upweight_percent"):
+        if not 0 < getattr(mix, name) <= 100:
+            yield f"mix.{name}: {getattr(mix, name)} is no share of D; give percent above 0, up to 100"
+    for name in ("replay_per_fact", "upweight_times"):
+        yield from _at_least(f"mix.{name}", getattr(mix, name), 1)
+    yield from _at_least("mix.gradual_replay", mix.gradual_replay, 0)
+    yield from recipes.problems(mix)
 
 
 def _train(train: TrainConfig) -> Iterator[str]:
@@ -226,7 +239,8 @@ def _train(train: TrainConfig) -> Iterator[str]:
     yield from _seed("train.seed", train.seed)
     for name in ("warmup_steps", "weight_decay", "clip_norm", "keep_every"):
         yield from _at_least(f"train.{name}", getattr(train, name), 0)
-    yield from _at_least("train.max_target_tokens", train.max_target_tokens, 2)
+    for name in ("max_target_tokens", "max_replay_tokens"):
+        yield from _at_least(f"train.{name}", getattr(train, name), 2)
     yield from _choice("train.optimizer", train.optimizer, ("adamw", "adafactor"))
     yield from _choice("train.remat", train.remat, ("none", "dots", "full"))
     yield from _choice("train.schedule", train.schedule, ("constant", "cosine"))

@@ -15,11 +15,13 @@ from slick_jax.config import AnnotateConfig, Config
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.hashing import digest
+from slick_jax.knowledge.endings import accepting
 from slick_jax.knowledge.greedy import Answered, Asked, GreedyEvaluator
 from slick_jax.knowledge.match_rates import MatchRates
 from slick_jax.knowledge.questions import questions
 from slick_jax.mesh import make_mesh
 from slick_jax.models.transformer import Network
+from slick_jax.training.checkpoints import find_step
 
 
 def run(config: Config) -> dict[str, dict]:
@@ -37,6 +39,7 @@ def run(config: Config) -> dict[str, dict]:
     groups, _ = questions(config, config.evaluate.splits)  # categories may be of the model it was tuned from
     if not groups:
         raise InputError("config.evaluate.splits: the data has no dev, test or ood_test; name the splits to ask")
+    groups = {name: accepting(rows, _taught(checkpoint)) for name, rows in groups.items()}
     mesh = make_mesh(config.mesh)
     limit = config.train.max_target_tokens
     with jax.set_mesh(mesh):
@@ -48,6 +51,13 @@ def run(config: Config) -> dict[str, dict]:
     if config.run_dir and jax.process_index() == 0:
         _write(epath.Path(config.run_dir) / "evaluations", checkpoint, config.annotate, groups, answers, found)
     return found
+
+
+def _taught(checkpoint: str) -> list[str]:
+    """The endings that the finished run of a training checkpoint has taught, which answers may have."""
+    folder, _ = find_step(checkpoint)
+    result = run_folder.read_json(folder.parent / "result.json") if folder.name == "checkpoints" else None
+    return (result or {}).get("taught_endings", [])
 
 
 def table(found: dict[str, dict]) -> str:

@@ -21,11 +21,13 @@ COMMANDS = {
     "train": ("slick_jax.training.train", "fine-tune on a mixture and follow what the model knows, epoch by epoch"),
     "evaluate": ("slick_jax.evaluate", "greedy exact match of a model or a training checkpoint"),
     "study": ("slick_jax.study", "train on every mixture and seed, and report"),
+    "gradual": ("slick_jax.gradual", "train on MaybeKnown, annotate again, train on what was promoted"),
     "report": ("slick_jax.analysis.report", "tables, figures and one HTML page from the finished runs"),
     "export": ("slick_jax.export", "turn a training checkpoint into a Hugging Face folder"),
     "validate": ("slick_jax.validate", "show what a config would run, and everything wrong with it"),
 }
-RESUMES = ("demo", "pretrain", "annotate", "train", "study")  # go on where a stopped run was; the others begin again
+# Those that go on where a stopped run was; the others begin again.
+RESUMES = ("demo", "pretrain", "annotate", "train", "study", "gradual")
 
 
 def main(argv: list[str] | None = None) -> int:

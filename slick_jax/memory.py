@@ -8,7 +8,7 @@ from slick_jax.config import Config
 from slick_jax.knowledge.shapes import TOKENS
 
 ANNOTATES = ("annotate", "demo")
-TRAINS = ("train", "study", "demo")
+TRAINS = ("train", "study", "gradual", "demo")
 ASKS = (*ANNOTATES, *TRAINS, "evaluate")
 
 

@@ -150,6 +150,11 @@ def test_all_mistakes_come_in_one_error(config_file):
         ("mix.size=big", "allowed: paper, known_unknown, or a whole number"),
         ("mix.percents=0,101", "config.mix.percents: 101 is out of range"),
         ("mix.percents=half", "is not whole numbers such as 0,50,100"),
+        ("mix.recipes=sure_50,best_50", "config.mix.recipes: no recipe 'best_50'; there are unknown_<0-100>"),
+        ("mix.recipes=patch_95", "config.mix.patch_percent: 10, and patch_95 has 5 % Known"),
+        ("mix.recipes=replay_50", "config.mix.replay_path: empty"),
+        ("mix.unsure_text=I am sure.", "give phrases that can be told apart"),
+        ("mix.upweight_percent=0", "config.mix.upweight_percent: 0.0 is no share of D"),
         ("evaluate.splits=valid", "config.evaluate.splits: 'valid' is unknown"),
         ("evaluate.splits=test", "config.evaluate.splits: 'test' is unknown; allowed: train, dev"),  # kind rows
         ("study.seeds=1,1", "must name one seed or more, each once"),

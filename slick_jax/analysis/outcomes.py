@@ -80,7 +80,8 @@ def read_answers(path: epath.Path) -> pd.DataFrame | None:
     absent = [name for name in COLUMNS if name not in table.column_names]
     if absent:
         raise InputError(f"{path}: no column {', '.join(absent)}; remove the run's folder and train again")
-    found = table.select(list(COLUMNS)).to_pandas()
+    told = [name for name in ("ending",) if name in table.column_names]
+    found = table.select([*COLUMNS, *told]).to_pandas()
     if found.duplicated(["stop", "split", "id"]).any():
         raise InputError(f"{path}: a question stands there twice at one stop; remove the run's folder and train again")
     text = ["answer", "category"]

@@ -1,4 +1,4 @@
-"""The tables of the page that go with words: T1, T2, T8, the ranking of F5, category shift, exploding answers."""
+"""The tables of the page that go with words: T1, T2, T8, recipes, F5's ranking, shift, exploding answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from slick_jax.analysis import explosions, idk, regression, shift, single_categories, unknown_tests
+from slick_jax.analysis import explosions, idk, recipes, regression, shift, single_categories, unknown_tests
 from slick_jax.analysis.evidence import Evidence
 from slick_jax.analysis.outcomes import STOPS
 from slick_jax.analysis.unknown_tests import Tested
@@ -46,6 +46,7 @@ def compute(evidence: Evidence) -> Tables:
     _regression(evidence, made)
     _single_categories(evidence, made)
     _refusing(evidence, made)
+    _recipes(evidence, made)
     _unknown_tests(evidence, made)
     _shift(evidence, made)
     _explosions(evidence, made)
@@ -122,6 +123,34 @@ def _refusing(evidence: Evidence, made: Tables) -> None:
         f" of the test questions that were answered and not refused. In brackets: {INTERVAL}s over seeds and"
         " questions.",
         [("", pd.DataFrame(rows))],
+    ))  # fmt: skip
+
+
+def _recipes(evidence: Evidence, made: Tables) -> None:
+    table, told = recipes.against_mixtures(evidence), recipes.endings(evidence)
+    made.files |= {"recipes": table, "recipe_endings": told} if len(table) else {}
+    rows = [
+        {
+            "variant": row["variant"], "split": row["split"], "stop": row["stop"],
+            "accuracy (%)": _cell(row, "accuracy", 1, "low", "high"),
+            "more than unknown_<X> (points)": "" if pd.isna(row["more"]) else _cell(row, "more", 1),
+        }
+        for row in table.to_dict("records")
+    ]  # fmt: skip
+    endings = [
+        {
+            "variant": row["variant"], "split": row["split"], "stop": row["stop"],
+            "ending": row["ending"] or "none of them", "answers (%)": _cell(row, "share", 1),
+            "of which right (%)": _cell(row, "right", 1),
+        }
+        for row in told.to_dict("records")
+    ]  # fmt: skip
+    made.add(Section(
+        "recipes", "Neighbouring recipes",
+        "The mixture with X % Unknown examples, taught in another way (docs/study.md): sure_<X> says behind each answer"
+        " whether it was known, patch_<X> ends every epoch with Known examples, replay_<X> has unrelated rows among its"
+        f" facts, upweight_<X> repeats some. In brackets: {INTERVAL}s over seeds and questions.",
+        [("", pd.DataFrame(rows)), ("what follows the answers", pd.DataFrame(endings))],
     ))  # fmt: skip
 
 

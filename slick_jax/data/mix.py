@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -18,13 +18,15 @@ from slick_jax.categories import CATEGORIES, UNKNOWN
 from slick_jax.config import Config
 from slick_jax.data import annotations
 from slick_jax.data.examples import Example, load_splits, same_text
-from slick_jax.data.mixtures import Annotated, make_mixtures, variant_order
+from slick_jax.data.mixtures import REPLAY, Annotated, Row, Unrelated
 from slick_jax.data.prompt_styles import fine_tuning_prompt
+from slick_jax.data.recipes import make_mixtures, parse, variant_order, wanted
+from slick_jax.data.unrelated import read_unrelated
 from slick_jax.errors import InputError
 
-SCHEMA = pa.schema(
-    {name: pa.string() for name in ("id", "relation", "category", "question", "answer", "prompt", "completion")}
-)
+SCHEMA = {name: pa.string() for name in ("id", "relation", "category", "question", "answer", "prompt", "completion")}
+# Of rows that some recipes make; a file has those that one of its rows needs, with these values where it does not.
+FURTHER = {"ending": ("", pa.string()), "role": ("", pa.string()), "times": (1, pa.int32())}
 
 
 def run(config: Config) -> None:
@@ -37,8 +39,13 @@ def run(config: Config) -> None:
     found = annotations.read(config)
     splits = load_splits(config.data)
     annotations.check_data(found, splits, config.mix.split)
-    kept, excluded = without_held_out(found.rows, held_out(found, splits, config.mix.split))
-    sizes, variants = make_mixtures(kept, config.mix)
+    held = held_out(found, splits, config.mix.split)
+    kept, excluded = without_held_out(found.rows, held)
+    unrelated, n_held = (), 0
+    if any(parse(name)[0] == "replay" for name in wanted(config.mix)):
+        questions = {question for _, texts in held.values() for question in texts}
+        unrelated, n_held = read_unrelated(config.mix.replay_path, config.mix.seed, questions)
+    sizes, variants = make_mixtures(kept, config.mix, unrelated)
     manifest = {
         "seed": config.mix.seed,
         "size": config.mix.size,
@@ -53,20 +60,30 @@ def run(config: Config) -> None:
         "variants": {name: record(rows) for name, rows in variants.items()},
     }
     manifest = with_earlier(manifest, folder)
-    for name, rows in variants.items():
-        lines = [training_row(row) for row in rows]
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        run_folder.write_text(folder / f"{name}.jsonl", text)
-        run_folder.write_parquet(folder / f"{name}.parquet", pa.Table.from_pylist(lines, SCHEMA))
-    # not write_json: the order of the variants is that of tables and figures
-    run_folder.write_text(folder / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    write(folder, manifest, variants)
     print(table(manifest).to_string())
     print(f"\n|D| = {manifest['n']} ({config.mix.size}) over {len(sizes)} relations", end="")
     left_out = sorted({row.relation for row in found.rows} - sizes.keys())
     print(f"; relations that can give none: {', '.join(left_out)}" if left_out else "")
     if excluded:
         print("held out: " + ", ".join(f"{n} that are in {why}" for why, n in excluded.items()))
+    if n_held:
+        print(f"replay: {n_held} rows of {config.mix.replay_path} hold a question that is held out, and are left out")
     print(f"mixtures: {folder}/{{{','.join(variants)}}}.jsonl, .parquet and manifest.json")
+
+
+def write(folder: epath.Path, manifest: dict[str, Any], variants: dict[str, Sequence[Row]]) -> None:
+    """The files of mixtures: <variant>.jsonl and .parquet, and manifest.json."""
+    for name, rows in variants.items():
+        lines = [training_row(row) for row in rows]
+        needed = {key: kind for key, (plain, kind) in FURTHER.items() if any(line[key] != plain for line in lines)}
+        schema = SCHEMA | needed
+        lines = [{key: line[key] for key in schema} for line in lines]
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        run_folder.write_text(folder / f"{name}.jsonl", text)
+        run_folder.write_parquet(folder / f"{name}.parquet", pa.Table.from_pylist(lines, pa.schema(schema)))
+    # not write_json: the order of the variants is that of tables and figures
+    run_folder.write_text(folder / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
 
 def held_out(
@@ -101,31 +118,50 @@ def _keys(examples: Iterable[tuple[str, str]]) -> tuple[set[str], set[str]]:
     return {name for name, _ in pairs}, {same_text(question) for _, question in pairs}
 
 
-def training_row(row: Annotated) -> dict[str, str]:
+def training_row(row: Row) -> dict[str, Any]:
     """A line of a mixture file; `prompt` and `completion` are what TRL and other trainers take."""
-    return dataclasses.asdict(row) | {"prompt": fine_tuning_prompt(row.question), "completion": row.answer}
+    if isinstance(row, Unrelated):
+        texts = {"prompt": row.prompt, "completion": row.completion}
+        plain = {key: value for key, (value, _) in FURTHER.items()}
+        return dict.fromkeys(SCHEMA, "") | plain | {"id": row.id, "role": REPLAY} | texts
+    return dataclasses.asdict(row) | {
+        "prompt": fine_tuning_prompt(row.question), "completion": row.answer + row.ending
+    }  # fmt: skip
 
 
-def record(rows: Sequence[Annotated]) -> dict[str, Any]:
-    """What the manifest says of a variant; the hash covers ids and answers in the order of the file."""
-    counts = Counter((row.relation, row.category) for row in rows)
+def record(rows: Sequence[Row]) -> dict[str, Any]:
+    """What the manifest says of a variant: its examples, and apart from them the rows to replay.
+
+    The hash covers ids and what is taught, in the order of the file.
+    """
+    examples = [row for row in rows if isinstance(row, Annotated)]
+    counts = Counter((row.relation, row.category) for row in examples)
     unknown = sum(n for (_, category), n in counts.items() if category == UNKNOWN)
+    lines = [training_row(row) for row in rows]
+    replayed = {"n_replay": len(rows) - len(examples)} if len(examples) < len(rows) else {}
     return {
-        "n": len(rows),
-        "n_known": len(rows) - unknown,
+        "n": len(examples),
+        "n_known": len(examples) - unknown,
         "n_unknown": unknown,
-        "percent_unknown": 100 * unknown / len(rows),
+        "percent_unknown": 100 * unknown / len(examples),
+        **replayed,
         "categories": {c: sum(n for (_, category), n in counts.items() if category == c) for c in CATEGORIES},
         "relations": {
             relation: {category: counts[relation, category] for category in CATEGORIES}
             for relation in sorted({relation for relation, _ in counts})
         },
-        "sha256": content_digest((row.id, row.answer) for row in rows),
+        "sha256": content_digest(content(line) for line in lines),
     }
 
 
-def content_digest(rows: Iterable[tuple[str, str]]) -> str:
-    """SHA-256 of (id, answer) pairs, in the order of the file: what makes a mixture the one of its manifest."""
+def content(line: Mapping[str, Any]) -> tuple:
+    """What is taught by a row: its id and completion, and how, where that is not once and anywhere in an epoch."""
+    further = {key: line[key] for key, (plain, _) in FURTHER.items() if line[key] != plain}
+    return (line["id"], line["completion"], *([further] if further else []))
+
+
+def content_digest(rows: Iterable[tuple]) -> str:
+    """SHA-256 of `content` of the rows, in the order of the file: what makes a mixture the one of its manifest."""
     return hashlib.sha256("".join(json.dumps([*row]) + "\n" for row in rows).encode()).hexdigest()
 
 

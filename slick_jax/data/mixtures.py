@@ -1,7 +1,8 @@
-"""Controlled mixtures of Known and Unknown examples (paper section 4 and appendix E): who is in which variant.
+"""What controlled mixtures are drawn from (paper section 4 and appendix E): rows, permutations, sizes, D(X %).
 
 Every relation has one fixed permutation of its examples, and every variant takes prefixes of it, so that neighbouring
 variants share examples. An example's place hangs on the seed, its relation and its id alone, never on other rows.
+`slick_jax.data.recipes` makes the variants.
 """
 
 from __future__ import annotations
@@ -13,80 +14,89 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from slick_jax.categories import CATEGORIES, KNOWN, UNKNOWN
-from slick_jax.config import MixConfig
+from slick_jax.categories import CATEGORIES, UNKNOWN
 from slick_jax.errors import InputError
 
 MAX_RELATIONS = 20  # named in an error
-IDK_PERCENT = 50  # % Unknown of the variant that D_IDK relabels
+TAIL, REPLAY = "tail", "replay"  # roles of rows
 
 
 @dataclasses.dataclass(frozen=True)
 class Annotated:
-    """A training example with its knowledge category; `answer` is what training teaches."""
+    """A training example with its knowledge category; `answer` is what training teaches and what counts as fitted.
+
+    ending: written behind the answer, as R-Tuning does; role: '' or TAIL, kept at the end of every epoch in the
+    order of the mixture; times: how often it comes in an epoch.
+    """
 
     id: str
     relation: str
     category: str
     question: str
     answer: str
+    ending: str = ""
+    role: str = ""
+    times: int = 1
 
+
+@dataclasses.dataclass(frozen=True)
+class Unrelated:
+    """A row to replay that tells no fact of the data: of no category, and never asked. prompt: '' for plain text."""
+
+    id: str
+    prompt: str
+    completion: str
+
+
+Row = Annotated | Unrelated
 
 # {relation: {category, or 'Known': its examples in the order of the permutation}}
 Permutations = dict[str, dict[str, list[Annotated]]]
 
 
-def make_mixtures(
-    rows: Iterable[Annotated], settings: MixConfig
-) -> tuple[dict[str, int], dict[str, tuple[Annotated, ...]]]:
-    """The size of every relation, the same in all variants of size |D|, and the variants `settings` ask for.
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """What all variants are drawn from; sizes: examples of every relation, the same in all variants of size |D|.
 
-    Names: unknown_<X>, known_only_<X>, only_<category> (of Unknown: unknown_100), natural, idk_50. A variant is sorted
-    by relation and id. `settings.percents` are whole numbers from 0 to 100.
-    Raises InputError for a size that the rows do not allow, variants that lack examples, and variants without any.
+    order: relations in the order in which they take Unknown examples; unrelated: rows that may be replayed.
     """
-    ordered = permutations(rows, settings.seed)
-    sizes = relation_sizes(ordered, settings.size)
-    order = unknown_order(sizes)
-    percents = {*settings.percents}
-    variants = {f"unknown_{x}": _unknown(ordered, sizes, order, x) for x in sorted(percents)}
-    if settings.known_only:
-        for x in sorted(percents - {0, 100}):
-            variants[f"known_only_{x}"] = [row for row in variants[f"unknown_{x}"] if row.category != UNKNOWN]
-    if settings.single_categories:
-        _check_single(ordered, sizes)
-        for category in KNOWN:
-            variants[f"only_{category}"] = [row for r, n in sizes.items() for row in ordered[r][category][:n]]
-        variants["unknown_100"] = _unknown(ordered, sizes, order, 100)
-    if settings.natural:
-        variants["natural"] = _natural(ordered, sizes)
-    if settings.idk:
-        variants[f"idk_{IDK_PERCENT}"] = [
-            dataclasses.replace(row, answer=settings.idk_text) if row.category == UNKNOWN else row
-            for row in _unknown(ordered, sizes, order, IDK_PERCENT)
+
+    ordered: Permutations
+    sizes: dict[str, int]
+    order: Sequence[str]
+    seed: int
+    unrelated: Sequence[Unrelated] = ()
+
+    @classmethod
+    def of(cls, rows: Iterable[Annotated], size: str, seed: int, unrelated: Sequence[Unrelated] = ()) -> Draws:
+        """Raises InputError for a size that the rows do not allow (see `relation_sizes`)."""
+        ordered = permutations(rows, seed)
+        sizes = relation_sizes(ordered, size)
+        return cls(ordered, sizes, unknown_order(sizes), seed, unrelated)
+
+    @property
+    def total(self) -> int:
+        """|D|."""
+        return sum(self.sizes.values())
+
+    def mixed(self, percent: int) -> list[Annotated]:
+        """D(X %): the first Unknown examples of every permutation, and its first Known ones up to the relation's size.
+
+        By relation, Unknown before Known, each in the order of the permutation.
+        """
+        unknown = Counter(self.order[: (len(self.order) * percent + 50) // 100])
+        return [
+            row
+            for relation, n in self.sizes.items()
+            for row in self.ordered[relation][UNKNOWN][: unknown[relation]]
+            + self.ordered[relation]["Known"][: n - unknown[relation]]
         ]
-    empty = [name for name, chosen in variants.items() if not chosen]
-    if empty:
-        raise InputError(
-            f"config.mix: |D| is {sum(sizes.values())}, which leaves {', '.join(empty)} without examples; annotate more"
-            " rows, or leave these variants out (mix.percents, mix.known_only)"
-        )
-    names = sorted(variants, key=variant_order)
-    return sizes, {name: tuple(sorted(variants[name], key=_relation_and_id)) for name in names}
-
-
-def variant_order(name: str) -> tuple[int, int]:
-    """Sort key of variant names: D(X %) and D_Known by X, single categories, natural, D_IDK."""
-    kinds = ("unknown_", "known_only_", "only_", "natural", "idk_")
-    kind = next(place for place, start in enumerate(kinds) if name.startswith(start))
-    end = name.removeprefix(kinds[kind])
-    return kind, int(end) if end.isdecimal() else CATEGORIES.index(end) if end else 0
 
 
 def permutations(rows: Iterable[Annotated], seed: int) -> Permutations:
     """Every relation's examples in the order of its permutation, by category and those of all Known ones together."""
     ordered: Permutations = {}
-    for row in sorted(rows, key=lambda row: (row.relation, _place(row, seed), row.id)):
+    for row in sorted(rows, key=lambda row: (row.relation, place(row, seed), row.id)):
         lists = ordered.setdefault(row.relation, {name: [] for name in (*CATEGORIES, "Known")})
         lists[row.category].append(row)
         if row.category != UNKNOWN:
@@ -150,44 +160,6 @@ def unknown_order(sizes: dict[str, int]) -> list[str]:
     return order
 
 
-def _unknown(ordered: Permutations, sizes: dict[str, int], order: Sequence[str], percent: int) -> list[Annotated]:
-    """D(X %): the first Unknown examples of every relation's permutation, and its first Known ones up to its size."""
-    unknown = Counter(order[: (len(order) * percent + 50) // 100])
-    return [
-        row
-        for relation, n in sizes.items()
-        for row in ordered[relation][UNKNOWN][: unknown[relation]] + ordered[relation]["Known"][: n - unknown[relation]]
-    ]
-
-
-def _natural(ordered: Permutations, sizes: dict[str, int]) -> list[Annotated]:
-    """D_Natural: every relation's own shares of the categories."""
-    chosen = []
-    for relation, n in sizes.items():
-        shares = largest_remainder({c: len(ordered[relation][c]) for c in CATEGORIES}, n)
-        chosen += [row for category, k in shares.items() for row in ordered[relation][category][:k]]
-    return chosen
-
-
-def _check_single(ordered: Permutations, sizes: dict[str, int]) -> None:
-    problems = []
-    for category in KNOWN:
-        counts = {relation: (len(ordered[relation][category]), n) for relation, n in sizes.items()}
-        lacking = [f"{relation} {has} (needs {n})" for relation, (has, n) in counts.items() if has < n]
-        more = [f"and {len(lacking) - MAX_RELATIONS} more"] if len(lacking) > MAX_RELATIONS else []
-        if lacking:
-            problems.append(f"only_{category}: {category} examples of {', '.join(lacking[:MAX_RELATIONS] + more)}")
-    if problems:
-        raise InputError.of(
-            problems,
-            f"config.mix: too few examples for single categories at |D| = {sum(sizes.values())}; set mix.size='paper',"
-            " which every category can fill, or mix.single_categories=False:",
-        )
-
-
-def _place(row: Annotated, seed: int) -> bytes:
+def place(row: Annotated, seed: int) -> bytes:
+    """Where the example stands in the permutation: a sort key."""
     return hashlib.blake2b("\0".join((str(seed), row.relation, row.id)).encode(), digest_size=16).digest()
-
-
-def _relation_and_id(row: Annotated) -> tuple[str, str]:
-    return row.relation, row.id

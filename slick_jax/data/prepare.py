@@ -10,10 +10,11 @@ from etils import epath
 from slick_jax import run_folder
 from slick_jax.config import Config
 from slick_jax.data.examples import SPLITS, Example, limited, load_splits, to_jsonl
+from slick_jax.data.monofacts import monofacts
 
 
 def run(config: Config) -> None:
-    """Write <run_dir>/data/<split>.jsonl and summary.json, and print rows per relation and split.
+    """Write <run_dir>/data/<split>.jsonl and summary.json, and print rows per relation and split, and monofact rates.
 
     With `data.write_tfds` also a TFDS data set in <run_dir>/data/tfds.
     """
@@ -22,11 +23,22 @@ def run(config: Config) -> None:
     for name, examples in splits.items():
         run_folder.write_text(folder / f"{name}.jsonl", to_jsonl(examples))
     table = count_table(splits)
-    counts = {name: {"rows": len(examples), "relations": table[name].to_dict()} for name, examples in splits.items()}
+    rates = {name: monofacts(examples) for name, examples in splits.items()}
+    counts = {
+        name: {
+            "rows": len(examples),
+            "relations": table[name].to_dict(),
+            "monofact_rates": rates[name].drop(columns="rows").to_dict("index"),
+        }
+        for name, examples in splits.items()
+    }
     run_folder.write_json(
         folder / "summary.json", {"kind": config.data.kind, "path": config.data.path, "splits": counts}
     )
     print(table_text(splits))
+    first = next(iter(splits))
+    print(f"\nshare of the rows of {first} whose fact, and whose answer, comes only once in it (%):")
+    print((rates[first].drop(columns="rows") * 100).round(1).to_string())
     print(f"\nwritten: {folder}/{{{','.join(splits)}}}.jsonl and summary.json")
     if config.data.write_tfds:
         from slick_jax.data.tfds_rows import write_tfds

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # base of adapters is fetched where it is needed (slick_jax/tuned.py).
 READS = {
     "annotate": ("model.path",), "validate": ("model.path",), "train": ("model.path",), "study": ("model.path",),
-    "evaluate": ("evaluate.checkpoint", "model.path"),
+    "gradual": ("model.path",), "evaluate": ("evaluate.checkpoint", "model.path"),
 }  # fmt: skip
 WITHOUT_TENSORS = ("validate",)  # reads the small files alone
 _ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[^@\s]+))?")

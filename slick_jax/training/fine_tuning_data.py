@@ -9,6 +9,7 @@ import grain
 import numpy as np
 
 from slick_jax.data.examples import raise_problems
+from slick_jax.data.mixtures import REPLAY
 from slick_jax.data.prompt_styles import Chat, Qa
 from slick_jax.data.target_tokens import prompt_problem, target_problem, target_tokens
 from slick_jax.knowledge.shapes import choose_lengths
@@ -42,34 +43,69 @@ class Batch:
 
 
 def render(
-    style: Qa | Chat, rows: Sequence[MixtureRow], *, max_target: int, max_positions: int | None, where: str
+    style: Qa | Chat,
+    rows: Sequence[MixtureRow],
+    *,
+    max_target: int,
+    max_positions: int | None,
+    where: str,
+    max_replay: int = 0,
 ) -> list[TokenRow]:
-    """The rows as tokens. Raises InputError for targets of more than `max_target` tokens (end-of-text included) and
-    for rows that the model's `max_positions` does not hold; `where` names the checkpoint."""
+    """The rows as tokens; rows to replay are cut behind `max_replay` trained tokens, and have no end-of-text then.
+
+    Raises InputError for targets of more than `max_target` tokens (end-of-text included) and for rows that the model's
+    `max_positions` does not hold; `where` names the checkpoint.
+    """
     end = style.end_of_answer(where)
-    pairs = target_tokens(style, [row.prompt for row in rows], [row.completion for row in rows])
-    problems = (
-        target_problem(row.id, "its completion", target, max_target)
-        or prompt_problem(row.id, prompt, max_target, max_positions, where)
-        for row, (prompt, target) in zip(rows, pairs, strict=True)
-    )
-    raise_problems([problem for problem in problems if problem])
-    return [TokenRow(np.array([*prompt, *target, end], np.int32), len(prompt)) for prompt, target in pairs]
+    asked = [row for row in rows if row.prompt]
+    pairs = iter(target_tokens(style, [row.prompt for row in asked], [row.completion for row in asked]))
+    # Plain text is trained on from its second token, or from its first where the tokenizer begins with another.
+    texts = iter(style.tokenizer.encode_batch([row.completion for row in rows if not row.prompt]))
+    made, problems = [], []
+    for row in rows:
+        prompt, target = next(pairs) if row.prompt else _opened(next(texts))
+        target = [*target, end]
+        if row.role == REPLAY:
+            room = max_replay if max_positions is None else min(max_replay, max_positions - len(prompt))
+            target = target[: max(room, 0)]
+            problem = None if target else f"row {row.id!r}: its prompt of {len(prompt)} tokens leaves {where} no room"
+        else:
+            problem = target_problem(row.id, "its completion", target[:-1], max_target) or prompt_problem(
+                row.id, prompt, max_target, max_positions, where
+            )
+        problems += [problem] if problem else []
+        made.append(TokenRow(np.array([*prompt, *target], np.int32), len(prompt)))
+    raise_problems(problems)
+    return made
+
+
+def _opened(tokens: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+    return tokens[:1], tokens[1:]
 
 
 class Batches:
     """Batches of a run: every epoch holds every row once, in an order that hangs on (seed, epoch) alone.
 
-    The last batch of an epoch may be short. B is `batch_size` rounded up to a multiple of `multiple` (devices x
-    parts of the batch), T one of a few lengths, A the longest target. An iterator over all epochs, placed with `seek`.
+    The last `tail` rows are not shuffled: every epoch ends with them, in their order. The last batch of an epoch may be
+    short. B is `batch_size` rounded up to a multiple of `multiple` (devices x parts of the batch), T one of a few
+    lengths, A the longest target. An iterator over all epochs, placed with `seek`.
     """
 
-    def __init__(self, rows: Sequence[TokenRow], *, batch_size: int, epochs: int, seed: int, multiple: int = 1):
+    def __init__(
+        self,
+        rows: Sequence[TokenRow],
+        *,
+        batch_size: int,
+        epochs: int,
+        seed: int,
+        multiple: int = 1,
+        tail: int = 0,
+    ):
         self._rows = rows
         self._size = -(-batch_size // multiple) * multiple
         self._width = _round(max(len(row.tokens) - row.n_prompt for row in rows))
         self.per_epoch = -(-len(rows) // batch_size)
-        order = grain.MapDataset.source(range(len(rows))).seed(seed).shuffle()
+        order = _order(len(rows), seed, tail)
         batches = order.batch(batch_size, drop_remainder=False, batch_fn=np.array)
         longest = [_round(self._longest(batches[number])) for number in range(self.per_epoch)]
         self._lengths = choose_lengths(longest, _round(self._longest(range(len(rows)))), BUCKETS)
@@ -108,6 +144,14 @@ class Batches:
             weights[place, :count] = 1.0
             read += last
         return Batch(Rows(tokens, targets, weights, positions), index, int(weights.sum()), read)
+
+
+def _order(n: int, seed: int, tail: int) -> grain.MapDataset:
+    """Numbers of rows, epoch after epoch: shuffled anew each time up to the last `tail`."""
+    places = [grain.MapDataset.source(range(n - tail)).seed(seed).shuffle()] if n > tail else []
+    if tail:
+        places.append(grain.MapDataset.source(range(n - tail, n)))
+    return grain.MapDataset.concatenate(places) if len(places) > 1 else places[0]
 
 
 def _round(length: int) -> int:

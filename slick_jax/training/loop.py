@@ -34,9 +34,10 @@ from slick_jax.training.writers import Writer
 class Job:
     """One fine-tuning run, with everything read and checked.
 
-    folder: of the run; model: Hugging Face folder it starts from; rows: to train on, and ids: their names;
-    evaluator: holds the questions, those of TRAIN in the order of `rows`; watch: called after every step in place of
-    the run's own progress line and overview, where it is one of many.
+    folder: of the run; model: Hugging Face folder it starts from; rows: those of an epoch, and ids: their names;
+    evaluator: holds the questions; tail: how many of the rows end every epoch, in their order; endings: those that the
+    mixture teaches behind answers; watch: called after every step in place of the run's own progress line and overview,
+    where it is one of many.
     """
 
     name: str
@@ -50,6 +51,8 @@ class Job:
     evaluator: GreedyEvaluator
     writers: Sequence[Writer] = ()
     watch: Callable[[], None] | None = None
+    tail: int = 0
+    endings: Sequence[str] = ()
 
     @property
     def per_epoch(self) -> int:
@@ -65,8 +68,9 @@ def train(job: Job) -> list[dict]:
     settings, network, mesh = job.settings, job.network, job.mesh
     multiple = settings.accumulate * mesh.shape["data"] * mesh.shape["fsdp"]
     batches = Batches(
-        job.rows, batch_size=settings.batch_size, epochs=settings.epochs, seed=settings.seed, multiple=multiple
-    )
+        job.rows, batch_size=settings.batch_size, epochs=settings.epochs, seed=settings.seed, multiple=multiple,
+        tail=job.tail,
+    )  # fmt: skip
     per_epoch, n_steps = job.per_epoch, job.per_epoch * settings.epochs
     optimizer = make_optimizer(settings, n_steps, network.decay_mask())
     with jax.set_mesh(mesh), Checkpoints(job.folder / "checkpoints") as checkpoints, signals.noticed() as sigterm:
@@ -114,7 +118,7 @@ def train(job: Job) -> list[dict]:
         del state  # the checkpoints have it; its memory is for the parameters of EARLY_STOP
         with sigterm.at_once(stopped(step, n_steps)):
             load = functools.partial(_load, job, checkpoints, frozen)
-            return [*record.lines, *stops.finish(job.folder, record, job.evaluator, settings.epochs, load)]
+            return [*record.lines, *stops.finish(job.folder, record, job.evaluator, settings.epochs, load, job.endings)]
 
 
 def prune(job: Job, lines: Sequence[Mapping[str, Any]]) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from slick_jax.categories import CATEGORIES, GROUPS, UNKNOWN
 from slick_jax.config import TrainConfig
+from slick_jax.data.mixtures import REPLAY
 from slick_jax.epochs import FIT_PERCENTS, fit_epoch
-from slick_jax.training.mixture_file import MixtureRow
+from slick_jax.training.mixture_file import MixtureRow, dealt
 from slick_jax.training.record import TRAIN, early_stop
 
 
@@ -17,12 +20,15 @@ def summarise(
 ) -> dict:
     """The content of result.json.
 
+    n: examples that are asked; rows_per_epoch: rows trained on in an epoch, where some are replayed or come often;
     early_stop_epoch: best dev exact match, the first of equal ones (None: dev was never asked); convergence_epoch: the
     last one; early_stop and convergence: {split: {em, n, by_category}} at these epochs; fit_epochs: {'50' and '90':
     {category, and Known as a whole: the first asked epoch with that percent of its training examples right, or None}}.
     """
     best, last = early_stop(lines), settings.epochs
-    categories = [row.category for row in mixture]
+    asked = [row for row in mixture if row.role != REPLAY]
+    rows = len(dealt(mixture)[0])
+    categories = [row.category for row in asked]
     unknown = sum(category == UNKNOWN for category in categories)
     known = sum(category in GROUPS["Known"] for category in categories)
     groups = GROUPS | {category: (category,) for category in CATEGORIES}
@@ -30,7 +36,8 @@ def summarise(
     return {
         "variant": variant,
         "seed": settings.seed,
-        "n": len(mixture),
+        "n": len(asked),
+        **({"rows_per_epoch": rows} if rows != len(asked) else {}),
         "n_known": known,
         "n_unknown": unknown,
         "percent_unknown": 100.0 * unknown / (known + unknown) if known + unknown else None,
@@ -44,6 +51,20 @@ def summarise(
             for percent in FIT_PERCENTS
         },
     }
+
+
+def ending_rates(answers: pa.Table, endings: Sequence[str]) -> dict:
+    """{stop: {split: {ending: {share, em, n}}}} of answers.parquet: how often each ending was written ('' is none), and
+    how many of the answers before it are right."""
+    found: dict = {}
+    table = answers.select(["stop", "split", "ending", "hit"]).to_pandas()
+    for (stop, split), rows in table.groupby(["stop", "split"], sort=False):
+        of = found.setdefault(stop, {}).setdefault(split, {})
+        for ending in ("", *(one.strip() for one in endings)):
+            hits = rows.loc[rows["ending"] == ending, "hit"]
+            em = float(hits.mean()) if len(hits) else None
+            of[ending] = {"share": len(hits) / len(rows), "em": em, "n": len(hits)}
+    return found
 
 
 def _headline(lines: Sequence[Mapping[str, Any]], epoch: int | None) -> dict:
@@ -77,4 +98,11 @@ def text(result: Mapping[str, Any]) -> str:
     for name, epoch in (("EARLY_STOP", "early_stop"), ("CONVERGENCE", "convergence")):
         rates = (f"{split} {100 * rate['em']:.1f} %" for split, rate in result[epoch].items())
         lines.append(f"  {name} (epoch {result[f'{epoch}_epoch']}): {', '.join(rates)}")
+        for split, found in result.get("endings", {}).get(name, {}).items():
+            told = (
+                f"{ending or 'neither'} {100 * rate['share']:.1f} %"
+                + (f", of which {100 * rate['em']:.1f} % right" if rate["n"] else "")
+                for ending, rate in found.items()
+            )
+            lines.append(f"    {split}: {'; '.join(told)}")
     return "\n".join(lines)

@@ -30,6 +30,18 @@ def finished(run: epath.PathLike, stop: str) -> bool:
     return result is not None and result[f"{stop.lower()}_epoch"] is None
 
 
+def checkpoint_at(config: Config, run: epath.PathLike, stop: str) -> epath.Path:
+    """The checkpoint of a finished run at `stop`. Raises InputError where it is not finished, or has no such stop."""
+    result = run_folder.read_json(epath.Path(run) / "result.json")
+    if result is None:
+        raise InputError(f"{run}: not finished, so its model cannot be annotated; run `slick study` again")
+    epoch = result[f"{stop.lower()}_epoch"]
+    if epoch is None:
+        raise InputError(f"{run}: dev was never asked, so there is no {stop}; give data.dev_path and train again")
+    rows = result.get("rows_per_epoch", result["n"])
+    return epath.Path(run) / "checkpoints" / str(epoch * -(-rows // config.train.batch_size))
+
+
 def measure(config: Config, run: epath.PathLike, stop: str) -> None:
     """Annotate the model of the finished run in folder `run` at `stop` ('EARLY_STOP' or 'CONVERGENCE').
 
@@ -39,10 +51,7 @@ def measure(config: Config, run: epath.PathLike, stop: str) -> None:
     """
     if finished(run, stop):
         return
-    folder, result = folder_of(run, stop), run_folder.read_json(epath.Path(run) / "result.json")
-    if result is None:
-        raise InputError(f"{run}: not finished, so its model cannot be annotated; run `slick study` again")
-    step = result[f"{stop.lower()}_epoch"] * -(-result["n"] // config.train.batch_size)
+    folder, checkpoint = folder_of(run, stop), checkpoint_at(config, run, stop)
     splits = config.study.shift_splits or config.data.splits
     model = Path(folder) / "model"  # a Hugging Face folder of the checkpoint, only while it is asked
     with held(folder), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -52,7 +61,6 @@ def measure(config: Config, run: epath.PathLike, stop: str) -> None:
             data=dataclasses.replace(config.data, splits=splits),
             model=dataclasses.replace(config.model, path=str(model), source=""),
         )
-        tuned = ExportConfig(str(epath.Path(run) / "checkpoints" / str(step)), str(model))
-        export.run(dataclasses.replace(config, export=tuned))
+        export.run(dataclasses.replace(config, export=ExportConfig(str(checkpoint), str(model))))
         annotate.annotate(asked)
         shutil.rmtree(model)

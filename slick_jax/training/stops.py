@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -10,6 +10,7 @@ import pyarrow as pa
 from etils import epath
 
 from slick_jax import run_folder
+from slick_jax.knowledge.endings import split_ending
 from slick_jax.knowledge.greedy import GreedyEvaluator
 from slick_jax.models.transformer import Params
 from slick_jax.training.record import TRAIN, Record, early_stop
@@ -26,13 +27,19 @@ ANSWERS_SCHEMA = pa.schema(
         "hit": pa.bool_(),  # by the run's rule
         "strict_hit": pa.bool_(),
         "abstained": pa.bool_(),
-        "answer": pa.string(),
+        "answer": pa.string(),  # what is written before the ending
+        "ending": pa.string(),  # which of the endings that the mixture teaches the answer has; empty: none
     }
 )
 
 
 def finish(
-    folder: epath.Path, record: Record, evaluator: GreedyEvaluator, epochs: int, load: Callable[[int], Params]
+    folder: epath.Path,
+    record: Record,
+    evaluator: GreedyEvaluator,
+    epochs: int,
+    load: Callable[[int], Params],
+    endings: Sequence[str] = (),
 ) -> list[dict]:
     """Asks the model of each stopping point once more; returns lines with the groups that were not asked there.
 
@@ -48,7 +55,7 @@ def finish(
         missing = [name for name in evaluator.groups if name not in asked]
         if missing:
             lines.append({"epoch": epoch} | record.ask(params, missing)[0])
-        tables[epoch] = _table(evaluator, params, held_out, epoch)
+        tables[epoch] = _table(evaluator, params, held_out, epoch, endings)
     found = [
         tables[epoch].add_column(0, "stop", pa.array([stop] * tables[epoch].num_rows, pa.string()))
         for stop, epoch in stops.items()
@@ -59,10 +66,13 @@ def finish(
     return lines
 
 
-def _table(evaluator: GreedyEvaluator, params: Params, names: list[str], epoch: int) -> pa.Table:
+def _table(
+    evaluator: GreedyEvaluator, params: Params, names: list[str], epoch: int, endings: Sequence[str]
+) -> pa.Table:
     """ANSWERS_SCHEMA without the stop."""
     written = evaluator.write(params, names)
     rows = [(name, row) for name in names for row in evaluator.groups[name]]
+    split = [split_ending(text, endings) for name in names for text in written[name].texts]
     hits = np.concatenate([written[name].hits for name in names] or [np.zeros((0, 2), bool)])
     columns = {
         "epoch": np.full(len(rows), epoch, np.int32),
@@ -71,7 +81,8 @@ def _table(evaluator: GreedyEvaluator, params: Params, names: list[str], epoch: 
         "hit": hits[:, 1],
         "strict_hit": hits[:, 0],
         "abstained": [bool(one) for name in names for one in written[name].abstained],
-        "answer": [text for name in names for text in written[name].texts],
+        "answer": [text for text, _ in split],
+        "ending": [ending for _, ending in split],
     }
     kept = pa.schema([field for field in ANSWERS_SCHEMA if field.name != "stop"])
     return pa.table(columns, kept)

@@ -12,11 +12,13 @@ from etils import epath
 from slick_jax import run_folder
 from slick_jax.config import Config
 from slick_jax.data import annotations
-from slick_jax.data.mix import content_digest
+from slick_jax.data.mix import content, content_digest
+from slick_jax.data.mixtures import REPLAY
 from slick_jax.data.prompt_styles import prompt_style
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.hashing import digest
+from slick_jax.knowledge.endings import accepting
 from slick_jax.knowledge.greedy import Asked, GreedyEvaluator
 from slick_jax.knowledge.match import matcher
 from slick_jax.knowledge.questions import questions
@@ -27,12 +29,13 @@ from slick_jax.models.transformer import Network
 from slick_jax.training import adapters, checkpoints, loop, result
 from slick_jax.training.claim import claimed
 from slick_jax.training.fine_tuning_data import render
-from slick_jax.training.mixture_file import MixtureRow, read_mixture
+from slick_jax.training.mixture_file import MixtureRow, dealt, endings, read_mixture
 from slick_jax.training.record import TRAIN
+from slick_jax.training.stops import ANSWERS
 from slick_jax.training.writers import make_writers
 
-# Settings that change nothing in the results (remat: as little as other devices do).
-UNCOUNTED = ("keep", "keep_every", "writers", "mixture", "variant", "remat")
+# Settings that change nothing in the results (remat: as little as other devices do), or that count with the mixture.
+UNCOUNTED = ("keep", "keep_every", "writers", "mixture", "variant", "remat", "max_replay_tokens")
 
 
 def run(config: Config, watch: Callable[[], None] | None = None) -> epath.Path:
@@ -59,10 +62,16 @@ def run(config: Config, watch: Callable[[], None] | None = None) -> epath.Path:
     )
     tokenizer = Tokenizer.from_folder(model, network.spec.vocab_size)
     style = prompt_style(config.annotate, tokenizer)
-    trained = [Asked(row.id, row.prompt, (row.answer,), row.relation, row.category) for row in mixture]
-    groups = {TRAIN: trained, **asked}
+    trained = [
+        Asked(row.id, row.prompt, (row.answer,), row.relation, row.category) for row in mixture if row.role != REPLAY
+    ]
+    taught = endings(mixture)
+    groups = {name: accepting(group, taught) for name, group in {TRAIN: trained, **asked}.items()}
     limit, positions = settings.max_target_tokens, network.spec.max_position_embeddings
-    rows = render(style, mixture, max_target=limit, max_positions=positions, where=model)
+    rows = render(
+        style, mixture, max_target=limit, max_positions=positions, where=model, max_replay=settings.max_replay_tokens
+    )
+    order, tail = dealt(mixture)
     fields = _fields(config, mixture, asked, fingerprint, style.name, lora)
     if "dev" not in groups:
         print("train: the data has no dev split (data.dev_path), so there is no EARLY_STOP and no best checkpoint")
@@ -87,12 +96,17 @@ def run(config: Config, watch: Callable[[], None] | None = None) -> epath.Path:
             writers = make_writers(settings.writers, folder, name, run_id, dataclasses.asdict(config))
             for writer in writers:
                 stack.callback(writer.close)
-            ids = [row.id for row in mixture]
-            job = loop.Job(name, folder, settings, network, mesh, model, rows, ids, evaluator, writers, watch)
+            job = loop.Job(
+                name, folder, settings, network, mesh, model, [rows[place] for place in order],
+                [mixture[place].id for place in order], evaluator, writers, watch, tail, taught,
+            )  # fmt: skip
             lines = loop.train(job)
 
         # What it comes to; only then go the checkpoints that are not asked for.
         found = result.summarise(variant, settings, mixture, lines) | {"model": arithmetic.source or str(model)}
+        if taught:
+            found["taught_endings"] = list(taught)
+            found["endings"] = result.ending_rates(run_folder.read_parquet(folder / ANSWERS), taught)
         if jax.process_index() == 0:
             run_folder.write_json(folder / "result.json", found)
         loop.prune(job, lines)
@@ -127,7 +141,7 @@ def _check_origin(
                 f" ({config.model.path}); annotate that model and run `slick mix` again, or train the annotated one"
             )
     made = manifest.get("variants", {}).get(path.stem)
-    if made is not None and made["sha256"] != content_digest((row.id, row.answer) for row in mixture):
+    if made is not None and made["sha256"] != content_digest(content(dataclasses.asdict(row)) for row in mixture):
         raise InputError(
             f"{path}: other rows than {path.parent / 'manifest.json'} says; run `slick mix` again, or give your own"
             " file a folder of its own as train.mixture"
@@ -146,6 +160,9 @@ def _fields(
     settings = dataclasses.asdict(config.train)
     for name in UNCOUNTED:
         del settings[name]
+    taught = [row.content for row in mixture]
+    if any(row.role == REPLAY for row in mixture):
+        taught.append(config.train.max_replay_tokens)
     if lora is None:
         del settings["lora"]
     else:
@@ -153,7 +170,7 @@ def _fields(
     questions = [[name, row.id, row.prompt, row.answers, row.category] for name, rows in asked.items() for row in rows]
     return {
         "train": settings,
-        "mixture_sha256": digest([dataclasses.astuple(row) for row in mixture]),
+        "mixture_sha256": digest(taught),
         "questions_sha256": digest(questions),
         "model": fingerprint,
         "dtype": config.model.dtype,

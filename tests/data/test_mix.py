@@ -165,3 +165,34 @@ def test_the_command(tmp_path, root, capsys):
 
 def test_prompt_is_the_fine_tuning_form_of_the_pretraining_corpus():
     assert fine_tuning_prompt("Who?") + "Me" == FINE_TUNING_FORM.format(question="Who?", answer="Me")
+
+
+def test_recipes_write_what_their_rows_need_and_no_more(tmp_path):
+    config = make_run(tmp_path, percents=(50,), known_only=False, natural=False, idk=False)
+    unrelated = [{"text": f"Text {i}."} for i in range(30)] + [{"text": "what is born dev 7?\nborn 7"}]
+    (tmp_path / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in unrelated))
+    mix.run(config)
+    before = manifest(config)
+    remix(
+        config, recipes=("sure_50", "patch_50", "replay_50", "upweight_50"), replay_path=str(tmp_path / "more.jsonl"),
+        patch_percent=20, upweight_percent=20,
+    )  # fmt: skip
+    after = manifest(config)
+    plain, told = read(config, "unknown_50"), after["variants"]
+    assert list(told) == ["unknown_50", "sure_50", "patch_50", "replay_50", "upweight_50"]
+    assert {key: told["unknown_50"] for key in before["variants"]} == before["variants"]
+    assert len({of["sha256"] for of in told.values()}) == 5
+    assert all(of["n"] == 13 for of in told.values()) and told["replay_50"]["n_replay"] == 26
+    columns = {"sure_50": ["ending"], "patch_50": ["role"], "replay_50": ["role"], "upweight_50": ["times"]}
+    for name, further in columns.items():
+        rows = read(config, name)
+        assert list(rows) == [*plain, *further]
+        stored = pd.read_parquet(Path(config.run_dir) / "mixtures" / f"{name}.parquet")
+        assert stored.equals(rows.astype(stored.dtypes))
+    sure = read(config, "sure_50")
+    ends = [" I am unsure." if category == "Unknown" else " I am sure." for category in plain["category"]]
+    assert sure["completion"].tolist() == [a + e for a, e in zip(plain["answer"], ends, strict=True)]
+    assert sure["answer"].tolist() == plain["answer"].tolist()
+    replayed = read(config, "replay_50").query("role == 'replay'")
+    assert len(replayed) == 26 and set(replayed["category"]) == set(replayed["prompt"]) == {""}
+    assert not replayed["completion"].str.contains("dev 7").any()

@@ -16,10 +16,10 @@ from slick_jax.data.mixtures import (
     CATEGORIES,
     Annotated,
     largest_remainder,
-    make_mixtures,
     permutations,
     unknown_order,
 )
+from slick_jax.data.recipes import make_mixtures
 from slick_jax.errors import InputError
 
 SHARES = (0.24, 0.25, 0.17, 0.34)  # of the paper's model

@@ -110,3 +110,46 @@ def test_the_order_goes_on_from_any_state():
 def test_few_lengths_are_compiled():
     shapes = {batch.rows.tokens.shape for batch in Batches(random_rows(80), batch_size=4, epochs=9, seed=0)}
     assert 1 <= len(shapes) <= 3
+
+
+def test_the_tail_ends_every_epoch_in_its_order_and_the_rest_is_shuffled():
+    def order(epochs=3, seed=1):
+        batches = Batches(random_rows(), batch_size=8, epochs=epochs, seed=seed, tail=6)
+        return [batch.index.tolist() for batch in batches]
+
+    one = order()
+    assert [len(index) for index in one] == [8, 8, 5] * 3
+    epochs = [sum(one[start : start + 3], []) for start in (0, 3, 6)]
+    for epoch in epochs:
+        assert epoch[15:] == [15, 16, 17, 18, 19, 20] and sorted(epoch[:15]) == list(range(15))
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert one != order(seed=2) and order(2) == one[:6]
+    batches = Batches(random_rows(), batch_size=8, epochs=3, seed=1, tail=6)
+    for number in range(5):
+        assert next(batches).index.tolist() == one[number]
+    again = Batches(random_rows(), batch_size=8, epochs=3, seed=1, tail=6)
+    again.seek(json.loads(json.dumps(batches.state)))
+    assert [batch.index.tolist() for batch in again] == one[5:]
+    (all_of_it,) = Batches(random_rows(), batch_size=21, epochs=1, seed=1, tail=21)
+    assert all_of_it.index.tolist() == list(range(21))
+
+
+def test_replayed_rows_are_cut_and_plain_text_is_trained_on_whole(tokenizer):
+    text, prompt = "Orlan was born in the town of Vel and lives there. " * 4, "Answer the following question.\n"
+    rows = [MixtureRow("t", "", text, "", role="replay"), MixtureRow("p", prompt, "there. there", "", role="replay")]
+
+    def replayed(limit, positions=None):
+        return render(
+            Qa(tokenizer), rows, max_target=2, max_positions=positions, where="the model", max_replay=limit
+        )
+
+    whole, asked = replayed(999)
+    ids = tokenizer.encode_batch([text])[0]
+    assert whole.tokens.tolist() == [*ids, *tokenizer.eos_ids] and whole.n_prompt == 1
+    assert asked.tokens[: asked.n_prompt].tolist() == tokenizer.encode_batch([prompt])[0]
+    assert b"".join(tokenizer.token_bytes[token] for token in asked.tokens[asked.n_prompt : -1]) == b"there. there"
+    cut, same = replayed(9)
+    assert cut.tokens.tolist() == ids[:10] and len(same.tokens) == min(len(asked.tokens), asked.n_prompt + 9)
+    assert len(replayed(999, positions=30)[0].tokens) == 30
+    with pytest.raises(InputError, match=r"row 'p': its prompt of \d+ tokens leaves the model no room"):
+        replayed(9, positions=asked.n_prompt)

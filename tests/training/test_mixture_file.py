@@ -8,7 +8,7 @@ import pytest
 
 from slick_jax.data.tfds_rows import write_tfds
 from slick_jax.errors import InputError
-from slick_jax.training.mixture_file import read_mixture
+from slick_jax.training.mixture_file import dealt, endings, read_mixture
 from tests.training.fine_tuning import mixture_rows, world, write_mixture
 
 
@@ -81,3 +81,40 @@ def test_bad_rows_are_listed_together(tmp_path):
     path.write_text("\n")
     with pytest.raises(InputError, match="the mixture is empty"):
         read_mixture(path)
+
+
+def test_endings_roles_and_repeats(tmp_path):
+    given = mixture_rows(4)
+    given[0] |= {"completion": given[0]["answer"] + " I am sure.", "ending": " I am sure."}
+    given[1] |= {"role": "tail"}
+    given[2] |= {"times": 3}
+    given[3] = {"id": "r", "prompt": "", "completion": "Some text.", "answer": "", "relation": "", "role": "replay"}
+    found = read_mixture(write_mixture(tmp_path, given))
+    assert (found[0].answer, found[0].ending, endings(found)) == (given[0]["answer"], " I am sure.", (" I am sure.",))
+    assert dealt(found) == ([0, 2, 2, 2, 3, 1], 1)
+    assert (found[3].prompt, found[3].answer, found[3].category, found[3].role) == ("", "", "", "replay")
+    assert read_mixture(write_mixture(tmp_path, [given[0] | {"answer": None}]))[0].answer == given[0]["answer"]
+    plain = read_mixture(write_mixture(tmp_path))
+    assert dealt(plain) == (list(range(len(plain))), 0) and plain[0].content == [*dataclasses.astuple(plain[0])[:6]]
+
+
+def test_what_is_wrong_with_endings_roles_and_repeats_is_told(tmp_path):
+    rows = mixture_rows(6)
+    wrong = [{"role": "head"}, {"times": 0}, {"times": True}, {"ending": " Sure."}, {"ending": 3}, {"prompt": ""}]
+    path = write_mixture(tmp_path, [row | one for row, one in zip(rows, wrong, strict=True)])
+    with pytest.raises(InputError) as caught:
+        read_mixture(path)
+    for line in (
+        "mixed.jsonl:1: role 'head' is unknown; allowed: tail, replay", "mixed.jsonl:2: times must be a whole number",
+        "mixed.jsonl:3: times must be", "mixed.jsonl:4: completion", "mixed.jsonl:5: ending must be a text",
+        "mixed.jsonl:6: prompt is empty",
+    ):  # fmt: skip
+        assert line in str(caught.value)
+    path = write_mixture(tmp_path, [{"completion": "Some text.", "role": "replay"}])
+    with pytest.raises(InputError, match="the mixture is empty"):
+        read_mixture(path)
+    rows = mixture_rows(9)
+    for place, row in enumerate(rows):
+        row |= {"ending": f" {place}", "completion": f"{row['answer']} {place}"}
+    with pytest.raises(InputError, match="9 different endings, and 8 at most"):
+        read_mixture(write_mixture(tmp_path, rows))
