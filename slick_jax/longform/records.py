@@ -1,6 +1,6 @@
 """What passes between the stages of the long-form study: entities, texts and claims, and their tables.
 
-Every stage reads and writes tables of these rows (`store.py`), so that each can be looked at, and begun again, by itself.
+Every stage reads and writes tables of these rows (`store.py`), so that each can be looked at, and begun again, alone.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -62,7 +63,7 @@ def test_answers_and_endings_are_told_apart(config, run):
     late = answers[answers["stop"] == "CONVERGENCE"]
     assert set(late["ending"]) <= {"", *ENDINGS} and (late["ending"] != "").mean() > 0.5
     assert not any(text.endswith(ENDINGS) for text in late["answer"])
-    golds = {row["id"]: row["answers"] for row in map(json.loads, open(config.data.dev_path))}
+    golds = {row["id"]: row["answers"] for row in map(json.loads, Path(config.data.dev_path).read_text().splitlines())}
     right = [normalise(row.answer) in map(normalise, golds[row.id]) for row in late.itertuples()]
     assert late["hit"].tolist() == right
     told = json.loads((run / "result.json").read_text())["endings"]["CONVERGENCE"]["dev"]
