@@ -24,17 +24,17 @@ _TITLES = _listed(
 # Inside a sentence, or its last word: the end only before a word that usually begins one.
 _MAYBE_LAST = _listed(
     """
-    a.d a.k.a a.m al approx apr aug ave b b.a b.c b.c.e b.sc ba bros c ca c.e cent ch chap co corp d d.c d.phil dec
+    a.d a.k.a a.m al approx apr aug ave b b.a b.c b.c.e b.sc ba bros c ca c.e ch chap co corp d d.c d.phil dec
     dept ed.d est etc feb fl i.v inc jan jr jul jun ll.b ll.d ltd m.a m.b.a m.d m.p m.sc max mar mg min ml nov oct
     oz p.m p.s para ph.d plc r s.a sec sep sept sq sr u.k u.n u.s u.s.a u.s.s.r univ var yr yrs
     """
 )
 _OPENERS = _listed(
     """
-    a after although an and as at because before both but by despite during each following for from furthermore he
-    her here his however i if in it its later many meanwhile moreover most nevertheless on once one several she
-    since some such that the their then there these they this those though through thus to today together under
-    unlike until upon we what when where while who with you your
+    a after although an and as ask at because before both but by contact despite do during each following for from
+    furthermore he her here his however i if in it its keep later many meanwhile moreover most nevertheless on once
+    one several she since some stop store such take talk tell that the their then there these they this those though
+    through thus to today together under unlike until upon use we what when where while who with you your
     """
 )
 _MARK = re.compile(r"""[.!?…]+["'”’»)\]]*(?=\s)""")
@@ -87,7 +87,7 @@ def _ends(block: str, start: int, mark: re.Match) -> bool:
         return True  # a closing quote or bracket behind the point
     word, opener = before.lower().rstrip("."), after.rstrip(",;:.").lower()
     opens = opener in _OPENERS or opener.split("'")[0].split("’")[0] in _OPENERS
-    if word in ("no", "nos", "op", "fig", "figs", "pp", "p", "vol", "vols", "ch", "sec", "art", "mt"):
+    if word in ("no", "nos", "op", "fig", "figs", "pp", "p", "vol", "vols", "ch", "sec", "mt"):
         return not after[0].isdigit() and (word == "no" or opens)  # 'No. 5' is no end, 'He said no. Then' is
     if word in _TITLES:
         return False
