@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -62,7 +63,7 @@ def read_entities(
     if not dealt:
         return _checked(found, path)
     splits = deal([entity.id for entity in found], shares, seed, path)
-    return [Entity(**vars(entity) | {"split": splits[entity.id]}) for entity in found]
+    return [dataclasses.replace(entity, split=splits[entity.id]) for entity in found]
 
 
 def deal(ids: Sequence[str], shares: Mapping[str, float], seed: int, where: str) -> dict[str, str]:

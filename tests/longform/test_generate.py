@@ -1,0 +1,147 @@
+"""Generated texts: what they hang on, where they end, and that nothing is lost by a kill."""
+
+import dataclasses
+
+import jax
+import pytest
+
+from slick_jax.errors import InputError
+from slick_jax.longform.generate import counts_of, generate, gold_texts, protocol_of
+from slick_jax.longform.records import TEXTS, Entity
+from slick_jax.longform.store import Stage
+from slick_jax.longform.writer import Sampling, Writer, stop_tokens
+from tests.knowledge.reference import decode_draws
+from tests.longform.tiny import eight_devices, model, one_device
+
+SHOTS = "Ann\nAnn wrote 1965.\n\nBob\nBob wrote an essay and was thanked.\n\n"
+PROMPTS = {f"bio/{i}": f"{SHOTS}{name}\n" for i, name in enumerate("Carl Eve Zoë Ida Max Lee Kim Jo Al Su".split())}
+SAMPLING = Sampling(samples=3, greedy=True, temperature=0.7, top_k=20, max_tokens=24, seed=5, rows=64)
+
+
+@pytest.fixture(scope="module")
+def texts():
+    network, params, tokenizer = model()
+    return generate(network, params, one_device(), tokenizer, PROMPTS, SAMPLING, source="generated")
+
+
+def test_texts_are_those_of_the_reference_process(texts):
+    network, params, tokenizer = model()
+    assert [text.id for text in texts[:5]] == [*(f"bio/0/generated/{n}" for n in range(4)), "bio/1/generated/0"]
+    _, stops = stop_tokens(tokenizer, b"\n\n")
+    # Slot 1 of an id is the source `generated`; what stands at slot 0 has other noise.
+    for entity in ("bio/0", "bio/7"):
+        whole = tokenizer.encode(PROMPTS[entity])
+        draws = decode_draws(
+            network, params, [whole, whole], entity, 5, 3, 0.7, 20, 24, stops, tokenizer.n_ids, pad_to=128
+        )[1]
+        found = [text for text in texts if text.entity == entity]
+        for text, draw in zip(found, draws, strict=True):
+            cut = not stops[draw.path[-1]]
+            path = draw.path if cut else draw.path[:-1]
+            assert (text.truncated, text.n_tokens) == (cut, len(path))
+            spelt = b"".join(tokenizer.token_bytes[t] for t in path).decode("utf-8", "replace")
+            assert text.text == (spelt.rstrip("\ufffd") if cut else spelt).strip()
+    assert len({text.text for text in texts}) > 25
+
+
+def test_eight_devices_and_other_batches_give_the_same(texts):
+    network, params, tokenizer = model()
+    mesh = eight_devices()
+    placed = jax.device_put(params, network.shardings(mesh))
+    assert generate(network, placed, mesh, tokenizer, PROMPTS, SAMPLING, source="generated") == texts
+    fewer = dataclasses.replace(SAMPLING, rows=1, samples=2, greedy=False)
+    some = generate(network, params, one_device(), tokenizer, PROMPTS, fewer, source="generated")
+    assert some == [text for text in texts if text.sample in (1, 2)]
+
+
+def test_another_source_or_seed_draws_anew_and_an_arm_does_not(texts):
+    network, params, tokenizer = model()
+    prompts = dict(list(PROMPTS.items())[:8])
+
+    def drawn(source, label="", sampling=SAMPLING):
+        found = generate(network, params, one_device(), tokenizer, prompts, sampling, source=source, label=label)
+        return [text.text for text in found if text.sample], found
+
+    again, other = drawn("resampled")[0], drawn("answer", "GOLD/seed-0")
+    assert again != [text.text for text in texts[:32] if text.sample] and other[0] != again
+    assert drawn("answer", "GEN/seed-0")[0] == other[0]
+    assert other[1][0].id == "bio/0/answer/GOLD/seed-0/0"
+
+
+def stage_of(folder, sampling=SAMPLING):
+    tokenizer = model()[2]
+    settings = protocol_of(PROMPTS, sampling, tokenizer, source="generated", label="", model="tiny")
+    return Stage(folder, "bio", "texts", TEXTS, settings)
+
+
+def test_killed_and_resumed_is_undisturbed(texts, tmp_path, monkeypatch):
+    network, params, tokenizer = model()
+    write, calls = Writer.__call__, []
+
+    def run(folder):
+        return generate(
+            network, params, one_device(), tokenizer, PROMPTS, SAMPLING, source="generated", stage=stage_of(folder)
+        )
+
+    def killed(self, params, which):
+        calls.append(list(which))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return write(self, params, which)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Writer, "__call__", killed)
+        run(tmp_path / "killed")
+    assert calls == [list(range(8)), [8, 9]]
+    assert run(tmp_path / "killed") == texts == run(tmp_path / "whole")
+    names = {path.name for path in stage_of(tmp_path / "killed").path.parent.iterdir()}
+    assert names == {"texts.parquet"}
+    assert stage_of(tmp_path / "killed").path.read_bytes() == stage_of(tmp_path / "whole").path.read_bytes()
+    assert stage_of(tmp_path / "whole").read()[1] == counts_of(texts)
+    monkeypatch.setattr(Writer, "__call__", None)
+    assert run(tmp_path / "whole") == texts, "read, not decoded"
+    with pytest.raises(InputError, match="sampling.top_k was 20, is 0"):
+        stage_of(tmp_path / "whole", dataclasses.replace(SAMPLING, top_k=0))
+    stage_of(tmp_path / "whole", dataclasses.replace(SAMPLING, rows=7))  # decides no text
+
+
+def read_back(stop, *pieces):
+    """What a writer makes of drawn tokens, given as what they add to a text; `None` is the end-of-text token."""
+    network, _, tokenizer = model()
+    writer = Writer(network, one_device(), tokenizer, [("a", "Ann\n")], Sampling(stop=stop))
+    eos = tokenizer.backend.token_to_id("</s>")
+    tokens = [eos if piece is None else tokenizer.token_bytes.index(piece) for piece in pieces]
+    return dataclasses.astuple(writer._written(tokens))
+
+
+@pytest.mark.parametrize(
+    ("stop", "pieces", "wanted"),
+    [
+        ("\n\n", [b" wrote", b" and", None], ("wrote and", 2, False)),
+        ("\n\n", [b"19", b"\n\n"], ("19", 1, False)),
+        ("\n\n", [b"19", b"\n", b"a", b"\n", b"\n", b"b", b"b"], ("19\na", 3, False)),  # a stop of two tokens
+        ("\n\n", [b"19", b"\n", b"a"], ("19\na", 3, True)),
+        ("\n\n", [b"\n\n"], ("", 0, False)),
+        ("\n\n", [None], ("", 0, False)),
+        ("", [b"19", b"\n\n", b"a", None], ("19\n\na", 3, False)),
+        ("\n\n", [b"a", b"\xc3"], ("a", 2, True)),  # half a character at the limit
+        ("\n", [b"19", b"\n\n"], ("19", 1, False)),
+    ],
+)
+def test_where_a_text_ends(stop, pieces, wanted):
+    assert read_back(stop, *pieces) == wanted
+
+
+def test_prompts_that_do_not_fit_are_refused_together():
+    network, params, tokenizer = model()
+    long = {"bio/a": "x" * 600, "bio/b": "short", "bio/c": "y" * 700}
+    with pytest.raises(InputError, match="(?s)bio/a: its prompt has 600 tokens.*bio/c: its prompt has 700 tokens"):
+        generate(network, params, one_device(), tokenizer, long, SAMPLING, source="generated")
+
+
+def test_references_are_texts_too():
+    tokenizer = model()[2]
+    entity = Entity("bio/a", "bio", "A", "test", "Who?", "A wrote 1965.")
+    (text,) = gold_texts([entity], tokenizer)
+    assert (text.id, text.source, text.text) == ("bio/a/gold/0", "gold", "A wrote 1965.")
+    assert text.n_tokens == len(tokenizer.encode("A wrote 1965."))
