@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Bool, Int
 
 from slick_jax.data.examples import raise_problems
 from slick_jax.data.prompts import PrefixTable
@@ -100,14 +101,14 @@ class Writer:
                 if limit is not None and len(tokens) + sampling.max_tokens > limit
             ]
         )
-        self._hard, ends = stop_tokens(tokenizer, self._stop)
+        self._hard, stops = stop_table(tokenizer, self._stop)
         together = PROMPT_CHUNK * batch_shards(mesh)
         draws, most = len(sampling.numbers), max(map(len, own), default=1)
         self.call = max(1, min(sampling.rows // (draws * together), -(-len(own) // together))) * together
         self._sampler = Sampler(
             network,
             mesh,
-            stops=ends,
+            stops=stops,
             numbers=sampling.numbers,
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,
@@ -115,7 +116,7 @@ class Writer:
             seed=sampling.seed,
             n_tokens=tokenizer.n_ids,
             rows=self.call * draws,
-            lengths=sorted({-(-most // SHORTER**n) for n in range(LENGTHS)}),
+            lengths=padded_lengths(most),
         )
         heads = sharding_for(mesh, (None, None, None, "kv_heads", None), (1, 1, 1, network.spec.n_kv_heads, 1))
         self._read = jax.jit(network.prefix, out_shardings=KV(heads, heads, replicated(mesh)))
@@ -146,13 +147,30 @@ class Writer:
         return Written((text.rstrip("\ufffd") if cut else text).strip(), count, cut)
 
 
-def stop_tokens(tokenizer: Tokenizer, stop: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Of every token id, bool: whether it ends any text and is no part of it; and that, or whether it holds `stop`.
+def padded_lengths(most: int) -> tuple[int, ...]:
+    """The few lengths, rising, that token sequences up to `most` tokens are padded to."""
+    return tuple(sorted({-(-most // SHORTER**n) for n in range(LENGTHS)}))
 
-    A stop that the tokenizer writes as several tokens is found in the text only after it was decoded.
+
+def stop_table(tokenizer: Tokenizer, stop: bytes) -> tuple[Bool[np.ndarray, " V"], Int[np.ndarray, "M V"]]:
+    """Of every token id, whether it ends any text and is no part of it; and the sampler's table of stops.
+
+    A stage of the table is how many bytes of `stop` the text ends with: tokenizers write a blank line now as one token
+    and now as two.
     """
-    bytes_of = tokenizer.token_bytes
-    newline = np.array([b"\n" in text for text in bytes_of])
-    hard = tokenizer.is_stop & ~newline
+    hard = tokenizer.is_stop & ~np.array([b"\n" in text for text in tokenizer.token_bytes])
     hard[[token for token in tokenizer.eos_ids if token < len(hard)]] = True
-    return hard, hard | (np.array([stop in text for text in bytes_of]) if stop else False)
+    stages = max(len(stop), 1)
+    table = np.zeros((stages, len(hard)), np.int32)
+    for token, text in enumerate(tokenizer.token_bytes) if stop else ():
+        for stage in range(stages):
+            table[stage, token] = _stage_after(stop[:stage] + text, stop)
+    table[:, hard] = stages
+    return hard, table
+
+
+def _stage_after(text: bytes, stop: bytes) -> int:
+    """Bytes at the end of `text` that begin `stop`; all of them where it holds the whole."""
+    if stop in text:
+        return len(stop)
+    return next(size for size in range(len(stop) - 1, -1, -1) if text.endswith(stop[:size]))

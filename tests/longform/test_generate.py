@@ -3,18 +3,20 @@
 import dataclasses
 
 import jax
+import numpy as np
 import pytest
 
 from slick_jax.errors import InputError
 from slick_jax.longform.generate import counts_of, generate, gold_texts, protocol_of
 from slick_jax.longform.records import TEXTS, Entity
 from slick_jax.longform.store import Stage
-from slick_jax.longform.writer import Sampling, Writer, stop_tokens
+from slick_jax.longform.writer import Sampling, Writer, stop_table
 from tests.knowledge.reference import decode_draws
 from tests.longform.tiny import eight_devices, model, one_device
 
+NAMES = ("Carl", "Eve", "Zoë", "Ida", "Max", "Lee", "Kim", "Jo", "Al", "Su")
 SHOTS = "Ann\nAnn wrote 1965.\n\nBob\nBob wrote an essay and was thanked.\n\n"
-PROMPTS = {f"bio/{i}": f"{SHOTS}{name}\n" for i, name in enumerate("Carl Eve Zoë Ida Max Lee Kim Jo Al Su".split())}
+PROMPTS = {f"bio/{i}": f"{SHOTS}{name}\n" for i, name in enumerate(NAMES)}
 SAMPLING = Sampling(samples=3, greedy=True, temperature=0.7, top_k=20, max_tokens=24, seed=5, rows=64)
 
 
@@ -27,7 +29,7 @@ def texts():
 def test_texts_are_those_of_the_reference_process(texts):
     network, params, tokenizer = model()
     assert [text.id for text in texts[:5]] == [*(f"bio/0/generated/{n}" for n in range(4)), "bio/1/generated/0"]
-    _, stops = stop_tokens(tokenizer, b"\n\n")
+    stops = stop_table(tokenizer, b"\n\n")[1][0] == 2
     # Slot 1 of an id is the source `generated`; what stands at slot 0 has other noise.
     for entity in ("bio/0", "bio/7"):
         whole = tokenizer.encode(PROMPTS[entity])
@@ -130,6 +132,27 @@ def read_back(stop, *pieces):
 )
 def test_where_a_text_ends(stop, pieces, wanted):
     assert read_back(stop, *pieces) == wanted
+
+
+def test_a_stop_of_several_tokens_ends_the_decoding():
+    """The table of stops, run over tokens as the sampler does, against a search in what they spell."""
+    tokenizer, rng = model()[2], np.random.default_rng(0)
+    for stop in (b"\n\n", b"aab", b"ab"):
+        hard, table = stop_table(tokenizer, stop)
+        some = [t for t, text in enumerate(tokenizer.token_bytes) if text and set(text) <= set(b"ab\n") and not hard[t]]
+        some += [tokenizer.token_bytes.index(b" a")]
+        seen = 0
+        for _ in range(300):
+            stage, tokens = 0, rng.choice(some, 8)
+            for place, token in enumerate(tokens):
+                stage = table[stage, token]
+                ended = stop in b"".join(tokenizer.token_bytes[t] for t in tokens[: place + 1])
+                assert (stage == len(stop)) == ended
+                if ended:
+                    seen += 1
+                    break
+        assert seen > 30
+        assert (table[:, hard] == len(stop)).all() and hard.any()
 
 
 def test_prompts_that_do_not_fit_are_refused_together():
