@@ -58,7 +58,8 @@ def labelled(
 ) -> tuple[list[dict[str, Any]], Counter]:
     """Rows of records.CLAIMS with their labels, in the order of `claims`, and counts of claims and supported ones.
 
-    entities: by id, of all claims. Equal claims about an entity are judged together. stage: where they are kept, in parts.
+    entities: by id, of all claims. Equal claims about an entity are judged together. stage: where they are kept, part
+    by part.
     """
     if stage is not None and stage.done():
         return stage.read()
