@@ -160,13 +160,13 @@ class Sampler:
             slots = next(size for size in self._slots if size >= step)
             segments, state = self._lay_out(bank, read, layout, state, slots=slots)
             state = self._advance(params, read, segments, layout, drawn, self._stops, np.int32(floor), state)
-        whole = self._lengths(texts).reshape(shards, -1, draws)
+        whole = self._text_lengths(texts).reshape(shards, -1, draws)
         texts = texts.reshape(*whole.shape, -1)
         for shard, inner in zip(*np.nonzero(numbers.reshape(shards, -1) >= 0), strict=True):
             cut = [text[:end].tolist() for text, end in zip(texts[shard, inner], whole[shard, inner], strict=True)]
             yield int(numbers.reshape(shards, -1)[shard, inner]), cut
 
-    def _lengths(self, texts: Int[np.ndarray, "S D A"]) -> Int[np.ndarray, "S D"]:
+    def _text_lengths(self, texts: Int[np.ndarray, "S D A"]) -> Int[np.ndarray, "S D"]:
         """Tokens of every text up to its stop, and with it."""
         stage, lengths = np.zeros(texts.shape[:2], np.int32), np.full(texts.shape[:2], self.max_tokens)
         for place in range(texts.shape[2]):
