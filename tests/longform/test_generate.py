@@ -10,14 +10,14 @@ from slick_jax.errors import InputError
 from slick_jax.longform.generate import counts_of, generate, gold_texts, protocol_of
 from slick_jax.longform.records import TEXTS, Entity
 from slick_jax.longform.store import Stage
-from slick_jax.longform.writer import Sampling, Writer, stop_table
+from slick_jax.longform.writer import Sampling, Writer, Written, stop_table
 from tests.knowledge.reference import decode_draws
 from tests.longform.tiny import eight_devices, model, one_device
 
 NAMES = ("Carl", "Eve", "Zoë", "Ida", "Max", "Lee", "Kim", "Jo", "Al", "Su")
 SHOTS = "Ann\nAnn wrote 1965.\n\nBob\nBob wrote an essay and was thanked.\n\n"
 PROMPTS = {f"bio/{i}": f"{SHOTS}{name}\n" for i, name in enumerate(NAMES)}
-SAMPLING = Sampling(samples=3, greedy=True, temperature=0.7, top_k=20, max_tokens=24, seed=5, rows=64)
+SAMPLING = Sampling(samples=2, greedy=True, temperature=0.7, top_k=20, max_tokens=12, seed=5, rows=24)
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +28,13 @@ def texts():
 
 def test_texts_are_those_of_the_reference_process(texts):
     network, params, tokenizer = model()
-    assert [text.id for text in texts[:5]] == [*(f"bio/0/generated/{n}" for n in range(4)), "bio/1/generated/0"]
+    assert [text.id for text in texts[:4]] == [*(f"bio/0/generated/{n}" for n in range(3)), "bio/1/generated/0"]
     stops = stop_table(tokenizer, b"\n\n")[1][0] == 2
     # Slot 1 of an id is the source `generated`; what stands at slot 0 has other noise.
     for entity in ("bio/0", "bio/7"):
         whole = tokenizer.encode(PROMPTS[entity])
         draws = decode_draws(
-            network, params, [whole, whole], entity, 5, 3, 0.7, 20, 24, stops, tokenizer.n_ids, pad_to=128
+            network, params, [whole, whole], entity, 5, 2, 0.7, 20, 12, stops, tokenizer.n_ids, pad_to=128
         )[1]
         found = [text for text in texts if text.entity == entity]
         for text, draw in zip(found, draws, strict=True):
@@ -43,7 +43,7 @@ def test_texts_are_those_of_the_reference_process(texts):
             assert (text.truncated, text.n_tokens) == (cut, len(path))
             spelt = b"".join(tokenizer.token_bytes[t] for t in path).decode("utf-8", "replace")
             assert text.text == (spelt.rstrip("\ufffd") if cut else spelt).strip()
-    assert len({text.text for text in texts}) > 25
+    assert len({text.text for text in texts}) > 20
 
 
 def test_eight_devices_and_other_batches_give_the_same(texts):
@@ -51,57 +51,65 @@ def test_eight_devices_and_other_batches_give_the_same(texts):
     mesh = eight_devices()
     placed = jax.device_put(params, network.shardings(mesh))
     assert generate(network, placed, mesh, tokenizer, PROMPTS, SAMPLING, source="generated") == texts
-    fewer = dataclasses.replace(SAMPLING, rows=1, samples=2, greedy=False)
+    fewer = dataclasses.replace(SAMPLING, rows=1, samples=1, greedy=False)
     some = generate(network, params, one_device(), tokenizer, PROMPTS, fewer, source="generated")
-    assert some == [text for text in texts if text.sample in (1, 2)]
+    assert some == [text for text in texts if text.sample == 1]
 
 
-def test_another_source_or_seed_draws_anew_and_an_arm_does_not(texts):
+@pytest.fixture
+def named(monkeypatch):
+    """Texts that say what their noise hangs on, without a model; the calls that were made."""
+    calls = []
+
+    def scripted(self, params, which):
+        calls.append(list(which))
+        draws = self._sampler.numbers
+        return [[Written(f"{self._prompts[i].name} {n}", i, n == 2) for n in draws] for i in which]
+
+    monkeypatch.setattr(Writer, "__call__", scripted)
+    return calls
+
+
+def run(source="generated", label="", stage=None, sampling=SAMPLING):
     network, params, tokenizer = model()
-    prompts = dict(list(PROMPTS.items())[:8])
+    return generate(
+        network, params, one_device(), tokenizer, PROMPTS, sampling, source=source, label=label, stage=stage
+    )
 
-    def drawn(source, label="", sampling=SAMPLING):
-        found = generate(network, params, one_device(), tokenizer, prompts, sampling, source=source, label=label)
-        return [text.text for text in found if text.sample], found
 
-    again, other = drawn("resampled")[0], drawn("answer", "GOLD/seed-0")
-    assert again != [text.text for text in texts[:32] if text.sample] and other[0] != again
-    assert drawn("answer", "GEN/seed-0")[0] == other[0]
-    assert other[1][0].id == "bio/0/answer/GOLD/seed-0/0"
+def test_another_source_has_other_noise_and_another_arm_the_same(named):
+    generated, again, gold, gen = run(), run("resampled"), run("answer", "GOLD/seed-0"), run("answer", "GEN/seed-0")
+    assert not {text.text for text in generated} & {text.text for text in again}
+    assert len({text.text for text in generated}) == len(generated), "no two texts have the same noise"
+    assert [text.text for text in gold] == [text.text for text in gen]
+    assert gold[0].id == "bio/0/answer/GOLD/seed-0/0" and gen[-1].id == "bio/9/answer/GEN/seed-0/2"
 
 
 def stage_of(folder, sampling=SAMPLING):
-    tokenizer = model()[2]
-    settings = protocol_of(PROMPTS, sampling, tokenizer, source="generated", label="", model="tiny")
+    settings = protocol_of(PROMPTS, sampling, model()[2], source="generated", label="", model="tiny")
     return Stage(folder, "bio", "texts", TEXTS, settings)
 
 
-def test_killed_and_resumed_is_undisturbed(texts, tmp_path, monkeypatch):
-    network, params, tokenizer = model()
-    write, calls = Writer.__call__, []
-
-    def run(folder):
-        return generate(
-            network, params, one_device(), tokenizer, PROMPTS, SAMPLING, source="generated", stage=stage_of(folder)
-        )
+def test_killed_and_resumed_is_undisturbed(named, tmp_path, monkeypatch):
+    whole = run(stage=stage_of(tmp_path / "whole"))
+    assert whole == run() and named[:2] == [list(range(8)), [8, 9]]
+    scripted = Writer.__call__
 
     def killed(self, params, which):
-        calls.append(list(which))
-        if len(calls) == 2:
+        if which[0] == 8:
             raise KeyboardInterrupt
-        return write(self, params, which)
+        return scripted(self, params, which)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Writer, "__call__", killed)
-        run(tmp_path / "killed")
-    assert calls == [list(range(8)), [8, 9]]
-    assert run(tmp_path / "killed") == texts == run(tmp_path / "whole")
-    names = {path.name for path in stage_of(tmp_path / "killed").path.parent.iterdir()}
-    assert names == {"texts.parquet"}
+        run(stage=stage_of(tmp_path / "killed"))
+    named.clear()
+    assert run(stage=stage_of(tmp_path / "killed")) == whole and named == [[8, 9]]
     assert stage_of(tmp_path / "killed").path.read_bytes() == stage_of(tmp_path / "whole").path.read_bytes()
-    assert stage_of(tmp_path / "whole").read()[1] == counts_of(texts)
+    assert stage_of(tmp_path / "whole").read()[1] == counts_of(whole)
+    assert counts_of(whole) == {"texts": 30, "empty": 0, "truncated": 10, "tokens": 3 * sum(range(10))}
     monkeypatch.setattr(Writer, "__call__", None)
-    assert run(tmp_path / "whole") == texts, "read, not decoded"
+    assert run(stage=stage_of(tmp_path / "whole")) == whole, "read, not decoded"
     with pytest.raises(InputError, match="sampling.top_k was 20, is 0"):
         stage_of(tmp_path / "whole", dataclasses.replace(SAMPLING, top_k=0))
     stage_of(tmp_path / "whole", dataclasses.replace(SAMPLING, rows=7))  # decides no text
