@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -63,19 +64,7 @@ class Contrast:
         self._lengths = padded_lengths(max(map(len, self._rests), default=1))
         self._shards = batch_shards(mesh)
         self._tokens = batch_tokens or TOKENS.get(jax.default_backend(), TOKENS["gpu"])
-        heads = sharding_for(mesh, (None, None, None, "kv_heads", None), (1, 1, 1, network.spec.n_kv_heads, 1))
-        self._read = jax.jit(network.prefix, out_shardings=KV(heads, heads, replicated(mesh)))
-
-        def score(
-            params: Any, bank: KV | None, tokens: Int[Array, "G T"], last: Int[Array, " G"], pairs: Int[Array, "G 2"]
-        ) -> Float[Array, " G"]:
-            behind = None if bank is None else jnp.zeros_like(last)
-            states = network.hidden(params, tokens[:, None], bank, behind=behind).states[:, 0]
-            scores = network.logits(params, jnp.take_along_axis(states, last[:, None, None], axis=1)[:, 0])
-            first, second = jnp.take_along_axis(scores, pairs, axis=1).T
-            return first - second
-
-        self._score = jax.jit(score)
+        self._read, self._score = _programs(network, mesh)
 
     def __call__(self, params: Any, which: Sequence[int]) -> Float[np.ndarray, " N"]:
         """Probability of the first ending against the second, of these prompts by number.
@@ -109,3 +98,20 @@ class Contrast:
             tokens[row, : len(rest)], last[row], pairs[row] = rest, len(rest) - 1, self._pairs[prompt]
         placed = (jax.device_put(one, batch_sharding(self._mesh, one.ndim)) for one in (tokens, last, pairs))
         return np.asarray(jax.device_get(self._score(params, bank, *placed)), np.float64)[: len(prompts)]
+
+
+@functools.cache
+def _programs(network: Network, mesh: Any) -> tuple[Callable[..., KV], Callable[..., jax.Array]]:
+    """What reads a prefix, and what scores prompts behind it; compiled once for all contrasts of equal shapes."""
+    heads = sharding_for(mesh, (None, None, None, "kv_heads", None), (1, 1, 1, network.spec.n_kv_heads, 1))
+
+    def score(
+        params: Any, bank: KV | None, tokens: Int[Array, "G T"], last: Int[Array, " G"], pairs: Int[Array, "G 2"]
+    ) -> Float[Array, " G"]:
+        behind = None if bank is None else jnp.zeros_like(last)
+        states = network.hidden(params, tokens[:, None], bank, behind=behind).states[:, 0]
+        scores = network.logits(params, jnp.take_along_axis(states, last[:, None, None], axis=1)[:, 0])
+        first, second = jnp.take_along_axis(scores, pairs, axis=1).T
+        return first - second
+
+    return jax.jit(network.prefix, out_shardings=KV(heads, heads, replicated(mesh))), jax.jit(score)

@@ -15,61 +15,66 @@ from slick_jax.models.transformer import Network
 from slick_jax.progress import Progress
 
 
-def generate(
-    network: Network,
-    params: Any,
-    mesh: Any,
-    tokenizer: Tokenizer,
-    prompts: Mapping[str, str],
-    sampling: Sampling,
-    *,
-    source: str,
-    label: str = "",
-    stage: Stage | None = None,
-    encode: Callable[[list[str]], list[list[int]]] | None = None,
-) -> list[Text]:
-    """The texts of every prompt, entity by entity, the greedy one first.
+class Generator:
+    """Writes about the same entities again and again, with whatever parameters it is given: the arms of a study share
+    its programs, which compile once."""
 
-    Args:
-      params: on `mesh`, as `network.shardings` places them.
-      prompts: entity id -> whole prompt (longform/prompts.py).
-      source: of records.SOURCES; texts of another source have other noise.
-      label: of answers, the arm and seed; it is part of their ids and not of the noise, so that arms are compared on
-        the same noise.
-      stage: where they are kept, part by part; with a whole table nothing is decoded.
-      encode: as of Writer.
+    def __init__(
+        self,
+        network: Network,
+        mesh: Any,
+        tokenizer: Tokenizer,
+        prompts: Mapping[str, str],
+        sampling: Sampling,
+        *,
+        source: str,
+        encode: Callable[[list[str]], list[list[int]]] | None = None,
+    ):
+        """Args:
+        prompts: entity id -> whole prompt (longform/prompts.py).
+        source: of records.SOURCES; texts of another source have other noise.
+        encode: as of Writer.
 
-    Raises InputError for prompts that do not fit the model, and where a score is NaN or infinite.
-    """
-    names = list(prompts)
-    if stage is not None and stage.done():
-        return [text_of(row) for row in stage.read()[0]]
-    slot = SOURCES.index(source)
-    writer = Writer(network, mesh, tokenizer, list(prompts.items()), sampling, slot=slot, encode=encode)
-    draws = sampling.numbers
+        Raises InputError for prompts that do not fit the model.
+        """
+        self._names, self._source, self._draws = list(prompts), source, sampling.numbers
+        slot = SOURCES.index(source)
+        self._writer = Writer(network, mesh, tokenizer, list(prompts.items()), sampling, slot=slot, encode=encode)
 
-    def make(part: Sequence[int]) -> tuple[list[dict[str, Any]], Counter]:
-        texts = [
-            _text(names[index], source, label, number, written)
-            for index, found in zip(part, writer(params, part), strict=True)
-            for number, written in zip(draws, found, strict=True)
+    def __call__(self, params: Any, *, label: str = "", stage: Stage | None = None) -> list[Text]:
+        """The texts of every prompt, entity by entity, the greedy one first.
+
+        Args:
+          params: on the mesh, as `network.shardings` places them.
+          label: of answers, the arm and seed; it is part of their ids and not of the noise, so that arms are compared
+            on the same noise.
+          stage: where they are kept, part by part; with a whole table nothing is decoded.
+
+        Raises InputError where a score is NaN or infinite.
+        """
+        count, size, draws = len(self._names), self._writer.call, len(self._draws)
+        finished = stage.finished(count, size) if stage is not None else 0
+        progress = Progress(f"{self._source} {label}".strip(), count * draws, "texts", finished * draws)
+
+        def make(part: Sequence[int]) -> tuple[list[dict[str, Any]], Counter]:
+            texts = self._texts(params, part, label)
+            return [text_row(text) for text in texts], counts_of(texts)
+
+        if stage is not None:
+            rows, _ = stage.in_parts(range(count), size, make, lambda done: progress.show(done * draws))
+            return [text_of(row) for row in rows]
+        texts = []
+        for start in range(0, count, size):
+            texts += self._texts(params, range(count)[start : start + size], label)
+            progress.show(len(texts))
+        return texts
+
+    def _texts(self, params: Any, part: Sequence[int], label: str) -> list[Text]:
+        return [
+            _text(self._names[index], self._source, label, number, written)
+            for index, found in zip(part, self._writer(params, part), strict=True)
+            for number, written in zip(self._draws, found, strict=True)
         ]
-        return [text_row(text) for text in texts], counts_of(texts)
-
-    finished = stage.finished(len(names), writer.call) if stage is not None else 0
-    progress = Progress(f"{source} {label}".strip(), len(names) * len(draws), "texts", finished * len(draws))
-
-    def show(done: int) -> None:
-        progress.show(done * len(draws))
-
-    if stage is not None:
-        rows, _ = stage.in_parts(range(len(names)), writer.call, make, show)
-    else:
-        rows = []
-        for start in range(0, len(names), writer.call):
-            rows += make(range(len(names))[start : start + writer.call])[0]
-            show(min(start + writer.call, len(names)))
-    return [text_of(row) for row in rows]
 
 
 def gold_texts(entities: Sequence[Entity], tokenizer: Tokenizer) -> list[Text]:

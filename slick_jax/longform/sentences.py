@@ -51,7 +51,7 @@ def sentences(text: str) -> list[str]:
     Marks of list items are left out. The last sentence may lack its mark (see `is_complete`).
     """
     found = []
-    for block in _BLOCK.split(text):
+    for block in _BLOCK.split(text.replace("\r\n", "\n")):
         start = _item_end(block)
         for mark in _MARK.finditer(block):
             if mark.start() >= start and _ends(block, start, mark):

@@ -20,6 +20,7 @@ from slick_jax.sampling.sampler import PROMPT_CHUNK, Prompt, Sampler
 
 SHORTER = 4  # each length that prompts are padded to is so many times the next shorter one: each is compiled
 LENGTHS = 4
+STEP = 16  # they are multiples of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +150,7 @@ class Writer:
 
 def padded_lengths(most: int) -> tuple[int, ...]:
     """The few lengths, rising, that token sequences up to `most` tokens are padded to."""
-    return tuple(sorted({-(-most // SHORTER**n) for n in range(LENGTHS)}))
+    return tuple(sorted({-(-most // (SHORTER**n * STEP)) * STEP for n in range(LENGTHS)}))
 
 
 def stop_table(tokenizer: Tokenizer, stop: bytes) -> tuple[Bool[np.ndarray, " V"], Int[np.ndarray, "M V"]]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from slick_jax.errors import InputError
-from slick_jax.longform.generate import counts_of, generate, gold_texts, protocol_of
+from slick_jax.longform.generate import Generator, counts_of, gold_texts, protocol_of
 from slick_jax.longform.records import TEXTS, Entity
 from slick_jax.longform.store import Stage
 from slick_jax.longform.writer import Sampling, Writer, Written, stop_table
@@ -23,7 +23,7 @@ SAMPLING = Sampling(samples=2, greedy=True, temperature=0.7, top_k=20, max_token
 @pytest.fixture(scope="module")
 def texts():
     network, params, tokenizer = model()
-    return generate(network, params, one_device(), tokenizer, PROMPTS, SAMPLING, source="generated")
+    return Generator(network, one_device(), tokenizer, PROMPTS, SAMPLING, source="generated")(params)
 
 
 def test_texts_are_those_of_the_reference_process(texts):
@@ -50,9 +50,9 @@ def test_eight_devices_and_other_batches_give_the_same(texts):
     network, params, tokenizer = model()
     mesh = eight_devices()
     placed = jax.device_put(params, network.shardings(mesh))
-    assert generate(network, placed, mesh, tokenizer, PROMPTS, SAMPLING, source="generated") == texts
+    assert Generator(network, mesh, tokenizer, PROMPTS, SAMPLING, source="generated")(placed) == texts
     fewer = dataclasses.replace(SAMPLING, rows=1, samples=1, greedy=False)
-    some = generate(network, params, one_device(), tokenizer, PROMPTS, fewer, source="generated")
+    some = Generator(network, one_device(), tokenizer, PROMPTS, fewer, source="generated")(params)
     assert some == [text for text in texts if text.sample == 1]
 
 
@@ -72,9 +72,8 @@ def named(monkeypatch):
 
 def run(source="generated", label="", stage=None, sampling=SAMPLING):
     network, params, tokenizer = model()
-    return generate(
-        network, params, one_device(), tokenizer, PROMPTS, sampling, source=source, label=label, stage=stage
-    )
+    generator = Generator(network, one_device(), tokenizer, PROMPTS, sampling, source=source)
+    return generator(params, label=label, stage=stage)
 
 
 def test_another_source_has_other_noise_and_another_arm_the_same(named):
@@ -164,10 +163,10 @@ def test_a_stop_of_several_tokens_ends_the_decoding():
 
 
 def test_prompts_that_do_not_fit_are_refused_together():
-    network, params, tokenizer = model()
+    network, _, tokenizer = model()
     long = {"bio/a": "x" * 600, "bio/b": "short", "bio/c": "y" * 700}
     with pytest.raises(InputError, match="(?s)bio/a: its prompt has 600 tokens.*bio/c: its prompt has 700 tokens"):
-        generate(network, params, one_device(), tokenizer, long, SAMPLING, source="generated")
+        Generator(network, one_device(), tokenizer, long, SAMPLING, source="generated")
 
 
 def test_references_are_texts_too():

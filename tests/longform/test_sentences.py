@@ -55,6 +55,10 @@ def test_an_empty_text_has_none(text):
     assert sentences(text) == []
 
 
+def test_line_ends_of_windows():
+    assert sentences("One\r\n\r\nTwo. Three\r\nfour.") == ["One", "Two.", "Three four."]
+
+
 def test_marks_alone_and_no_marks():
     assert sentences("no mark at all") == ["no mark at all"]
     assert sentences("...") == ["..."]
