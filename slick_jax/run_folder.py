@@ -6,6 +6,7 @@ Paths go through etils.epath. Folders must be able to rename, as local and netwo
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -53,9 +54,18 @@ def read_json(path: epath.PathLike) -> Any:
 
 def read_parquet(path: epath.PathLike) -> pa.Table:
     """A Parquet file as a table. Raises InputError on a damaged one."""
+    return _parquet(path, pq.read_table)
+
+
+def read_parquet_schema(path: epath.PathLike) -> pa.Schema:
+    """The schema of a Parquet file, with its metadata. Raises InputError where the file has no whole footer."""
+    return _parquet(path, pq.read_schema)
+
+
+def _parquet(path: epath.PathLike, read: Callable[[pa.BufferReader], Any]) -> Any:
     path = epath.Path(path)
     try:
-        return pq.read_table(pa.BufferReader(path.read_bytes()))
+        return read(pa.BufferReader(path.read_bytes()))
     except (pa.ArrowException, OSError) as error:  # damaged pages are an OSError
         raise InputError(f"{path}: not a readable Parquet file ({error}); remove it and run again") from error
 

@@ -4,17 +4,12 @@ An answer is the text before the first newline; it is right when it matches exac
 rules come with the package: `strict`, and `squad`, the official SQuAD normalisation (Rajpurkar et al., 2016).
 """
 
-import hashlib
-import importlib
-import os
 import re
 import string
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 
+from slick_jax import user_function
 from slick_jax.errors import InputError
 
 _ARTICLE = re.compile(r"\b(a|an|the)\b")
@@ -75,34 +70,11 @@ def matcher(name: str) -> Matcher:
         rule = RULES[name]
         key = rule.key
         return Matcher(name, lambda text, golds: key(text) in map(key, golds), rule.viable, key, rule.within_squad)
-    module, function = _load(name)
+    function, source = user_function.load(name, "annotate.match", ", ".join(map(repr, RULES)))
     viable = getattr(function, "viable", None)
     if viable is not None and not callable(viable):
         raise InputError(f"annotate.match={name!r}: its `viable` is {viable!r}; make it a function or remove it")
-    file = getattr(module, "__file__", None)
-    source = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
     return Matcher(name, function, viable, source=source)
-
-
-def _load(name: str) -> tuple[ModuleType, Callable[[str, tuple[str, ...]], bool]]:
-    """The module and the function that a user's rule 'module:function' names."""
-    module_name, colon, function_name = name.partition(":")
-    if not (module_name and colon and function_name):
-        known = ", ".join(map(repr, RULES))
-        raise InputError(f"annotate.match={name!r}: no such rule; use {known} or 'module:function'")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # an installed command does not look there by itself
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # a user's module may fail in any way
-        raise InputError(
-            f"annotate.match={name!r}: importing {module_name!r} failed ({type(error).__name__}: {error}); "
-            "check its spelling and that its folder is on PYTHONPATH"
-        ) from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        raise InputError(f"annotate.match={name!r}: {module_name!r} has no function {function_name!r}")
-    return module, function
 
 
 class Golds:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 
 from slick_jax.errors import InputError
 from slick_jax.mesh import batch_sharding, batch_shards, replicated
@@ -47,7 +48,7 @@ class Sampler:
         network: Network,
         mesh,
         *,
-        stops: Sequence[bool],
+        stops: Sequence[bool] | Int[np.ndarray, "M V"],
         numbers: Sequence[int],
         max_tokens: int,
         temperature: float = 1.0,
@@ -58,7 +59,8 @@ class Sampler:
         lengths: Sequence[int] = PROMPT_LENGTHS,
     ):
         """Args:
-        stops: of every token id, whether it ends a text.
+        stops: of every token id, whether it ends a text; or, where texts end at what may take several tokens, the
+          stage that follows on each of the stages 0 to M - 1 and a token, M where the text has ended.
         numbers: the draws of every prompt: 0 is greedy, each other number a sample with noise of its own.
         max_tokens: most tokens of a text, its stop included.
         n_tokens: ids the tokenizer has; the rest of a padded vocabulary is never drawn.
@@ -80,9 +82,10 @@ class Sampler:
         self._advance = jax.jit(self._steps.advance, donate_argnames="state")
         self._shard = functools.partial(batch_sharding, mesh)
         self._key, self._temperature = select.run_key(seed), np.float32(temperature)
-        self._is_stop = np.ones(vocabulary, bool)
-        self._is_stop[: len(stops)] = stops
-        self._stops = jax.device_put(self._is_stop, replicated(mesh))
+        stops = np.atleast_2d(np.asarray(stops, np.int32))
+        self._ends = np.full((len(stops), vocabulary), len(stops), np.int32)
+        self._ends[:, : stops.shape[1]] = stops
+        self._stops = jax.device_put(self._ends, replicated(mesh))
 
     def __call__(self, params, prompts: Sequence[Prompt], bank: KV | None = None) -> list[list[list[int]]]:
         """The token ids of every draw, [prompt][draw], stop included; one without a stop was cut at `max_tokens`.
@@ -157,9 +160,17 @@ class Sampler:
             slots = next(size for size in self._slots if size >= step)
             segments, state = self._lay_out(bank, read, layout, state, slots=slots)
             state = self._advance(params, read, segments, layout, drawn, self._stops, np.int32(floor), state)
-        ends = self._is_stop[texts]
-        whole = np.where(ends.any(-1), ends.argmax(-1) + 1, self.max_tokens).reshape(shards, -1, draws)
+        whole = self._text_lengths(texts).reshape(shards, -1, draws)
         texts = texts.reshape(*whole.shape, -1)
         for shard, inner in zip(*np.nonzero(numbers.reshape(shards, -1) >= 0), strict=True):
             cut = [text[:end].tolist() for text, end in zip(texts[shard, inner], whole[shard, inner], strict=True)]
             yield int(numbers.reshape(shards, -1)[shard, inner]), cut
+
+    def _text_lengths(self, texts: Int[np.ndarray, "S D A"]) -> Int[np.ndarray, "S D"]:
+        """Tokens of every text up to its stop, and with it."""
+        stage, lengths = np.zeros(texts.shape[:2], np.int32), np.full(texts.shape[:2], self.max_tokens)
+        for place in range(texts.shape[2]):
+            going = stage < len(self._ends)
+            stage[going] = self._ends[stage[going], texts[..., place][going]]
+            lengths[going & (stage == len(self._ends))] = place + 1
+        return lengths

@@ -48,6 +48,7 @@ class Layout(NamedTuple):
 class State(NamedTuple):
     """What a step changes. step: answer position that is decided next; tokens: what was drawn, up to there.
 
+    stage: how much of a stop each draw has written, a row of the table of stops; as many as there are rows: it ended.
     split: the draws of a row took different tokens; finite: no score was NaN or infinite.
     """
 
@@ -56,6 +57,7 @@ class State(NamedTuple):
     v: Float[Array, "L S N K T H"]
     row_tokens: Int[Array, "S N"]
     active: Bool[Array, "S D"]
+    stage: Int[Array, "S D"]
     tokens: Int[Array, "S D A"]
     split: Bool[Array, ""]
     finite: Bool[Array, ""]
@@ -88,7 +90,7 @@ class Steps:
     def start(
         self, params, bank: KV, prefix: Int[Array, " C"], tokens: Int[Array, "C B Q"], lengths: Int[Array, "C B"],
         names: UInt32[Array, "S G 3"], key: UInt32[Array, "2"], temperature: Float[Array, ""],
-        stops: Bool[Array, " V"],
+        stops: Int[Array, "M V"],
     ) -> tuple[Prompts, Draws, State]:  # fmt: skip
         """Read the prompts, C chunks of B that continue one prefix each, and draw every answer's first token."""
         groups = KV(bank.k[:, prefix], bank.v[:, prefix], bank.lengths[prefix])
@@ -111,8 +113,8 @@ class Steps:
         buffer = jnp.zeros((*token.shape, self.answer_tokens), jnp.int32).at[..., 0].set(token)
         empty = jnp.zeros((0, self.shards, 0, 0, 0, 0), kv.k.dtype)
         state = State(
-            jnp.int32(1), empty, empty, jnp.zeros_like(prompts.lengths), real & ~stops[token], buffer,
-            jnp.asarray(False), finite,
+            jnp.int32(1), empty, empty, jnp.zeros_like(prompts.lengths), real & (stops[0, token] < len(stops)),
+            stops[0, token], buffer, jnp.asarray(False), finite,
         )  # fmt: skip
         return prompts, draws, state
 
@@ -147,7 +149,7 @@ class Steps:
 
     def advance(
         self, params, prompts: Prompts, segments: tuple[Segment, ...], layout: Layout, draws: Draws,
-        stops: Bool[Array, " V"], floor: Int[Array, ""], state: State,
+        stops: Int[Array, "M V"], floor: Int[Array, ""], state: State,
     ) -> State:  # fmt: skip
         """Decode until a row's draws part, no more than `floor` rows of any shard are active, the caches are full or
         the answers have all their tokens."""
@@ -167,14 +169,15 @@ class Steps:
             tokens = jax.lax.dynamic_update_slice_in_dim(
                 state.tokens, jnp.where(state.active, token, 0)[..., None], state.step, axis=2
             )
-            active = state.active & ~stops[token]
+            stage = jnp.where(state.active, stops[state.stage, token], state.stage)
+            active = state.active & (stage < len(stops))
             row_tokens = self._row_tokens(token, active, layout)
             split = jnp.any(active & (token != pick(row_tokens, layout.row_of)))
             k, v = (
                 jax.lax.dynamic_update_slice_in_dim(held, new[:, :, :, :, None], filled, axis=4)
                 for held, new in ((state.k, k), (state.v, v))
             )
-            return State(state.step + 1, k, v, row_tokens, active, tokens, split, finite)
+            return State(state.step + 1, k, v, row_tokens, active, stage, tokens, split, finite)
 
         return jax.lax.while_loop(going, body, state)
 

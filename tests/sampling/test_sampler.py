@@ -98,6 +98,22 @@ def test_long_texts_do_not_depend_on_the_batch_and_compile_once():
     assert max(len(text) for text in whole[0]) > 33  # beyond the second size of the cache
 
 
+def test_a_stop_may_take_two_tokens():
+    network, params = network_of("llama")
+    prompts = prompts_of(8, behind=False)
+    first, second = np.arange(VOCABULARY) % 3 == 0, np.arange(VOCABULARY) % 4 == 0
+    table = np.stack([np.where(first, 1, 0), np.where(second, 2, np.where(first, 1, 0))])
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    with jax.set_mesh(mesh):
+        whole = sampler_of(network, mesh, stops=np.zeros(VOCABULARY, bool))(params, prompts)
+        found = sampler_of(network, mesh, stops=table)(params, prompts)
+    for texts, cut in zip(whole, found, strict=True):
+        for text, kept in zip(texts, cut, strict=True):
+            pairs = [place for place in range(1, len(text)) if first[text[place - 1]] and second[text[place]]]
+            assert kept == text[: pairs[0] + 1 if pairs else len(text)]
+    assert len({len(text) for texts in found for text in texts}) > 3
+
+
 def test_samples_follow_the_model_and_greedy_takes_its_best():
     network, params = network_of("llama")
     prompt = [20, 33, 41]
