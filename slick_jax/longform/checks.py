@@ -10,12 +10,13 @@ from slick_jax.longform.scores import Scores
 PARSED, PRECISION, BELIEVED = (95.0, 100.0), (35.0, 85.0), (20.0, 90.0)
 
 
-def validity(scores: Scores, sentences: pd.DataFrame | None, judged: pd.DataFrame | None) -> pd.DataFrame:
+def validity(scores: Scores, sentences: pd.DataFrame | None, belief: pd.DataFrame | None, scorer: str) -> pd.DataFrame:
     """domain, check, value (%), least, most, passed (None where it cannot be computed), reason.
 
     Args:
       sentences: of the un-tuned model's texts: columns domain and parsed (null where there is no grammar).
-      judged: its claims: columns domain, source and believed.
+      belief: measures of belief: columns domain, source, scorer, measure and value; `believed` is a share of claims.
+      scorer: whose belief filters.
     """
     rows = []
     for domain in scores.domains:
@@ -23,7 +24,7 @@ def validity(scores: Scores, sentences: pd.DataFrame | None, judged: pd.DataFram
         rows += [
             _row(domain, "generated sentences that parse", *_parsed(sentences, domain), PARSED),
             _row(domain, "precision of BASE", base.value if base else None, "no answers of BASE", PRECISION),
-            _row(domain, "generated claims that are believed", *_believed(judged, domain), BELIEVED),
+            _row(domain, "generated claims that are believed", *_believed(belief, scorer, domain), BELIEVED),
         ]
     return pd.DataFrame(rows)
 
@@ -44,8 +45,9 @@ def _parsed(sentences: pd.DataFrame | None, domain: str) -> tuple[float | None, 
     return (100 * float(of.astype(float).mean()), "") if len(of) else (None, "the domain has no grammar")
 
 
-def _believed(judged: pd.DataFrame | None, domain: str) -> tuple[float | None, str]:
-    if judged is None:
-        return None, "no beliefs given"
-    of = judged.loc[(judged["domain"] == domain) & (judged["source"] == "generated"), "believed"]
-    return (100 * float(of.astype(float).mean()), "") if len(of) else (None, "no believed claims given")
+def _believed(belief: pd.DataFrame | None, scorer: str, domain: str) -> tuple[float | None, str]:
+    if belief is None or belief.empty:
+        return None, "no measures of belief given"
+    wanted = {"domain": domain, "source": "generated", "scorer": scorer, "measure": "believed"}
+    of = belief.loc[(belief[list(wanted)] == pd.Series(wanted)).all(axis=1), "value"]
+    return (100 * float(of.iloc[0]), "") if len(of) else (None, f"no share of believed claims of {scorer}")
