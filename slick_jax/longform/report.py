@@ -125,8 +125,9 @@ def _pairs(table: pd.DataFrame) -> pd.DataFrame:
     """For the page: the comparisons that the study is about."""
     if table.empty:
         return table
-    both = pd.concat([table, table.rename(columns={"one": "other", "other": "one", "low": "high", "high": "low"}).assign(
-        value=lambda t: -t["value"], low=lambda t: -t["low"], high=lambda t: -t["high"])])  # fmt: skip
+    turned = table.rename(columns={"one": "other", "other": "one", "low": "high", "high": "low"})
+    turned[["value", "low", "high"]] *= -1
+    both = pd.concat([table, turned])
     rows = []
     for one, other in PAIRS:
         of = both[(both["one"] == one) & (both["other"] == other)]
@@ -195,7 +196,8 @@ def _invalid(validity: pd.DataFrame) -> list[str]:
 def _print(found: Sequence[direction.Direction], validity: pd.DataFrame, missing: Sequence[str], path) -> None:
     lines = ["direction of the published results:"]
     for one in found:
-        lines += [f"  ({one.letter}) {one.claim}: {one.verdict}", *(f"      {effect.sentence}" for effect in one.effects)]
+        lines.append(f"  ({one.letter}) {one.claim}: {one.verdict}")
+        lines += [f"      {effect.sentence}" for effect in one.effects]
     invalid = _invalid(validity)
     lines += ["", "not valid:", *(f"  {line}" for line in invalid)] if invalid else []
     lines += ["", "not in the report:", *(f"  {line}" for line in missing)] if missing else []
