@@ -145,7 +145,8 @@ def reliability_figure(table: pd.DataFrame) -> Figure:
     """A panel per domain: share of supported claims against belief, a line per scorer; the diagonal is calibrated.
 
     Args:
-      table: columns domain, scorer, claims, belief, precision, low, high (shares); of one source of text.
+      table: columns domain, scorer, claims, belief, precision_value, precision_low, precision_high (shares), a row per
+        bin; of one source of text.
     """
     table = table[table["claims"] > 0]
     figure, panels = _panels(table, 3.3, 3.9, sharey=True)
@@ -154,9 +155,9 @@ def reliability_figure(table: pd.DataFrame) -> Figure:
         for scorer, style in palette.SCORER_STYLES.items():
             own = rows[rows["scorer"] == scorer].sort_values("belief")
             if len(own):
-                axes.vlines(100 * own["belief"], 100 * own["low"], 100 * own["high"], color=style["color"],
-                            linewidth=1.0)  # fmt: skip
-                axes.plot(100 * own["belief"], 100 * own["precision"], label=scorer, markersize=4.5, **style)
+                x, low, high = (100 * own[name] for name in ("belief", "precision_low", "precision_high"))
+                axes.vlines(x, low, high, color=style["color"], linewidth=1.0)
+                axes.plot(x, 100 * own["precision_value"], label=scorer, markersize=4.5, **style)
         axes.set_xlim(0, 100)
         axes.set_ylim(0, 102)
         axes.set_xlabel("belief in the claim (%)")

@@ -28,7 +28,7 @@ def draw(
     Args:
       tables: by_arm, knowledge and transfer of `score_tables`.
       belief: columns domain, source, scorer, measure, value, low, high.
-      reliability: columns domain, source, scorer, claims, belief, precision, low, high.
+      reliability: columns domain, source, scorer, claims, belief, precision_value, precision_low, precision_high.
       scorer: whose belief filters.
     """
     drawn = [

@@ -26,9 +26,10 @@ class Study:
     Attributes:
       answers: of `answers.per_answer`, of all arms, domains and seeds.
       training: of `arm_files.training_table`.
-      belief: columns domain, source (gold, generated), scorer, measure (names of `measures.Sample.estimates`: auroc,
-        average_precision, ece, brier, believed, supported_believed, ...), value, low, high.
-      reliability: columns domain, source, scorer, claims, belief, precision, low, high, a row per bin.
+      belief: columns domain, source (gold, generated), scorer, measure (auroc, average_precision, ece, brier, believed,
+        supported_believed, ...), value, low, high.
+      reliability: a row per bin of belief: columns domain, source, scorer, claims, belief, precision_value,
+        precision_low, precision_high.
       sentences: of the un-tuned model's texts: columns domain, parsed.
       method: what the reader must know, by name: how claims were made, what verified them, whose belief filters, the
         granularity and rule of the filter, the checkpoint. Fallbacks are named here.

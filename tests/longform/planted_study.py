@@ -86,5 +86,6 @@ def belief(domains=DOMAINS):
                     bins.append((domain, source, scorer, claims, middle, right, right - 0.06, right + 0.06))
     return (
         pd.DataFrame(rows, columns=["domain", "source", "scorer", "measure", "value", "low", "high"]),
-        pd.DataFrame(bins, columns=["domain", "source", "scorer", "claims", "belief", "precision", "low", "high"]),
-    )
+        pd.DataFrame(bins, columns=["domain", "source", "scorer", "claims", "belief", "precision_value",
+                                    "precision_low", "precision_high"]),
+    )  # fmt: skip
