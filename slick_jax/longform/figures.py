@@ -29,7 +29,7 @@ def by_arm_figure(table: pd.DataFrame, metric: str = "precision") -> Figure:
     """
     table = table[table["metric"] == metric]
     arms = [name for name in NAMES if name in set(table["arm"])]
-    figure, panels = _panels(table, 3.3, 1.4 + 0.33 * len(arms), sharey=True)
+    figure, panels = _panels(table, 3.3, 1.4 + 0.33 * len(arms), sharex=True, sharey=True)
     for axes, rows in panels.items():
         for row in rows.itertuples():
             style, place = palette.ARM_STYLES[row.arm], arms.index(row.arm)
@@ -52,15 +52,18 @@ def volume_figure(table: pd.DataFrame) -> Figure:
     Args:
       table: of `score_tables.by_arm`.
     """
-    wide = table.pivot_table(index=["domain", "arm"], columns="metric", values=["value", "low", "high"]).reset_index()
+    values = ["value", "low", "high"]
+    wide = table.pivot_table(index=["domain", "arm"], columns="metric", values=values, sort=False).reset_index()
     figure, panels = _panels(wide, 3.3, 4.0)
     for axes, rows in panels.items():
-        x, y = (rows["high"][name].max() * 1.12 or 1.0 for name in ("supported", "unsupported"))
+        ends = rows["high"].fillna(rows["value"])
+        x, y = (1.12 * ends[name].max() or 1.0 for name in ("supported", "unsupported"))
         for percent in (20, 40, 60, 80):
             slope = (100 - percent) / percent
             end = min(x, y / slope)
             axes.plot([0, end], [0, end * slope], color="#BBBBBB", linewidth=0.8, zorder=0)
-            axes.annotate(f"{percent} %", (end, end * slope), fontsize=7.5, color="#777777", ha="right", va="bottom")
+            axes.annotate(f"{percent} %", (end, end * slope), fontsize=7.5, color="#777777", ha="right",
+                          va="top" if end < x else "bottom")  # fmt: skip
         for _, row in rows.iterrows():
             style = palette.ARM_STYLES[row["arm", ""]]
             at = row["value", "supported"], row["value", "unsupported"]
@@ -173,7 +176,7 @@ def cross_figure(table: pd.DataFrame) -> Figure:
       table: columns domain, source, measure (the names of CELLS), value (shares).
     """
     parts = table[table["measure"].isin(CELLS)]
-    wide = parts.pivot_table(index=["domain", "source"], columns="measure", values="value")
+    wide = parts.pivot_table(index=["domain", "source"], columns="measure", values="value", sort=False)
     figure, axes = canvas.single(8.2, 1.5 + 0.42 * len(wide))
     left = pd.Series(0.0, wide.index)
     handles = []
@@ -198,12 +201,12 @@ def cross_figure(table: pd.DataFrame) -> Figure:
 
 
 def _panels(
-    table: pd.DataFrame, width: float, height: float, sharey: bool = False
+    table: pd.DataFrame, width: float, height: float, sharex: bool = False, sharey: bool = False
 ) -> tuple[Figure, dict[Axes, pd.DataFrame]]:
     """A figure with a panel per domain, named by it, and the rows of each."""
     names = list(dict.fromkeys(table["domain"]))
     figure = canvas.empty(1.2 + width * len(names), height)
-    panels = figure.subplots(1, len(names), squeeze=False, sharey=sharey)[0]
+    panels = figure.subplots(1, len(names), squeeze=False, sharex=sharex, sharey=sharey)[0]
     for axes, name in zip(panels, names, strict=True):
         axes.set_title(name, fontsize=10)
         canvas.plain(axes)

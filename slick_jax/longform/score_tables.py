@@ -72,7 +72,7 @@ def knowledge(scores: Scores, domain: str) -> tuple[str, pd.Series]:
 
     By exposure where that is known, each value a group or, of many, thirds of the entities; else by the precision of
     BASE's answers, in thirds. The latter flatters BASE where it is best and blames it where it is worst, as it was
-    grouped by the same answers. Without either, one group is left out: all NaN.
+    grouped by the same answers. Without either: all NaN.
     """
     rows = scores.entities[domain]
     exposure = rows["exposure"]
@@ -81,7 +81,7 @@ def knowledge(scores: Scores, domain: str) -> tuple[str, pd.Series]:
             levels = [str(int(value)) for value in sorted(set(exposure))]
             found = pd.Categorical(exposure.astype(int).astype(str), levels, ordered=True)
             return "exposure", pd.Series(found, rows.index)
-        return "exposure", _ranges(exposure)
+        return "exposure", _ranges(exposure.astype(float))
     base = scores.answers[(scores.answers["arm"] == BASE) & (scores.answers["domain"] == domain)]
     precision = rows["entity"].map(base.groupby("entity")["precision"].mean())
     ranks = precision.rank(method="first")

@@ -24,11 +24,10 @@ def check_disjoint(entities: pd.DataFrame) -> dict[str, int]:
     for field in ("id", "name", "prompt", "reference"):
         keys = entities[field].map(same_text)
         keys = keys if field == "id" else entities["domain"] + "\0" + keys
-        splits = entities.assign(key=keys).groupby("key", sort=False)
-        for _, rows in splits:
-            if rows["split"].nunique() > 1:
-                where = ", ".join(f"{row.id} ({row.split})" for row in rows.itertuples())
-                problems.append(f"one {field} in two splits: {where}")
+        shared = entities[entities["split"].groupby(keys).transform("nunique") > 1]
+        for _, rows in shared.groupby(keys, sort=False):
+            where = ", ".join(f"{row.id} ({row.split})" for row in rows.itertuples())
+            problems.append(f"one {field} in two splits: {where}")
     if problems:
         more = [f"... and {len(problems) - MAX_PROBLEMS:,} more"] if len(problems) > MAX_PROBLEMS else []
         raise InputError.of([*problems[:MAX_PROBLEMS], *more], "entities are not apart; give each one split:")

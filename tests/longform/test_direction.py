@@ -12,7 +12,7 @@ ARMS = ("BASE", "GOLD", "GOLD+SELF", "GEN+GOLD", "GEN+SELF", "GEN+RANDOM")
 
 
 def found(precision, lengths="equal", domains=planted_study.DOMAINS, **settings):
-    answers = planted_study.scored(domains, n=160, precision=precision, arms=ARMS, transfer=False, **settings)
+    answers = planted_study.scored(domains, n=120, precision=precision, arms=ARMS, transfer=False, **settings)
     lengths = planted_study.training(domains) if isinstance(lengths, str) else lengths
     return {one.letter: one for one in directions(Scores(answers, draws=500), lengths)}
 
