@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import platform
-from importlib import metadata
 
-import jinja2
 import pandas as pd
 from etils import epath
 
-from slick_jax import __version__, run_folder
-from slick_jax.analysis import evidence, findings, gallery, headline, runs, sections, tables, verdicts
+from slick_jax import run_folder
+from slick_jax.analysis import evidence, findings, gallery, headline, page, runs, sections, tables, verdicts
 from slick_jax.config import Config
 from slick_jax.errors import InputError
 
-PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "pandas", "statsmodels", "matplotlib")
 TABLE_TITLES = {"T3": "train", "T4": "in-distribution test", "T5": "out-of-distribution test"}
 
 
@@ -51,80 +46,35 @@ def run(config: Config) -> epath.Path:
     made = {"findings": verdicts.table(nine), **computed.files, "runs": overview, "other_runs": others}
     made |= {f"{name.lower()}_categories": table.reset_index() for name, table in counts.items()}
     _write(folder, drawn, made)
-    page = render(
+    text = page.render(
+        "report.html",
         name=folder.name,
         sentences=said,
         missing=missing,
-        overview=_cells(overview),
-        others=_cells(others),
+        overview=page.cells(overview),
+        others=page.cells(others),
         legend=headline.LEGEND,
         findings=nine,
-        sections=[(part, [(head, _cells(table)) for head, table in part.tables]) for part in computed.shown],
+        sections=[(part, [(head, page.cells(table)) for head, table in part.tables]) for part in computed.shown],
         figures=drawn,
-        counts={name: (TABLE_TITLES[name], _cells(table.reset_index())) for name, table in counts.items()},
-        manifest=_json(study.manifest) if study.manifest else "",
-        config=_json(dataclasses.asdict(config)),
-        versions=versions(),
+        counts={name: (TABLE_TITLES[name], page.cells(table.reset_index())) for name, table in counts.items()},
+        manifest=page.as_json(study.manifest) if study.manifest else "",
+        config=page.as_json(dataclasses.asdict(config)),
+        versions=page.versions(),
     )
-    path = run_folder.write_text(folder / "report" / "index.html", page)
+    path = run_folder.write_text(folder / "report" / "index.html", text)
     run_folder.write_text(folder / "findings.md", verdicts.markdown(nine))
     _print(nine, said, overview, missing, path)
     return path
-
-
-def render(**values) -> str:
-    """The page as HTML; every value is escaped, and a name that the template asks for and does not get is an error."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("slick_jax.analysis"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(**values)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computed the results; 'not installed' for a package that is absent."""
-    found = {"slick_jax": __version__, "Python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
 
 
 def _write(folder: epath.Path, drawn: list[gallery.Shown], made: dict[str, pd.DataFrame]) -> None:
     """figures/*.png and tables/*.csv. What an earlier report made of runs that are no longer shown is removed."""
     figures = dict.fromkeys(gallery.NEEDS) | {figure.file: figure for figure in drawn}
     for name, figure in figures.items():
-        _write_or_remove(folder / "figures" / f"{name}.png", figure.image if figure else None)
+        page.write_or_remove(folder / "figures" / f"{name}.png", figure.image if figure else None)
     numbers = {name: figure.numbers if figure else pd.DataFrame() for name, figure in figures.items()}
-    for name, table in (numbers | made).items():
-        text = None if table.empty else table.to_csv(index=False, lineterminator="\n").encode()
-        _write_or_remove(folder / "tables" / f"{name}.csv", text)
-
-
-def _write_or_remove(path: epath.Path, content: bytes | None) -> None:
-    if content is not None:
-        run_folder.write_bytes(path, content)
-    elif path.exists():
-        path.unlink()
-
-
-def _json(value) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False)
-
-
-def _cells(table: pd.DataFrame) -> dict:
-    """Column names and rows of text; a value that is not there is a dash."""
-    rows = [["–" if pd.isna(value) else _text(value) for value in row] for row in table.itertuples(index=False)]
-    return {"columns": list(table.columns), "rows": rows}
-
-
-def _text(value) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    page.write_tables(folder / "tables", numbers | made)
 
 
 def _print(

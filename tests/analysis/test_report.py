@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from slick_jax.analysis import gallery, report
+from slick_jax.analysis import page as page_module
 from slick_jax.config import Config, StudyConfig
 from slick_jax.errors import InputError
 from tests.analysis import planted, whole_study
@@ -247,7 +248,7 @@ def test_nothing_to_report_is_one_clear_error(tmp_path, monkeypatch, run_dir):
 
 def test_a_name_the_template_is_not_given_is_an_error():
     with pytest.raises(Exception, match="undefined"):
-        report.render(name="x")
+        page_module.render("report.html", name="x")
 
 
 def test_studies_without_an_out_of_distribution_test_are_told_what_is_not_there(folder, tmp_path):

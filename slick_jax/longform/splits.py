@@ -1,0 +1,44 @@
+"""That no entity is in two splits: by id, by name within its domain, by prompt, and by reference text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from slick_jax.data.examples import same_text
+from slick_jax.errors import InputError
+
+MAX_PROBLEMS = 20
+
+
+def check_disjoint(entities: pd.DataFrame) -> dict[str, int]:
+    """The number of entities in each split.
+
+    Args:
+      entities: columns of `records.ENTITIES`.
+
+    Raises one InputError that names every entity which stands in two splits, also under another id.
+    """
+    problems = []
+    for field in ("id", "name", "prompt", "reference"):
+        keys = entities[field].map(same_text)
+        keys = keys if field == "id" else entities["domain"] + "\0" + keys
+        shared = entities[entities["split"].groupby(keys).transform("nunique") > 1]
+        for _, rows in shared.groupby(keys, sort=False):
+            where = ", ".join(f"{row.id} ({row.split})" for row in rows.itertuples())
+            problems.append(f"one {field} in two splits: {where}")
+    if problems:
+        more = [f"... and {len(problems) - MAX_PROBLEMS:,} more"] if len(problems) > MAX_PROBLEMS else []
+        raise InputError.of([*problems[:MAX_PROBLEMS], *more], "entities are not apart; give each one split:")
+    return entities["split"].value_counts().sort_index().to_dict()
+
+
+def check_within(used: Iterable[str], entities: pd.DataFrame, split: str, what: str) -> None:
+    """Raises InputError that names the entities among `used` (ids) which are not of `split`, or not there at all."""
+    of = dict(zip(entities["id"], entities["split"], strict=True))
+    leaking = [f"{name} ({of.get(name, 'no entity of this study')})" for name in dict.fromkeys(used)
+               if of.get(name) != split]  # fmt: skip
+    if leaking:
+        shown = ", ".join(leaking[:MAX_PROBLEMS])
+        raise InputError(f"{what} may hold entities of split {split!r} only, found {len(leaking):,} others: {shown}")

@@ -1,0 +1,110 @@
+"""The seven arms of a planted domain: sources, prompts, lengths, splits, and the files that training reads."""
+
+import pytest
+
+from slick_jax.errors import InputError
+from slick_jax.longform import arm_files, splits
+from slick_jax.longform.arms import ARMS, ArmSettings, build
+from slick_jax.longform.filters import Filter
+from slick_jax.training.mixture_file import read_mixture
+from tests.longform.planted_texts import Domain, count, truthful, words
+
+
+def built(domain, filter=None, **settings):
+    return build(*domain.tables, count_tokens=count, filter=filter or Filter(), settings=ArmSettings(**settings))
+
+
+@pytest.fixture(scope="module")
+def domain():
+    return Domain(n=200, samples=2)
+
+
+@pytest.fixture(scope="module")
+def arms(domain):
+    return built(domain)
+
+
+def test_arms_have_the_same_prompts_all_of_split_train(domain, arms):
+    split = domain.entities.set_index("id")["split"]
+    prompts = {name: set(rows["entity"]) for name, rows in arms.texts.items()}
+    assert list(prompts) == [arm.name for arm in ARMS]
+    assert len(set(map(frozenset, prompts.values()))) == 1
+    assert set(split[list(prompts["GOLD"])]) == {"train"}
+    assert len(prompts["GOLD"]) + len(arms.left_out) == (split == "train").sum() == arms.entities["train"]
+    assert all(len(rows) == rows["entity"].nunique() for rows in arms.texts.values())
+
+
+def test_arms_are_within_five_percent_in_tokens_of_whole_sentences(domain, arms):
+    totals = {name: sum(map(words, rows["completion"])) for name, rows in arms.texts.items()}
+    assert max(totals.values()) <= 1.05 * min(totals.values())
+    whole = {text: set() for text in domain.texts["id"]}
+    for row in domain.sentences.itertuples():
+        whole[row.text_id].add(row.words)
+    for rows in arms.texts.values():
+        for row in rows.itertuples():
+            told = [f"{sentence} end." for sentence in row.completion.removesuffix(" end.").split(" end. ")]
+            assert set(told) <= whole[row.text_id] and len(told) == row.n_sentences
+            assert [int(one.split()[1][1:]) for one in told] == sorted(int(one.split()[1][1:]) for one in told)
+            assert row.n_tokens == words(row.completion)
+
+
+def test_arms_take_their_own_source_and_filter(arms):
+    for arm in ARMS:
+        assert arms.texts[arm.name]["text_id"].str.contains(f"/{arm.source}/").all()
+    kept = arms.kept
+    assert kept["GOLD"]["percent_supported"] == 100 and kept["GEN+GOLD"]["percent_supported"] == 100
+    assert kept["GEN"]["percent_claims_kept"] == kept["GOLD"]["percent_claims_kept"] == 100
+    assert kept["GEN+SELF"]["percent_supported"] > kept["GEN+RANDOM"]["percent_supported"] + 5
+    assert kept["GEN+SELF"]["mean_belief"] > kept["GEN"]["mean_belief"] > 0
+    for source in ("GEN", "GOLD"):
+        assert kept[f"{source}+RANDOM"]["sentences_kept"] == kept[f"{source}+SELF"]["sentences_kept"]
+
+
+@pytest.mark.parametrize("granularity", ["sentence", "claim", "response"])
+def test_belief_that_equals_truth_trains_on_the_same_texts(granularity):
+    settings = {"arms": ("GEN+GOLD", "GEN+SELF"), "match": "none"}
+    arms = built(truthful(samples=2), Filter(granularity), **settings)
+    assert arms.texts["GEN+SELF"].equals(arms.texts["GEN+GOLD"]) and len(arms.texts["GEN+SELF"])
+
+
+def test_the_first_samples_with_kept_text_are_taken(domain):
+    one, two = (built(domain, arms=("GEN+SELF",), match="none", texts_per_prompt=n).texts["GEN+SELF"] for n in (1, 2))
+    assert set(one["text_id"]) < set(two["text_id"]) and two.groupby("entity").size().max() == 2
+    assert one.set_index("text_id")["completion"].equals(two.set_index("text_id")["completion"].loc[one["text_id"]])
+
+
+def test_nothing_left_is_an_error_that_says_for_which_arm():
+    domain = Domain(belief=lambda supported, rng: 0.2)
+    with pytest.raises(InputError, match=r"no prompt has a text in every arm \(of 16 .*GEN 16.*GEN\+SELF 0"):
+        built(domain)
+
+
+def test_an_entity_in_two_splits_is_named_whatever_its_id(domain):
+    entities = domain.entities.copy()
+    entities.loc[4, "name"] = entities.loc[1, "name"].upper()  # test and train
+    with pytest.raises(InputError, match=r"one name in two splits: plots.1 \(train\), plots.4 \(test\)"):
+        build(entities, *domain.tables[1:], count_tokens=count, filter=Filter(), settings=ArmSettings())
+
+
+def test_rows_of_another_split_are_named(domain):
+    with pytest.raises(InputError, match=r"arm GOLD may .* 'train' only, found 2 others: plots.4 \(test\), x"):
+        splits.check_within(["plots.1", "plots.4", "plots.4", "x"], domain.entities, "train", "arm GOLD")
+
+
+def test_files_are_mixtures_that_training_reads(domain, arms, tmp_path):
+    manifest = arm_files.write(tmp_path, arms, domain.entities, Filter(), ArmSettings(), made_by={"verifier": "exact"})
+    rows = read_mixture(tmp_path / "gen_self.jsonl")
+    texts = arms.texts["GEN+SELF"].set_index("text_id")
+    assert len(rows) == len(texts) == manifest["arms"]["GEN+SELF"]["texts"]
+    for row in rows:
+        assert row.completion == texts.loc[row.id, "completion"] and row.relation == "plots"
+        assert row.prompt == f"Answer the following question.\nTell of film plots {texts.loc[row.id, 'entity'][6:]}.\n"
+    assert manifest["arms"]["GEN+SELF"]["tokens"] == sum(map(words, texts["completion"]))
+    assert manifest["entities"] == {"dev": 40, "probe": 40, "test": 40, "train": 80}
+    table = arm_files.training_table({"plots": manifest})
+    assert len(table) == 7 and (table["tokens_per_text"] > 0).all()
+    # the same arms again are no error, others are
+    arm_files.write(tmp_path, arms, domain.entities, Filter(), ArmSettings(), made_by={"verifier": "exact"})
+    other = Filter(threshold=0.6)
+    with pytest.raises(InputError, match="holds other arms .different: filter, made_by"):
+        arm_files.write(tmp_path, arms, domain.entities, other, ArmSettings(), made_by={"verifier": "bm25"})

@@ -1,0 +1,102 @@
+"""The page of a planted study: what it says, what it says is missing, and the files beside it."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+
+from slick_jax.analysis import palette
+from slick_jax.longform import figures, gallery, report, score_tables
+from slick_jax.longform.arms import NAMES
+from slick_jax.longform.scores import Scores
+from tests.analysis.test_palette import lab
+from tests.analysis.test_report import Page
+from tests.longform import planted_study
+
+METHOD = {"Claims": "sentence by sentence (a fallback: <no> second checkpoint)", "Verifier": "BM25, top 5"}
+
+
+@pytest.fixture(scope="module")
+def study():
+    measures, bins = planted_study.belief()
+    return report.Study(
+        "planted", planted_study.scored(n=60), planted_study.training(), measures, bins,
+        sentences=pd.DataFrame({"domain": ["biographies"] * 100 + ["plots"] * 2, "parsed": [True] * 97 + [False] * 3
+                                + [None, None]}),
+        method=METHOD, skipped=pd.DataFrame({"domain": ["plots"], "what": ["samples at the token limit"], "n": [7]}),
+        config={"longform": {"granularity": "sentence"}},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(study, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    report.write(folder, study)
+    return folder
+
+
+def test_page_names_the_method_the_verdicts_and_what_was_skipped(folder):
+    page = Page((folder / "report/index.html").read_text())
+    for words in (*METHOD.values(), "GEN+SELF > GOLD", "samples at the token limit", "the domain has no grammar"):
+        assert words in page.text
+    assert sum(tag == "img" for tag, _ in page.tags) == 6 and "Not in this report" not in page.text
+    assert not [tag for tag, attributes in page.tags if tag in ("script", "link") or "href" in attributes]
+    assert {path.stem for path in (folder / "figures").iterdir()} == set(gallery.NEEDS)
+
+
+def test_tables_hold_the_numbers_of_the_page(folder):
+    names = {path.stem for path in (folder / "tables").iterdir()}
+    made = {"by_arm", "differences", "knowledge", "transfer", "training", "belief", "skipped", "validity", "direction"}
+    assert names == made | set(gallery.NEEDS)
+    table = pd.read_csv(folder / "tables/by_arm.csv")
+    assert table.groupby("domain")["arm"].unique().map(list).tolist() == [list(NAMES)] * 3
+    page = Page((folder / "report/index.html").read_text())
+    one = table[(table["domain"] == "plots") & (table["arm"] == "GEN+SELF") & (table["metric"] == "precision")].iloc[0]
+    assert f"{one['value']:.1f} [{one['low']:.1f}, {one['high']:.1f}]" in page.text
+    validity = pd.read_csv(folder / "tables/validity.csv")
+    assert validity[validity["domain"] == "biographies"]["value"].iloc[0] == 97
+    assert "**(a)" in (folder / "direction.md").read_text()
+
+
+def test_what_is_not_there_is_named_and_its_old_files_are_removed(study, folder, capsys):
+    answers = study.answers[(study.answers["trained_on"].isin(["", study.answers["domain"].iloc[0]]))
+                            & (study.answers["domain"] == study.answers["domain"].iloc[0])
+                            & ~study.answers["arm"].isin(["GEN", "BASE"])]  # fmt: skip
+    bare = dataclasses.replace(
+        study, answers=answers, belief=pd.DataFrame(), reliability=pd.DataFrame(), skipped=pd.DataFrame(),
+        training=pd.DataFrame(), sentences=None, missing=["seed 1 was stopped"],
+    )  # fmt: skip
+    page = Page(report.write(folder, bare).read_text())
+    for words in ("biographies: no answers of BASE, GEN", "seed 1 was stopped", gallery.NEEDS["transfer"],
+                  gallery.NEEDS["reliability"], "it is not known how much the arms were trained on"):  # fmt: skip
+        assert words in page.text
+    assert {path.stem for path in (folder / "figures").iterdir()} == {"precision", "volume", "knowledge"}
+    assert not (folder / "tables/belief.csv").exists()
+    assert "cannot tell" in capsys.readouterr().out
+
+
+def test_a_study_that_fails_its_checks_says_so(study, tmp_path):
+    low = planted_study.scored(("plots",), n=40, precision={"BASE": 0.2}, transfer=False)
+    page = Page(report.write(tmp_path, dataclasses.replace(study, answers=low)).read_text())
+    assert "not valid by its own checks" in page.text and "precision of BASE" in page.text
+
+
+def test_an_arm_looks_the_same_in_every_figure(study):
+    scores = Scores(study.answers, draws=50)
+    for figure in (figures.volume_figure(score_tables.by_arm(scores)),
+                   figures.knowledge_figure(score_tables.by_knowledge(scores))):  # fmt: skip
+        for axes in figure.axes:
+            assert axes.get_xlabel()
+            for line in axes.get_lines():
+                if line.get_label() in NAMES:
+                    style = palette.ARM_STYLES[line.get_label()]
+                    assert to_rgb(line.get_color()) == to_rgb(style["color"]) and line.get_marker() == style["marker"]
+
+
+def test_arms_can_be_told_apart_in_grey():
+    looks = {(style["marker"], str(style["linestyle"])) for style in palette.ARM_STYLES.values()}
+    assert len(looks) == len(NAMES) == len(palette.ARM_STYLES)
+    for source in ("GOLD", "GEN"):
+        grey = sorted(lab(style["color"])[0] for arm, style in palette.ARM_STYLES.items() if arm.startswith(source))
+        assert min(b - a for a, b in zip(grey, grey[1:], strict=False)) >= 13
