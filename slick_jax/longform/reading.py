@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -82,7 +83,7 @@ class Reader:
         # Collectives of several programs under way starve each other of threads on XLA's CPU backend.
         ahead = 0 if jax.default_backend() == "cpu" and self.mesh.size > 1 else 1
         waiting: list[tuple[np.ndarray, Any]] = []
-        for batch in [*self._batches(rows, columns, done, shared), None]:
+        for batch in itertools.chain(self._batches(rows, columns, done, shared), [None]):
             if batch is not None:
                 waiting.append((batch[0], self._dispatch(run, kv, *batch[1:])))
             while len(waiting) > (ahead if batch is not None else 0):

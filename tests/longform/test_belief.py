@@ -13,8 +13,9 @@ from slick_jax.longform.contexts import check_form
 from slick_jax.longform.records import BELIEFS
 from tests.longform.believers import ENTITIES, reader, told
 
-TEXTS, CLAIMS, _ = told()
-LABELS = np.array(["in" in claim.claim for claim in CLAIMS])  # what this model believes: all that is about a year
+TEXTS, CLAIMS, LABELS = told()
+# what this model believes: whatever ends in an exclamation mark
+CLAIMS = [dataclasses.replace(c, claim=c.claim[:-1] + "?!"[y]) for c, y in zip(CLAIMS, LABELS.astype(int), strict=True)]
 
 
 def of(*splits):
@@ -39,8 +40,7 @@ def test_the_probe_tells_claims_of_entities_it_never_saw(model, fitted):
     raw = belief.raw_scores([scorer], claims, ENTITIES)
     assert list(raw) == ["logprob", "probe"]
     assert raw["probe"][labels].min() > raw["probe"][~labels].max()
-    assert fitted.layer > 0  # every claim ends in the same token
-    assert fitted.dev_auroc[0] == 0.5
+    assert fitted.layer == 0 and fitted.dev_auroc[0] == 1  # the embedding of the last token tells it already
     np.testing.assert_allclose(OwnReading(model).score(claims, ENTITIES)[0], raw["logprob"], atol=1e-6)
 
 

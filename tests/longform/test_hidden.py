@@ -49,7 +49,7 @@ def test_states_are_those_of_networks_that_end_at_each_layer(model, found):
     tokens = np.full((len(rows), last.max() + 5), 9, np.int32)  # padded with something else, and further
     for line, row in zip(tokens, rows, strict=True):
         line[: len(row.tokens)] = row.tokens
-    embedded = np.asarray(params["embedding"]["weight"])[tokens[np.arange(len(rows)), last]]
+    embedded = np.asarray(params["embedding"]["table"])[tokens[np.arange(len(rows)), last]]
     np.testing.assert_allclose(found["states"][:, 0], embedded, atol=1e-6)
     for depth in (1, 2):
         cut = dataclasses.replace(network, spec=dataclasses.replace(SPEC, n_layers=depth))
