@@ -64,8 +64,11 @@ def keep_states(
         with atomic.told(path, "choose another run_dir"):
             folder.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
-            _check_room(folder, 4 * math.prod(shape))
             done = found["done"] if same and partial.exists() else 0
+            if not done:
+                partial.unlink(missing_ok=True)
+                _check_room(folder, 4 * math.prod(shape))
+                run_folder.write_json(ledger, bound | {"done": 0})  # or it would speak of another file's rows
             mode = {"mode": "r+"} if done else {"mode": "w+", "dtype": np.float32, "shape": shape}
             kept = np.lib.format.open_memmap(partial, **mode)
         for numbers, result in reader.read(streams, rows, done=done, progress=progress):
