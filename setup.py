@@ -48,6 +48,7 @@ setup(
         "pandas>=2.2",
         "pyarrow>=17",
         "safetensors>=0.5",
+        "scikit-learn>=1.5",
         "scipy>=1.13",
         "statsmodels>=0.14.4",
         "tensorflow-datasets>=4.9.7",
