@@ -6,7 +6,7 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
-from slick_jax.data.corpus import World
+from slick_jax.data.corpus import Corpus
 from slick_jax.data.tokenizer import Tokenizer
 
 END_OF_TEXT = "<|endoftext|>"
@@ -15,23 +15,21 @@ _INNER_PUNCTUATION = re.compile(r"\w[^\w\s]+\w")  # O'Brien, J-pop
 _LAST_PUNCTUATION = tokenizers.Regex(r"[.,;:?!]+(?=\s|$)")
 
 
-def train_tokenizer(world: World, vocab_size: int) -> Tokenizer:
+def train_tokenizer(world: Corpus, vocab_size: int) -> Tokenizer:
     """BPE over the corpus; a word has the same tokens after a blank and at the start of a line.
 
     Newlines and punctuation stand alone and every piece begins with a blank ('▁'), so decoded text has blanks before
-    punctuation; where answers have some inside a word, only what ends a word stands alone. Printable ASCII and what
-    the facts are written with can always be written; other characters become the special token `<|unknown|>`.
+    punctuation; where answers have some inside a word, only what ends a word stands alone. In prose, punctuation begins
+    without a blank, so that decoded text is as it was. Printable ASCII and what the facts are written with can always
+    be written; other characters become the special token `<|unknown|>`.
     """
     facts = [fact for examples in world.splits.values() for fact in examples]
     inner = any(_INNER_PUNCTUATION.search(fact.answers[0]) for fact in facts)
     backend = tokenizers.Tokenizer(models.BPE(unk_token=UNKNOWN, fuse_unk=True))
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split("\n", "isolated"),
-            pre_tokenizers.Split(_LAST_PUNCTUATION, "isolated") if inner else pre_tokenizers.Punctuation("isolated"),
-            pre_tokenizers.Metaspace(prepend_scheme="always"),
-        ]
-    )
+    punctuation = pre_tokenizers.Split(_LAST_PUNCTUATION, "isolated") if inner else pre_tokenizers.Punctuation("isolated")
+    words = pre_tokenizers.Metaspace(prepend_scheme="always")
+    within_lines = [words, punctuation] if world.prose else [punctuation, words]
+    backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split("\n", "isolated"), *within_lines])
     backend.decoder = decoders.Metaspace(prepend_scheme="always")
     alphabet = dict.fromkeys(["\n", *map(chr, range(0x21, 0x7F))])
     for fact in facts:
@@ -58,7 +56,7 @@ def train_tokenizer(world: World, vocab_size: int) -> Tokenizer:
     return Tokenizer(files)
 
 
-def pack(world: World, tokenizer: Tokenizer, row_tokens: int) -> np.ndarray:
+def pack(world: Corpus, tokenizer: Tokenizer, row_tokens: int) -> np.ndarray:
     """The corpus as rows, int32 [N, row_tokens + 1].
 
     End-of-text opens every document and rows ignore where documents end. A row's last token is the next row's first,
