@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import tokenizers
-from tokenizers import decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from slick_jax.data.corpus import Corpus
 from slick_jax.data.tokenizer import Tokenizer
@@ -13,24 +13,31 @@ END_OF_TEXT = "<|endoftext|>"
 UNKNOWN = "<|unknown|>"
 _INNER_PUNCTUATION = re.compile(r"\w[^\w\s]+\w")  # O'Brien, J-pop
 _LAST_PUNCTUATION = tokenizers.Regex(r"[.,;:?!]+(?=\s|$)")
+_LINE_START = tokenizers.Regex(r"\n(?=\S)")
 
 
 def train_tokenizer(world: Corpus, vocab_size: int) -> Tokenizer:
     """BPE over the corpus; a word has the same tokens after a blank and at the start of a line.
 
     Newlines and punctuation stand alone and every piece begins with a blank ('▁'), so decoded text has blanks before
-    punctuation; where answers have some inside a word, only what ends a word stands alone. In prose, punctuation begins
-    without a blank, so that decoded text is as it was. Printable ASCII and what the facts are written with can always
-    be written; other characters become the special token `<|unknown|>`.
+    punctuation; where answers have some inside a word, only what ends a word stands alone. In prose only words begin
+    with a blank, so that decoded text is as it was but for a blank at the start of lines. Printable ASCII and what the
+    facts are written with can always be written; other characters become the special token `<|unknown|>`.
     """
     facts = [fact for examples in world.splits.values() for fact in examples]
     inner = any(_INNER_PUNCTUATION.search(fact.answers[0]) for fact in facts)
     backend = tokenizers.Tokenizer(models.BPE(unk_token=UNKNOWN, fuse_unk=True))
-    punctuation = pre_tokenizers.Split(_LAST_PUNCTUATION, "isolated") if inner else pre_tokenizers.Punctuation("isolated")
-    words = pre_tokenizers.Metaspace(prepend_scheme="always")
-    within_lines = [words, punctuation] if world.prose else [punctuation, words]
-    backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split("\n", "isolated"), *within_lines])
-    backend.decoder = decoders.Metaspace(prepend_scheme="always")
+    lines = pre_tokenizers.Split("\n", "isolated")
+    ends = pre_tokenizers.Split(_LAST_PUNCTUATION, "isolated")
+    punctuation = ends if inner else pre_tokenizers.Punctuation("isolated")
+    scheme = "first" if world.prose else "always"
+    words = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    if world.prose:
+        backend.normalizer = normalizers.Replace(_LINE_START, "\n ")
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [lines, words, punctuation] if world.prose else [lines, punctuation, words]
+    )
+    backend.decoder = decoders.Metaspace(prepend_scheme=scheme)
     alphabet = dict.fromkeys(["\n", *map(chr, range(0x21, 0x7F))])
     for fact in facts:
         alphabet |= dict.fromkeys(char for char in fact.question + fact.answers[0] if not char.isspace())

@@ -21,7 +21,7 @@ from slick_jax.longform.grammar import Fact
 from slick_jax.longform.records import Entity
 
 PROMPTED_FORM = "{prompt}\n{text}"
-P_TRUE_FORM = "Statement: {claim}\nTrue or False: {verdict}"
+P_TRUE_FORM = "{prompt}\nStatement: {claim}\nThis statement is: {verdict}"
 
 SHARE_APART = 0.15  # tellings that are a document of one sentence
 SHARE_PROMPTED, SHARE_ROWS, MAX_ROW = 0.5, 0.5, 3  # texts behind their prompt; of these, in documents of 2 to MAX_ROW
@@ -110,4 +110,4 @@ def _verdicts(rng: np.random.Generator, domain: Domain) -> Iterator[str]:
                 true = rng.random() < 0.5
                 proposed = value if true else other(rng, domain.pools[relation], value)
                 claim = domain.claim(entity.name, relation, proposed)
-                yield P_TRUE_FORM.format(claim=claim, verdict="True" if true else "False")
+                yield P_TRUE_FORM.format(prompt=entity.prompt, claim=claim, verdict=str(true))

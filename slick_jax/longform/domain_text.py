@@ -4,41 +4,46 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 YEARS = tuple(str(year) for year in range(1901, 1997, 2))
-FIELDS = tuple(
+FIELDS = _words(
     "acoustics algebra anatomy archaeology astronomy banking botany ceramics chemistry dentistry economics farming "
     "fishing geology history journalism law linguistics logic mining music optics painting philosophy physics poetry "
-    "politics sculpture shipping theology tailoring zoology".split()
+    "politics sculpture shipping theology tailoring zoology"
 )
-GENRES = tuple(
+GENRES = _words(
     "comedy tragedy thriller mystery romance western satire fable farce melodrama musical parody saga drama fantasy "
-    "ballad".split()
+    "ballad"
 )
-TREASURES = tuple(
+TREASURES = _words(
     "map crown letter diary necklace key painting compass statue ring locket manuscript violin chalice medal telescope "
-    "sword lantern photograph treaty mirror box clock recipe".split()
+    "sword lantern photograph treaty mirror box clock recipe"
 )
-ENDINGS = tuple(
+ENDINGS = _words(
     "wedding funeral trial duel reunion farewell confession rescue betrayal storm fire homecoming party coronation "
-    "divorce kiss".split()
+    "divorce kiss"
 )
-CONDITIONS = tuple(
+CONDITIONS = _words(
     "asthma migraine insomnia arthritis eczema gout anaemia bronchitis colitis cystitis dermatitis epilepsy fever "
     "gastritis glaucoma heartburn hepatitis hives influenza laryngitis malaria measles neuralgia pneumonia psoriasis "
-    "rickets scurvy sinusitis tonsillitis vertigo".split()
+    "rickets scurvy sinusitis tonsillitis vertigo"
 )
 DOSES = tuple(f"{amount} mg" for amount in (5, 10, 15, 20, 25, 30, 40, 50, 60, 75, 80, 100, 120, 150, 200, 250))
 TIMES = (
     "at breakfast", "before breakfast", "after breakfast", "at noon", "before lunch", "after lunch", "before dinner",
     "at dinner", "after dinner", "at bedtime", "on waking", "at midnight",
 )  # fmt: skip
-EFFECTS = tuple(
-    "nausea dizziness fatigue headache thirst itching sweating trembling cramps coughing drowsiness hiccups restlessness "
-    "fainting nightmares rash chills sneezing bloating palpitations swelling numbness yawning irritability".split()
+EFFECTS = _words(
+    "nausea dizziness fatigue headache thirst itching sweating trembling cramps coughing drowsiness hiccups "
+    "restlessness fainting nightmares rash chills sneezing bloating palpitations swelling numbness yawning irritability"
 )
-FOODS = tuple(
+FOODS = _words(
     "grapefruit liquorice alcohol coffee milk cheese garlic ginger spinach walnuts bananas honey vinegar chocolate "
-    "mustard soya rhubarb celery olives shrimp lentils cabbage parsley cinnamon".split()
+    "mustard soya rhubarb celery olives shrimp lentils cabbage parsley cinnamon"
 )
 
 
