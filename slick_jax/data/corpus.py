@@ -119,13 +119,29 @@ def stream(seed: int, purpose: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(purpose,))))
 
 
-def draw_exposures(rng: np.random.Generator, facts: Sequence[Example], median: float) -> dict[str, int]:
-    """Tellings per fact, id -> number: none for the same share of every split, else rounded log-normal."""
-    told = np.clip(np.round(rng.lognormal(np.log(median), EXPOSURE_SIGMA, len(facts))), 1, MAX_EXPOSURES).astype(int)
+class InSplit(Protocol):
+    """What exposures are drawn for."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def split(self) -> str: ...
+
+
+def draw_exposures(
+    rng: np.random.Generator,
+    facts: Sequence[InSplit],
+    median: float,
+    sigma: float = EXPOSURE_SIGMA,
+    never: float = SHARE_NEVER_TOLD,
+) -> dict[str, int]:
+    """Tellings per fact, id -> number: none for the share `never` of every split, else rounded log-normal."""
+    told = np.clip(np.round(rng.lognormal(np.log(median), sigma, len(facts))), 1, MAX_EXPOSURES).astype(int)
     splits = np.array([fact.split for fact in facts])
     for split in dict.fromkeys(splits):
         members = np.flatnonzero(splits == split)
-        told[rng.choice(members, round(SHARE_NEVER_TOLD * len(members)), replace=False)] = 0
+        told[rng.choice(members, round(never * len(members)), replace=False)] = 0
     return {fact.id: int(n) for fact, n in zip(facts, told, strict=True)}
 
 

@@ -20,8 +20,10 @@ from slick_jax.longform.records import SPLITS, Entity
 
 DOMAINS = tuple(wording.name for wording in WORDINGS)
 POOL_SIZES = {"work": 60, "company": 40, "landmark": 60}  # values named as subjects of the built-in world are
-SHARE_UNTOLD = 0.10  # facts that no text tells, of entities that texts are written about, too
-LEAST_TELLING = 0.35  # share of an entity's texts that hold a fact: even, from here to all of them
+# Of entities that no text is about, and of facts that no text tells, of the other entities too
+SHARE_UNKNOWN_ENTITIES, SHARE_UNTOLD = 0.12, 0.06
+EXPOSURE_SIGMA = 1.0  # of the log-normal number of texts about an entity
+LEAST_TELLING = 0.5  # share of an entity's texts that hold a fact: even, from here to all of them
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,11 @@ class DomainsConfig:
 
     seed: int = 0  # names, facts, how often they are told, and the documents
     names: tuple[str, ...] = DOMAINS  # which of them
-    probe: int = 100  # entities a domain whose texts teach the probe
-    train: int = 160  # those whose texts are fine-tuned on
-    dev: int = 50  # those that choose layers, calibrate and stop training
+    probe: int = 90  # entities a domain whose texts teach the probe
+    train: int = 150  # those whose texts are fine-tuned on
+    dev: int = 40  # those that choose layers, calibrate and stop training
     test: int = 120  # those that answers are scored on
-    median_texts: float = 20.0  # median number of corpus texts about an entity (strength of knowledge)
+    median_texts: float = 30.0  # median number of corpus texts about an entity (strength of knowledge)
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def _domain(
                     rivals[key, relation] = other(rng, values[relation], value)
             prompt = wording.prompt.format(s=name)
             entities.append(Entity(key, wording.name, name, split, prompt, grammar.write(name, facts, rng), facts))
-    exposures = draw_exposures(rng, entities, config.median_texts)
+    exposures = draw_exposures(rng, entities, config.median_texts, EXPOSURE_SIGMA, SHARE_UNKNOWN_ENTITIES)
     entities = [replace(entity, exposure=exposures[entity.id]) for entity in entities]
     return Domain(wording, grammar, entities, values, telling, rivals)
 

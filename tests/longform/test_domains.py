@@ -6,7 +6,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from slick_jax.data.corpus import SHARE_NEVER_TOLD
 from slick_jax.errors import InputError
 from slick_jax.longform.domains import DOMAINS, LEAST_TELLING, DomainsConfig, make_domains
 from slick_jax.longform.records import SPLITS
@@ -52,16 +51,16 @@ def test_exposure_is_graded_in_every_split(domains):
     for domain in domains.values():
         for split in SPLITS:
             told = np.array([entity.exposure for entity in domain.entities if entity.split == split])
-            assert np.mean(told == 0) == pytest.approx(SHARE_NEVER_TOLD, abs=0.02)
-            assert np.median(told[told > 0]) == pytest.approx(DomainsConfig().median_texts, rel=0.5)
-            assert told.max() > 4 * np.median(told)
+            assert np.mean(told == 0) == pytest.approx(0.12, abs=0.01)
+            assert np.median(told[told > 0]) == pytest.approx(DomainsConfig().median_texts, rel=0.4)
+            assert told.max() > 3 * np.median(told)
 
 
 def test_shares_of_facts_told_and_rivals(domains):
     for domain in domains.values():
         shares = np.array(list(domain.telling.values()))
         assert len(shares) == len(domain.entities) * len(domain.pools)
-        assert np.mean(shares == 0) == pytest.approx(0.10, abs=0.02)
+        assert np.mean(shares == 0) == pytest.approx(0.06, abs=0.015)
         assert shares[shares > 0].min() >= LEAST_TELLING
         assert len(domain.rivals) / len(shares) == pytest.approx(0.20, abs=0.02)
         true = {entity.id: dict(entity.facts) for entity in domain.entities}
