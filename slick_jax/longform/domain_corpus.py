@@ -23,6 +23,7 @@ from slick_jax.longform.records import Entity
 PROMPTED_FORM = "{prompt}\n{text}"
 P_TRUE_FORM = "{prompt}\nStatement: {claim}\nThis statement is: {verdict}"
 
+SHARE_STRANGE = 0.7  # facts of a stranger that its only text holds
 SHARE_APART = 0.15  # tellings that are a document of one sentence
 SHARE_PROMPTED, SHARE_ROWS, MAX_ROW = 0.5, 0.5, 3  # texts behind their prompt; of these, in documents of 2 to MAX_ROW
 
@@ -71,6 +72,9 @@ class DomainCorpus:
                 texts.append((entity.prompt, domain.grammar.write(entity.name, facts, rng)))
             for fact in apart:
                 yield domain.grammar.sentence(entity.name, [fact], rng)
+        for name, facts in domain.strangers:
+            some = [fact for fact in facts if rng.random() < SHARE_STRANGE] or [facts[0]]
+            texts.append((domain.wording.prompt.format(s=name), domain.grammar.write(name, some, rng)))
         yield from _in_rows(rng, [texts[i] for i in rng.permutation(len(texts))])
         yield from _verdicts(rng, domain)
 

@@ -23,6 +23,7 @@ POOL_SIZES = {"work": 60, "company": 40, "landmark": 60}  # values named as subj
 # Of entities that no text is about, and of facts that no text tells, of the other entities too
 SHARE_UNKNOWN_ENTITIES, SHARE_UNTOLD = 0.12, 0.06
 EXPOSURE_SIGMA = 1.0  # of the log-normal number of texts about an entity
+STRANGERS = 1500  # names of a domain that one text each is about, so that unseen names are copied, not completed
 LEAST_TELLING = 0.5  # share of an entity's texts that hold a fact: even, from here to all of them
 
 
@@ -46,6 +47,7 @@ class Domain:
     Attributes:
       pools: the values of every relation.
       telling: share of an entity's texts that hold a fact; 0 for facts never told. By `(entity id, relation)`.
+      strangers: further names, each with facts of its own, that are told once and asked about never.
       rivals: the wrong value that is told in some of a fact's tellings, for the facts that have one.
     """
 
@@ -55,6 +57,7 @@ class Domain:
     pools: dict[str, list[str]]
     telling: dict[tuple[str, str], float]
     rivals: dict[tuple[str, str], str]
+    strangers: list[tuple[str, tuple[Fact, ...]]]
 
     @property
     def name(self) -> str:
@@ -130,7 +133,11 @@ def _domain(
             entities.append(Entity(key, wording.name, name, split, prompt, grammar.write(name, facts, rng), facts))
     exposures = draw_exposures(rng, entities, config.median_texts, EXPOSURE_SIGMA, SHARE_UNKNOWN_ENTITIES)
     entities = [replace(entity, exposure=exposures[entity.id]) for entity in entities]
-    return Domain(wording, grammar, entities, values, telling, rivals)
+    strangers = [
+        (name, tuple((relation, _draw(rng, pool)) for relation, pool in values.items()))
+        for name in names.subjects(wording.kind, STRANGERS)
+    ]
+    return Domain(wording, grammar, entities, values, telling, rivals, strangers)
 
 
 def _draw(rng: np.random.Generator, pool: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from slick_jax.longform.domain_text import Wording
 Fact = tuple[str, str]  # relation, value
 
 SHARE_JOINT = 0.45  # places where two facts can share a sentence and do
-SHARE_FULL_NAME, SHARE_SURNAME = 0.45, 0.25  # mentions after the first sentence; the others are pronouns, where allowed
+SHARE_FULL_NAME, SHARE_SURNAME = 0.20, 0.20  # mentions after the first sentence; the others are pronouns, where allowed
 _MENTION = "\0"  # stands for the entity in a sentence that is parsed
 _SLOT = re.compile(r"{(\w+)}")
 

@@ -27,9 +27,9 @@ def corpus():
 def paragraphs(corpus):
     """Lines that are no prompt and no verdict."""
     lines = [line for document in corpus.documents for line in document.split("\n")]
-    prompts = {entity.prompt for domain in corpus.domains for entity in domain.entities}
+    prompts = {domain.wording.prompt.split("{s}")[0] for domain in corpus.domains}
     forms = ("Statement:", "This statement is:")
-    return [line for line in lines if line and line not in prompts and not line.startswith(forms)]
+    return [line for line in lines if line and not line.startswith((*prompts, *forms))]
 
 
 def told(corpus):
@@ -38,7 +38,9 @@ def told(corpus):
     names = re.compile("|".join(map(re.escape, entities)))
     counts = collections.Counter()
     for line in paragraphs(corpus):
-        domain, entity = entities[names.search(line).group()]
+        if not (found := names.search(line)):
+            continue  # about a stranger
+        domain, entity = entities[found.group()]
         for sentence in re.split(r"(?<=\.) ", line):
             for relation, value in domain.parse(sentence, entity.name):
                 counts[entity.id, relation, value] += 1
@@ -70,8 +72,19 @@ def test_entities_without_exposure_are_never_named(corpus):
         assert (entity.name in text) == bool(entity.exposure)
 
 
+def test_strangers_are_told_once(corpus):
+    text = "\n".join(corpus.documents)
+    for domain in corpus.domains:
+        names = {name for name, _ in domain.strangers}
+        assert names.isdisjoint(entity.name for entity in domain.entities) and len(names) == 1500
+        for name, _ in domain.strangers[::100]:
+            lines = [line for line in text.split("\n") if name in line]
+            assert len(lines) == 1 + (domain.wording.prompt.format(s=name) in lines)
+
+
 def test_prompted_texts_alone_and_in_rows(corpus):
     prompts = [entity.prompt for domain in corpus.domains for entity in domain.entities]
+    prompts += [domain.wording.prompt.format(s=name) for domain in corpus.domains for name, _ in domain.strangers]
     starts = tuple(prompts)
     verdicts = [document for document in corpus.documents if "\nStatement: " in document]
     prompted = [one for one in corpus.documents if one.startswith(starts) and "\nStatement: " not in one]
