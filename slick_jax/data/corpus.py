@@ -8,6 +8,7 @@ seed.
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -44,6 +45,22 @@ class Told:
     pool: Sequence[str]
 
 
+class Corpus(Protocol):
+    """What a model is pretrained on.
+
+    Attributes:
+      splits: question-answer examples of what is told, where there are any.
+      exposures: how often the documents tell each fact, by id.
+      documents: the shuffled corpus.
+      prose: whether documents are running text rather than questions and single statements.
+    """
+
+    splits: dict[str, list[Example]]
+    exposures: dict[str, int]
+    documents: list[str]
+    prose: bool
+
+
 @dataclass(frozen=True)
 class World:
     """Facts as question-answer examples, and the documents that tell them.
@@ -61,6 +78,7 @@ class World:
     exposures: dict[str, int]
     rivals: dict[str, str]
     seed: int
+    prose: ClassVar[bool] = False
 
     @functools.cached_property
     def documents(self) -> list[str]:
@@ -101,23 +119,39 @@ def stream(seed: int, purpose: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(purpose,))))
 
 
-def draw_exposures(rng: np.random.Generator, facts: Sequence[Example], median: float) -> dict[str, int]:
-    """Tellings per fact, id -> number: none for the same share of every split, else rounded log-normal."""
-    told = np.clip(np.round(rng.lognormal(np.log(median), EXPOSURE_SIGMA, len(facts))), 1, MAX_EXPOSURES).astype(int)
+class InSplit(Protocol):
+    """What exposures are drawn for."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def split(self) -> str: ...
+
+
+def draw_exposures(
+    rng: np.random.Generator,
+    facts: Sequence[InSplit],
+    median: float,
+    sigma: float = EXPOSURE_SIGMA,
+    never: float = SHARE_NEVER_TOLD,
+) -> dict[str, int]:
+    """Tellings per fact, id -> number: none for the share `never` of every split, else rounded log-normal."""
+    told = np.clip(np.round(rng.lognormal(np.log(median), sigma, len(facts))), 1, MAX_EXPOSURES).astype(int)
     splits = np.array([fact.split for fact in facts])
     for split in dict.fromkeys(splits):
         members = np.flatnonzero(splits == split)
-        told[rng.choice(members, round(SHARE_NEVER_TOLD * len(members)), replace=False)] = 0
+        told[rng.choice(members, round(never * len(members)), replace=False)] = 0
     return {fact.id: int(n) for fact, n in zip(facts, told, strict=True)}
 
 
 def draw_rivals(rng: np.random.Generator, facts: Sequence[Example], pool: Sequence[str]) -> dict[str, str]:
     """A wrong object for a random fifth of the facts, id -> object."""
     chosen = rng.choice(len(facts), round(SHARE_RIVALS * len(facts)), replace=False)
-    return {facts[i].id: _other(rng, pool, facts[i].answers[0]) for i in chosen}
+    return {facts[i].id: other(rng, pool, facts[i].answers[0]) for i in chosen}
 
 
-def _other(rng: np.random.Generator, pool: Sequence[str], gold: str) -> str:
+def other(rng: np.random.Generator, pool: Sequence[str], gold: str) -> str:
     """An object of the pool, of two or more, that is not `gold`."""
     i = int(rng.integers(len(pool) - 1))
     return pool[i] if pool[i] != gold else pool[-1]
@@ -142,7 +176,7 @@ def _documents(
                 yield relation.statements[t].format(s=fact.subject, o=obj)
         if n and len(relation.pool) > 1 and rng.random() < SHARE_P_TRUE:
             true = rng.random() < 0.5
-            answer = fact.answers[0] if true else _other(rng, relation.pool, fact.answers[0])
+            answer = fact.answers[0] if true else other(rng, relation.pool, fact.answers[0])
             yield P_TRUE_FORM.format(question=fact.question, answer=answer, verdict="A" if true else "B")
     yield from _bundles(rng, [pairs[i] for i in rng.permutation(len(pairs))])
 

@@ -2,32 +2,36 @@
 
 import numpy as np
 import tokenizers
-from tokenizers import decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from slick_jax.data.corpus import World
+from slick_jax.data.corpus import Corpus
 from slick_jax.data.tokenizer import Tokenizer
 
 END_OF_TEXT = "<|endoftext|>"
 UNKNOWN = "<|unknown|>"
 _LAST_PUNCTUATION = tokenizers.Regex(r"[.,;:?!]+(?=\s|$)")
+_LINE_START = tokenizers.Regex(r"\n(?=\S)")
 
 
-def train_tokenizer(world: World, vocab_size: int) -> Tokenizer:
+def train_tokenizer(world: Corpus, vocab_size: int) -> Tokenizer:
     """BPE over the corpus; a word has the same tokens after a blank and at the start of a line.
 
     Newlines and the punctuation that ends a word stand alone and every piece begins with a blank ('▁'), so decoded text
-    has blanks before such punctuation, and none in O'Brien, J-pop or don't. Printable ASCII and what the facts are
-    written with can always be written; other characters become the special token `<|unknown|>`.
+    has blanks before such punctuation, and none in O'Brien, J-pop or don't. In prose only words begin with a blank, so
+    that decoded text is as it was but for a blank at the start of lines. Printable ASCII and what the facts are written
+    with can always be written; other characters become the special token `<|unknown|>`.
     """
     backend = tokenizers.Tokenizer(models.BPE(unk_token=UNKNOWN, fuse_unk=True))
+    lines = pre_tokenizers.Split("\n", "isolated")
+    punctuation = pre_tokenizers.Split(_LAST_PUNCTUATION, "isolated")
+    scheme = "first" if world.prose else "always"
+    words = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    if world.prose:
+        backend.normalizer = normalizers.Replace(_LINE_START, "\n ")
     backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split("\n", "isolated"),
-            pre_tokenizers.Split(_LAST_PUNCTUATION, "isolated"),
-            pre_tokenizers.Metaspace(prepend_scheme="always"),
-        ]
+        [lines, words, punctuation] if world.prose else [lines, punctuation, words]
     )
-    backend.decoder = decoders.Metaspace(prepend_scheme="always")
+    backend.decoder = decoders.Metaspace(prepend_scheme=scheme)
     alphabet = dict.fromkeys(["\n", *map(chr, range(0x21, 0x7F))])
     for fact in (fact for examples in world.splits.values() for fact in examples):
         alphabet |= dict.fromkeys(char for char in fact.question + fact.answers[0] if not char.isspace())
@@ -53,7 +57,7 @@ def train_tokenizer(world: World, vocab_size: int) -> Tokenizer:
     return Tokenizer(files)
 
 
-def pack(world: World, tokenizer: Tokenizer, row_tokens: int) -> np.ndarray:
+def pack(world: Corpus, tokenizer: Tokenizer, row_tokens: int) -> np.ndarray:
     """The corpus as rows, int32 [N, row_tokens + 1].
 
     End-of-text opens every document and rows ignore where documents end. A row's last token is the next row's first,

@@ -36,6 +36,7 @@ _KIND_NOUNS = {
     "company": _words("Motors Mills Foods Systems Airlines Steel Press Energy Textiles Shipping Optics Pharma"),
     "landmark": _words("Tower Bridge Castle Abbey Museum Palace Lighthouse Temple Theatre Stadium Fountain Gate"),
     "place": _words("County Valley Coast Plains Heights Province Marshes Hills Basin Forest Fields Isles"),
+    "medicine": _words("Tablet Capsule Syrup Cream Spray Gel Patch Powder Balm Serum Tonic Lotion"),
 }
 _KIND_FORMS = {
     "work": "{noun} of {name}",
@@ -43,6 +44,7 @@ _KIND_FORMS = {
     "company": "{name} {noun}",
     "landmark": "{name} {noun}",
     "place": "{name} {noun}",
+    "medicine": "{name} {noun}",
 }
 _ROLES = _words(
     "actor architect astronomer baker biologist botanist chemist composer dancer diplomat economist engineer "

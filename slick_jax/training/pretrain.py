@@ -15,7 +15,7 @@ from etils import epath
 
 from slick_jax import run_folder
 from slick_jax.config import Config, DataConfig, MeshConfig
-from slick_jax.data.corpus import World, tell
+from slick_jax.data.corpus import Corpus, tell
 from slick_jax.data.corpus_tokens import pack, train_tokenizer
 from slick_jax.data.entity_questions.relations import STATEMENTS
 from slick_jax.data.examples import load_splits, to_jsonl
@@ -35,8 +35,10 @@ from slick_jax.training.step import Rows, TrainState, abstract_state, init_state
 STEPS_PER_CALL = 20  # steps of one dispatch; the losses of one call are read while the next one runs
 
 
-def run(config: Config) -> Path:
+def run(config: Config, world: Corpus | None = None) -> Path:
     """Pretrains the model of `config` and returns its folder, `<run_dir>/model`, in Hugging Face format.
+
+    `world`: what is told; None: the facts of `config.data`.
 
     Beside it: world/<split>.jsonl, exposures.json (tellings per fact) and checkpoints/. A finished model of the same
     settings is reused, an unfinished run goes on from its last checkpoint and ends with the same bytes. The model is
@@ -45,7 +47,7 @@ def run(config: Config) -> Path:
     Raises InputError when run_dir holds a run of other settings, or when the loss stops being finite.
     """
     run_dir = Path(config.run_dir)
-    world = world_of(config.data)
+    world = world or world_of(config.data)
     with claimed(epath.Path(run_dir), "pretrain.json", _settings(config, world), "model/config.json"):
         if (run_dir / "model" / "config.json").is_file():
             print(f"pretrain: {run_dir / 'model'} is finished and of the same settings; using it")
@@ -55,7 +57,7 @@ def run(config: Config) -> Path:
     return run_dir / "model"
 
 
-def _pretrain(config: Config, world: World, run_dir: Path) -> None:
+def _pretrain(config: Config, world: Corpus, run_dir: Path) -> None:
     """What is left of the run, from the corpus to the model's folder."""
     _write_world(run_dir, world)
     tokenizer = train_tokenizer(world, config.data.corpus.vocab_size)
@@ -77,7 +79,7 @@ def _pretrain(config: Config, world: World, run_dir: Path) -> None:
         save_hf(run_dir / "model", network, state.params, tokenizer_folder=run_dir / "checkpoints")
 
 
-def world_of(data: DataConfig) -> World:
+def world_of(data: DataConfig) -> Corpus:
     """The facts of `data` and how they are told: a relation that has no templates of statements is asked alone."""
     if data.kind == "world":
         return make_world(data.world, data.corpus)
@@ -176,7 +178,7 @@ def _order(config: Config, n_rows: int) -> tuple[np.ndarray, int]:
     return np.concatenate(passes).reshape(-1, per_step)[:n_steps].astype(np.int32), n_steps
 
 
-def _settings(config: Config, world: World) -> dict:
+def _settings(config: Config, world: Corpus) -> dict:
     """All that the model depends on."""
     settings = {
         "data": config.data.kind,
@@ -190,7 +192,7 @@ def _settings(config: Config, world: World) -> dict:
     return settings
 
 
-def _write_world(run_dir: Path, world: World) -> None:
+def _write_world(run_dir: Path, world: Corpus) -> None:
     """world/<split>.jsonl, as `read_rows` reads it, and exposures.json: id -> tellings in the corpus."""
     for split, examples in world.splits.items():
         run_folder.write_text(run_dir / "world" / f"{split}.jsonl", to_jsonl(examples))
