@@ -69,7 +69,9 @@ def test_data_writes_counts_and_rows_that_read_back(run, tmp_path):
     assert status == 0
     assert "capital" in out and "12" in out
     summary = json.loads((tmp_path / "run/data/summary.json").read_text())
-    assert summary["splits"]["train"] == {"rows": 12, "relations": {"capital": 12}}
+    once = {"facts once": 1.0, "answers once": 1.0}
+    rates = {"all relations": once, "capital": once}
+    assert summary["splits"]["train"] == {"rows": 12, "relations": {"capital": 12}, "monofact_rates": rates}
     assert read_rows(f"{tmp_path}/run/data/train.jsonl", "train") == read_rows(path, "train")
     assert sorted(file.name for file in (tmp_path / "run/data").iterdir()) == ["summary.json", "train.jsonl"]
 
