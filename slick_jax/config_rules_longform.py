@@ -90,7 +90,7 @@ def _own(own: OwnConfig) -> Iterator[str]:
     names = stems(own)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not all(names):
-        yield f"longform.own.paths: their files name the domains, and {twice or 'one'} has no name of its own; rename it"
+        yield f"longform.own.paths: files name the domains, and {twice or 'one'} has no name of its own; rename it"
     if len(own.templates) not in (0, 1, len(own.paths)):
         yield (
             f"longform.own.templates: {len(own.templates)} for {len(own.paths)} paths; give one for all, or one for"

@@ -30,7 +30,7 @@ COMMANDS = {
     "longform-beliefs": ("slick_jax.longform.study:beliefs", "  4 how much the model believes every claim"),
     "longform-arms": ("slick_jax.longform.study:arms", "  5 filtered training texts, equally long"),
     "longform-train": ("slick_jax.longform.study:train", "  6 a fine-tuned model of every arm, domain and seed"),
-    "longform-answers": ("slick_jax.longform.study:answers", "  7 what they write of held-out entities, and its claims"),
+    "longform-answers": ("slick_jax.longform.study:answers", "  7 what they write of held-out entities"),
     "longform-report": ("slick_jax.longform.study:report", "  8 scores, figures and one HTML page"),
     "report": ("slick_jax.analysis.report", "tables, figures and one HTML page from the finished runs"),
     "export": ("slick_jax.export", "turn a training checkpoint into a Hugging Face folder"),
