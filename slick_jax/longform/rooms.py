@@ -29,6 +29,7 @@ from slick_jax.longform.reading import Reader
 from slick_jax.longform.records import BELIEFS, ENTITIES, TEXTS, Claim, Entity, Text
 from slick_jax.longform.store import ROOM, Stage, entity_row, text_of, text_row
 from slick_jax.longform.writer import Sampling
+from slick_jax.models.transformer import Network
 
 PART = 4096  # claims that are scored between two writes
 RAW = BELIEFS.remove(BELIEFS.get_field_index("belief"))
@@ -52,6 +53,7 @@ class Room:
         self.folder = epath.Path(config.run_dir) / ROOM / name
         self.entities = list(entities)
         self.by_id = {entity.id: entity for entity in entities}
+        self._generators: dict[tuple, generate.Generator] = {}  # the models of a study share their programs
 
     @functools.cached_property
     def table(self) -> pd.DataFrame:
@@ -103,7 +105,7 @@ class Room:
 
     def written(
         self, place: str, asked: Mapping[str, str], sampling: Sampling, source: str, written_by: Any,
-        params: Callable[[], Any], *, network: Any = None, label: str = "",
+        params: Callable[[], Any], *, network: Network | None = None, label: str = "",
     ) -> tuple[list[Text], str]:  # fmt: skip
         """Texts behind these prompts, as table `place`, and its protocol; `params` is called where one is missing."""
         model = self._model()
@@ -112,11 +114,13 @@ class Room:
         )
         stage = self.stage(place, TEXTS, settings)
         if not stage.done():
-            generator = generate.Generator(
-                network or model.network, model.mesh, model.tokenizer, asked, sampling, source=source,
-                encode=model.style.encode,
-            )  # fmt: skip
-            generator(params(), label=label, stage=stage)
+            network = network or model.network
+            key = (network, source, sampling, tuple(asked.items()))
+            if key not in self._generators:
+                self._generators[key] = generate.Generator(
+                    network, model.mesh, model.tokenizer, asked, sampling, source=source, encode=model.style.encode
+                )
+            self._generators[key](params(), label=label, stage=stage)
             counts = stage.read()[1]
             note = f", {counts['truncated']:,} cut at the token limit, {counts['empty']:,} empty"
             self.say(f"{place.removesuffix('/texts')}: {counts['texts']:,} texts{note}")
