@@ -4,10 +4,10 @@
 
 A small model reads a corpus of biographies, plots and medical leaflets, which tells some facts often, some once and
 some wrongly, and learns to write such texts, wrong in part. It is then fine-tuned on reference texts or on its own,
-filtered by truth, by its own belief, or at random: 29 models, which are 7 arms in 3 domains, and in biographies 2 more
-seeds of 4 arms. Meant to take under 40 minutes on 2 cores, a third of it to pretrain. Files go to runs/longform, the page
-is runs/longform/longform/report/index.html. The report says itself whether the study is valid (95 % of the generated
-sentences parse, precision of BASE is 35-85 %, 20-90 % of the claims are believed) and which orderings hold.
+filtered by truth, by its own belief, or at random: 29 models, which are 7 arms in 3 domains, and in biographies 2
+more seeds of 4 arms. Meant to take under 40 minutes on 2 cores, a third of it to pretrain. Files go to runs/longform;
+the page is runs/longform/longform/report/index.html. The report says itself whether the study is valid (95 % of the
+generated sentences parse, precision of BASE is 35-85 %, 20-90 % of the claims are believed) and which orderings hold.
 `make longform-full` runs every arm in every domain with three seeds.
 """
 

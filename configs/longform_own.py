@@ -2,12 +2,12 @@
 
     slick longform --config=configs/longform_own.py
 
-For a JSON lines file of {"entity": ..., "prompt": ..., "reference": ...} (docs/longform_texts.md). Every sentence is one
-claim; give longform.claims.method="model" and longform.claims.model for claims that a second checkpoint words. Claims are
-checked by a checkpoint that reads the five best passages of the reference. Cost: for N entities about 4 N texts of the
-model (one sample, three more for consistency), one forward pass of the verifier for each distinct claim, and a
-fine-tuning run and N / 5 answers for each of 7 arms. Expect wide intervals with fewer than 100 test entities, a fifth of
-the file. LoRA on all linear layers; `train.lora.rank=0` trains all parameters.
+For a JSON lines file of {"entity": ..., "prompt": ..., "reference": ...} (docs/longform_texts.md). Every sentence is
+one claim; set longform.claims.method="model" and longform.claims.model for claims that a second checkpoint words.
+Claims are checked by a checkpoint that reads the five best passages of the reference. Cost: for N entities about 4 N
+texts of the model (one sample, three more for consistency), one forward pass of the verifier for each distinct claim,
+and a fine-tuning run and N / 5 answers for each of 7 arms. Expect wide intervals with fewer than 100 test entities, a
+fifth of the file. LoRA on all linear layers; with train.lora.rank=0 all parameters are trained.
 """
 
 from slick_jax import config
