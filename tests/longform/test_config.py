@@ -38,7 +38,7 @@ def test_defaults_are_those_of_the_rooms():
     [
         ({"arms": ("GOLD", "BASE")}, "longform.arms: 'BASE' is unknown"),
         ({"seeds": (0, 1), "more_seeds": (1,)}, "must name one seed or more, each once"),
-        ({"more_domains": ("poems",)}, "longform.more_domains: 'poems' is unknown; allowed: biographies, plots, leaflets"),
+        ({"more_domains": ("poems",)}, "longform.more_domains: 'poems' is unknown; allowed: bio"),
         ({"transfer": ("GOLD+GOLD",)}, "longform.transfer: 'GOLD+GOLD' is unknown"),
         ({"resamples": 0}, "longform.resamples: 0 is too small"),
         ({"scorers": ("logprob",)}, "longform.filter.scorer: 'probe' is unknown; allowed: logprob"),
