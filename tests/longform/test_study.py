@@ -1,11 +1,13 @@
 """The whole study with a tiny untrained model and scripted texts: what each table holds, and that nothing is lost."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from slick_jax.config import LoraConfig
 from slick_jax.errors import InputError
 from slick_jax.longform import finetune, rooms, study
 from slick_jax.longform.arm_files import file_name
@@ -21,11 +23,23 @@ def model(tmp_path_factory):
     return make_model(tmp_path_factory.mktemp("tiny") / "model")
 
 
+REAL = {"train": loop.train, "prune": loop.prune}, finetune.Run.load
+
+
+def trained(job):
+    """In place of `loop.train`, whose own tests are elsewhere; texts are scripted whatever the parameters are."""
+    assert job.evaluator is None and len(job.rows) == len(job.ids)
+    return [{"epoch": 1, "loss": float(len(job.rows))}]
+
+
 @pytest.fixture(scope="module")
 def patched(model):
-    """Patches of the whole module: the model of the built-in domains is there."""
+    """Patches of the whole module: the model of the built-in domains is there, and nothing is trained."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study.pretrain, "run", lambda config, corpus: model)
+        patch.setattr(loop, "train", trained)
+        patch.setattr(loop, "prune", lambda job, lines: None)
+        patch.setattr(finetune.Run, "load", lambda run, network, model: {})
         yield patch
 
 
@@ -167,10 +181,21 @@ def test_killed_anywhere_the_files_are_the_same(finished, patched, tmp_path, mon
     assert contents(config) == contents(finished[0])
 
 
-def test_a_users_file_with_sentences_and_a_function_of_theirs(patched, tmp_path):
-    config = own_config(tmp_path / "run", tmp_path)
-    script(patched, config)
+def test_a_users_file_with_sentences_and_a_function_of_theirs(patched, tmp_path, monkeypatch):
+    config = own_config(tmp_path / "run", tmp_path, arms=("GEN+GOLD",), scorers=("probe", "logprob"))
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, lora=LoraConfig(rank=2)))
+    script(monkeypatch, config)
+    for name, function in REAL[0].items():
+        monkeypatch.setattr(loop, name, function)
+    monkeypatch.setattr(finetune.Run, "load", REAL[1])
     study.run(config)
+    place = Path(config.run_dir, "longform", "towns", "train", "gen_gold", "seed-0")
+    result = json.loads((place / "result.json").read_text())
+    assert result["texts"] > 3 and len(result["losses"]) == 1 and not (place / "answers.parquet").exists()
+    assert [path.name for path in (place / "checkpoints").iterdir() if path.name.isdecimal()] == [
+        str(-(-result["texts"] // config.train.batch_size))
+    ]
+    assert not (place.parents[2] / "resampled").exists(), "which only consistency needs"
     labels = table(config, "towns", "generated", "labels")
     assert labels["relation"].isna().all() and 0.3 < labels["supported"].mean() < 0.9
     texts = table(config, "towns", "generated", "texts").set_index("id")["text"]
