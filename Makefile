@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Test files are shared out over a few processes: most of their time is compilation, on one core.
 SHARED := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo study test parity verify bench tpu-compile lint clean
+.PHONY: demo study longform longform-full test parity verify bench tpu-compile lint clean
 
 demo: .venv/.installed
 	$(BIN)/slick demo --config=configs/demo.py
@@ -12,6 +12,14 @@ demo: .venv/.installed
 # Every mixture with three seeds, about 45 minutes on 2 cores; stop it at any time and go on with the same command.
 study: .venv/.installed
 	$(BIN)/slick demo --config=configs/demo_study.py
+
+# Which long texts to fine-tune on: every arm in three domains with one seed, under 40 minutes on 2 cores.
+longform: .venv/.installed
+	$(BIN)/slick longform --config=configs/longform.py
+
+# The same with three seeds everywhere; it goes on from what `make longform` has done.
+longform-full: .venv/.installed
+	$(BIN)/slick longform --config=configs/longform.py --config.longform.seeds=0,1,2 --config.longform.more_seeds=
 
 test: lint
 	$(BIN)/python -m pytest -q -m "not verify" $(SHARED)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import ml_collections
 
+from slick_jax.config_longform import LongformConfig
+
 
 @dataclass(frozen=True)
 class WorldConfig:
@@ -282,6 +284,7 @@ class Config:
     study: StudyConfig = field(default_factory=StudyConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     rescore: RescoreConfig = field(default_factory=RescoreConfig)
+    longform: LongformConfig = field(default_factory=LongformConfig)
 
 
 def defaults() -> ml_collections.ConfigDict:

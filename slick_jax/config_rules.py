@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import fields
 
+from slick_jax import config_rules_longform
 from slick_jax.config import (
     AnnotateConfig,
     Config,
@@ -19,6 +20,7 @@ from slick_jax.config import (
     TrainConfig,
     WorldConfig,
 )
+from slick_jax.config_checks import above_zero, at_least, between, choice, seed
 from slick_jax.config_needs import needs
 from slick_jax.data import recipes
 from slick_jax.epochs import parse_epochs
@@ -55,19 +57,20 @@ def problems(config: Config, command: str = "") -> list[str]:
         *_export(config.export),
         *_evaluate(config.evaluate, config.data.kind),
         *_study(config),
+        *config_rules_longform.problems(config, command),
         *needs(config, command),
     ]
     return [f"config.{line}" for line in found]
 
 
 def _data(data: DataConfig) -> Iterator[str]:
-    yield from _choice("data.kind", data.kind, KINDS)
+    yield from choice("data.kind", data.kind, KINDS)
     for split in data.splits:
         if data.kind in KINDS and split not in SPLITS_OF_KIND[data.kind]:
             allowed = ", ".join(SPLITS_OF_KIND[data.kind])
             yield f"data.splits: no split {split!r} in data of kind {data.kind!r}; it has {allowed}"
     if data.limit is not None:
-        yield from _at_least("data.limit", data.limit, 1)
+        yield from at_least("data.limit", data.limit, 1)
     if not 0 < data.share <= 1:
         yield f"data.share: {data.share} is no share of the rows; give more than 0, and 1 for all of them"
     if data.dev_path and data.kind != "rows":
@@ -77,31 +80,31 @@ def _data(data: DataConfig) -> Iterator[str]:
 
 
 def _world(world: WorldConfig) -> Iterator[str]:
-    yield from _seed("data.world.seed", world.seed)
-    yield from _at_least("data.world.facts_per_relation", world.facts_per_relation, 1)
-    yield from _at_least("data.world.ood_facts_per_relation", world.ood_facts_per_relation, 1)
-    yield from _between("data.world.relations", world.relations, 1, 12)
-    yield from _between("data.world.ood_relations", world.ood_relations, 0, 5)
+    yield from seed("data.world.seed", world.seed)
+    yield from at_least("data.world.facts_per_relation", world.facts_per_relation, 1)
+    yield from at_least("data.world.ood_facts_per_relation", world.ood_facts_per_relation, 1)
+    yield from between("data.world.relations", world.relations, 1, 12)
+    yield from between("data.world.ood_relations", world.ood_relations, 0, 5)
 
 
 def _corpus(corpus: CorpusConfig) -> Iterator[str]:
-    yield from _seed("data.corpus.seed", corpus.seed)
-    yield from _above_zero("data.corpus.median_exposures", corpus.median_exposures)
-    yield from _at_least("data.corpus.row_tokens", corpus.row_tokens, 2)
-    yield from _at_least("data.corpus.vocab_size", corpus.vocab_size, 256)
+    yield from seed("data.corpus.seed", corpus.seed)
+    yield from above_zero("data.corpus.median_exposures", corpus.median_exposures)
+    yield from at_least("data.corpus.row_tokens", corpus.row_tokens, 2)
+    yield from at_least("data.corpus.vocab_size", corpus.vocab_size, 256)
 
 
 def _model(model: ModelConfig) -> Iterator[str]:
     if model.source:
         yield "model.source: filled in by the program for a hub id; leave it empty, and name a revision in model.path"
-    yield from _choice("model.dtype", model.dtype, ("float32", "bfloat16"))
-    yield from _choice("model.weights", model.weights, ("", "bfloat16", "int8"))
-    yield from _choice("model.precision", model.precision, ("highest", "high", "default"))
+    yield from choice("model.dtype", model.dtype, ("float32", "bfloat16"))
+    yield from choice("model.weights", model.weights, ("", "bfloat16", "int8"))
+    yield from choice("model.precision", model.precision, ("highest", "high", "default"))
     shape = model.shape
     for name in ("d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_mlp"):
-        yield from _at_least(f"model.shape.{name}", getattr(shape, name), 1)
-    yield from _above_zero("model.shape.rope_theta", shape.rope_theta)
-    yield from _above_zero("model.shape.norm_eps", shape.norm_eps)
+        yield from at_least(f"model.shape.{name}", getattr(shape, name), 1)
+    yield from above_zero("model.shape.rope_theta", shape.rope_theta)
+    yield from above_zero("model.shape.norm_eps", shape.norm_eps)
     if shape.head_dim % 2:
         yield f"model.shape.head_dim: {shape.head_dim} is odd; rotary positions turn pairs, so make it even"
     if shape.n_kv_heads >= 1 and shape.n_heads % shape.n_kv_heads:
@@ -118,8 +121,8 @@ def _mesh(mesh: MeshConfig) -> Iterator[str]:
 
 
 def _distributed(distributed: DistributedConfig) -> Iterator[str]:
-    yield from _choice("distributed.cluster", distributed.cluster, ("auto", "none"))
-    yield from _at_least("distributed.silence", distributed.silence, 1)
+    yield from choice("distributed.cluster", distributed.cluster, ("auto", "none"))
+    yield from at_least("distributed.silence", distributed.silence, 1)
     given = {"coordinator": bool(distributed.coordinator)}
     given |= {name: getattr(distributed, name) is not None for name in ("process_count", "process_index")}
     if any(given.values()) and not all(given.values()):
@@ -138,20 +141,15 @@ def _distributed(distributed: DistributedConfig) -> Iterator[str]:
         )
 
 
-def _seed(name: str, value: int) -> Iterator[str]:
-    if not 0 <= value < 2**32:
-        yield f"{name}: {value} is no seed; give a whole number from 0 to {2**32 - 1}"
-
-
 def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
     for name in ("n_exemplar_sets", "n_exemplars", "top_k", "part_size", "answer_rows"):
-        yield from _at_least(f"annotate.{name}", getattr(annotate, name), 1)
+        yield from at_least(f"annotate.{name}", getattr(annotate, name), 1)
     for name in ("n_reserve_sets", "batch_tokens"):
-        yield from _at_least(f"annotate.{name}", getattr(annotate, name), 0)
+        yield from at_least(f"annotate.{name}", getattr(annotate, name), 0)
     if annotate.kept_gib is not None and annotate.kept_gib < 0:
         yield f"annotate.kept_gib: {annotate.kept_gib} is too small; give GiB, 0 for none, or None to choose for you"
     for name in ("seed", "exemplar_seed"):
-        yield from _seed(f"annotate.{name}", getattr(annotate, name))
+        yield from seed(f"annotate.{name}", getattr(annotate, name))
     if annotate.n_exemplar_sets + annotate.n_reserve_sets > MAX_SETS:
         yield (
             f"annotate.n_exemplar_sets: {annotate.n_exemplar_sets} and n_reserve_sets={annotate.n_reserve_sets} make"
@@ -162,11 +160,11 @@ def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
             f"annotate.n_samples: {annotate.n_samples} is too small: WeaklyKnown is defined by samples, which mode"
             " 'exact' counts without drawing; give 1 or more"
         )
-    yield from _at_least("annotate.max_answer_tokens", annotate.max_answer_tokens, 2)
-    yield from _above_zero("annotate.temperature", annotate.temperature)
-    yield from _choice("annotate.mode", annotate.mode, ("full", "labels", "exact"))
-    yield from _choice("annotate.exemplars", annotate.exemplars, ("per_relation", "per_question"))
-    yield from _choice("annotate.answers", annotate.answers, ("none", "greedy", "all"))
+    yield from at_least("annotate.max_answer_tokens", annotate.max_answer_tokens, 2)
+    yield from above_zero("annotate.temperature", annotate.temperature)
+    yield from choice("annotate.mode", annotate.mode, ("full", "labels", "exact"))
+    yield from choice("annotate.exemplars", annotate.exemplars, ("per_relation", "per_question"))
+    yield from choice("annotate.answers", annotate.answers, ("none", "greedy", "all"))
     if annotate.answers == "all" and annotate.mode == "exact":
         yield "annotate.answers: 'all', but mode 'exact' draws no samples; set it to 'greedy', or mode to 'full'"
     if annotate.match not in RULES and not all(annotate.match.partition(":")):
@@ -174,7 +172,7 @@ def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
             f"annotate.match: {annotate.match!r} is unknown; allowed: {', '.join(RULES)}, or your own as"
             " module:function"
         )
-    yield from _choice("annotate.prompt_style", annotate.prompt_style, ("qa", "chat"))
+    yield from choice("annotate.prompt_style", annotate.prompt_style, ("qa", "chat"))
     for option in annotate.chat_options:
         if not option.partition("=")[0].isidentifier() or "=" not in option:
             yield f"annotate.chat_options: {option!r} is no name=value, such as enable_thinking=false"
@@ -193,32 +191,32 @@ def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
 
 def _pretrain(pretrain: PretrainConfig) -> Iterator[str]:
     for name in ("rows_per_step", "checkpoint_every"):
-        yield from _at_least(f"pretrain.{name}", getattr(pretrain, name), 1)
-    yield from _seed("pretrain.seed", pretrain.seed)
+        yield from at_least(f"pretrain.{name}", getattr(pretrain, name), 1)
+    yield from seed("pretrain.seed", pretrain.seed)
     for name in ("warmup_steps", "weight_decay"):
-        yield from _at_least(f"pretrain.{name}", getattr(pretrain, name), 0)
-    yield from _above_zero("pretrain.peak_lr", pretrain.peak_lr)
-    yield from _above_zero("pretrain.clip_norm", pretrain.clip_norm)
-    yield from _between("pretrain.final_lr_fraction", pretrain.final_lr_fraction, 0, 1)
+        yield from at_least(f"pretrain.{name}", getattr(pretrain, name), 0)
+    yield from above_zero("pretrain.peak_lr", pretrain.peak_lr)
+    yield from above_zero("pretrain.clip_norm", pretrain.clip_norm)
+    yield from between("pretrain.final_lr_fraction", pretrain.final_lr_fraction, 0, 1)
     if not 0 < pretrain.b2 < 1:
         yield f"pretrain.b2: {pretrain.b2} is outside 0 to 1 (both excluded); 0.95 is usual"
     if pretrain.max_steps is not None:
-        yield from _at_least("pretrain.max_steps", pretrain.max_steps, 1)
+        yield from at_least("pretrain.max_steps", pretrain.max_steps, 1)
 
 
 def _mix(mix: MixConfig) -> Iterator[str]:
     if mix.size not in ("paper", "known_unknown") and not (mix.size.isdecimal() and int(mix.size)):
         yield f"mix.size: {mix.size!r} is unknown; allowed: paper, known_unknown, or a whole number of examples"
     for percent in mix.percents:
-        yield from _between("mix.percents", percent, 0, 100)
+        yield from between("mix.percents", percent, 0, 100)
     if not mix.percents or len(set(mix.percents)) < len(mix.percents):
         yield f"mix.percents: {mix.percents} must name one percentage or more, each once"
     if mix.idk and (not mix.idk_text.strip() or "\n" in mix.idk_text):
         yield f"mix.idk_text: {mix.idk_text!r} is empty or holds a line break; give a phrase, or set mix.idk=False"
     if not mix.split:
         yield "mix.split: empty; give the split to draw from, such as train"
-    yield from _seed("mix.seed", mix.seed)
-    yield from _choice("mix.rule", mix.rule, ("", "strict_"))
+    yield from seed("mix.seed", mix.seed)
+    yield from choice("mix.rule", mix.rule, ("", "strict_"))
     for name in ("sure_text", "unsure_text"):
         if not getattr(mix, name).strip() or "\n" in getattr(mix, name):
             yield f"mix.{name}: {getattr(mix, name)!r} is empty or holds a line break; give a phrase"
@@ -228,24 +226,24 @@ def _mix(mix: MixConfig) -> Iterator[str]:
         if not 0 < getattr(mix, name) <= 100:
             yield f"mix.{name}: {getattr(mix, name)} is no share of D; give percent above 0, up to 100"
     for name in ("replay_per_fact", "upweight_times"):
-        yield from _at_least(f"mix.{name}", getattr(mix, name), 1)
-    yield from _at_least("mix.gradual_replay", mix.gradual_replay, 0)
+        yield from at_least(f"mix.{name}", getattr(mix, name), 1)
+    yield from at_least("mix.gradual_replay", mix.gradual_replay, 0)
     yield from recipes.problems(mix)
 
 
 def _train(train: TrainConfig) -> Iterator[str]:
     for name in ("epochs", "batch_size", "accumulate"):
-        yield from _at_least(f"train.{name}", getattr(train, name), 1)
-    yield from _seed("train.seed", train.seed)
+        yield from at_least(f"train.{name}", getattr(train, name), 1)
+    yield from seed("train.seed", train.seed)
     for name in ("warmup_steps", "weight_decay", "clip_norm", "keep_every"):
-        yield from _at_least(f"train.{name}", getattr(train, name), 0)
+        yield from at_least(f"train.{name}", getattr(train, name), 0)
     for name in ("max_target_tokens", "max_replay_tokens"):
-        yield from _at_least(f"train.{name}", getattr(train, name), 2)
-    yield from _choice("train.optimizer", train.optimizer, ("adamw", "adafactor"))
-    yield from _choice("train.remat", train.remat, ("none", "dots", "full"))
-    yield from _choice("train.schedule", train.schedule, ("constant", "cosine"))
-    yield from _above_zero("train.peak_lr", train.peak_lr)
-    yield from _above_zero("train.eps", train.eps)
+        yield from at_least(f"train.{name}", getattr(train, name), 2)
+    yield from choice("train.optimizer", train.optimizer, ("adamw", "adafactor"))
+    yield from choice("train.remat", train.remat, ("none", "dots", "full"))
+    yield from choice("train.schedule", train.schedule, ("constant", "cosine"))
+    yield from above_zero("train.peak_lr", train.peak_lr)
+    yield from above_zero("train.eps", train.eps)
     if not 0 < train.b2 < 1:
         yield f"train.b2: {train.b2} is outside 0 to 1 (both excluded); 0.999 is usual"
     if train.optimizer == "adafactor" and (train.b2, train.eps) != (TrainConfig.b2, TrainConfig.eps):
@@ -264,41 +262,41 @@ def _train(train: TrainConfig) -> Iterator[str]:
     if not train.keep and not train.keep_every:
         yield "train.keep: empty, and so is train.keep_every; name 'best' or 'last', some checkpoint has to stay"
     for name in train.keep:
-        yield from _choice("train.keep", name, ("best", "last"))
+        yield from choice("train.keep", name, ("best", "last"))
     for name in train.writers:
-        yield from _choice("train.writers", name, ("tensorboard", "wandb"))
+        yield from choice("train.writers", name, ("tensorboard", "wandb"))
 
 
 def _lora(lora: LoraConfig) -> Iterator[str]:
-    yield from _at_least("train.lora.rank", lora.rank, 0)
-    yield from _above_zero("train.lora.alpha", lora.alpha)
+    yield from at_least("train.lora.rank", lora.rank, 0)
+    yield from above_zero("train.lora.alpha", lora.alpha)
     if not 0 <= lora.dropout < 1:
         yield f"train.lora.dropout: {lora.dropout} is no share of inputs; give 0 up to, but not including, 1"
-    yield from _choice("train.lora.base_dtype", lora.base_dtype, ("float32", "bfloat16"))
+    yield from choice("train.lora.base_dtype", lora.base_dtype, ("float32", "bfloat16"))
     given = [item.name for item in fields(lora) if getattr(lora, item.name) != item.default and item.name != "rank"]
     if not lora.rank and given:
         yield f"train.lora.rank: 0, which is no LoRA, although lora.{given[0]} is set; give a rank such as 16"
 
 
 def _export(export: ExportConfig) -> Iterator[str]:
-    yield from _choice("export.lora", export.lora, ("merged", "adapter"))
+    yield from choice("export.lora", export.lora, ("merged", "adapter"))
 
 
 def _evaluate(evaluate: EvaluateConfig, kind: str) -> Iterator[str]:
     for split in evaluate.splits:
         if kind in KINDS:
-            yield from _choice("evaluate.splits", split, SPLITS_OF_KIND[kind])
+            yield from choice("evaluate.splits", split, SPLITS_OF_KIND[kind])
 
 
 def _study(config: Config) -> Iterator[str]:
     study = config.study
     if not study.seeds or len(set(study.seeds)) < len(study.seeds):
         yield f"study.seeds: {study.seeds} must name one seed or more, each once"
-    for seed in study.seeds:
-        yield from _seed("study.seeds", seed)
-    yield from _at_least("study.processes", study.processes, 1)
+    for one in study.seeds:
+        yield from seed("study.seeds", one)
+    yield from at_least("study.processes", study.processes, 1)
     for stop in study.shift_stops:
-        yield from _choice("study.shift_stops", stop, tuple(KEPT_FOR))
+        yield from choice("study.shift_stops", stop, tuple(KEPT_FOR))
         kept = KEPT_FOR.get(stop)
         if study.shift and kept and kept not in config.train.keep:
             yield f"train.keep: {config.train.keep}, and study.shift needs {kept!r}, the checkpoint of {stop}; add it"
@@ -306,24 +304,4 @@ def _study(config: Config) -> Iterator[str]:
         yield "study.shift_stops: empty, although study.shift is set; name 'EARLY_STOP', 'CONVERGENCE' or both"
     for split in study.shift_splits:
         if config.data.kind in KINDS:
-            yield from _choice("study.shift_splits", split, SPLITS_OF_KIND[config.data.kind])
-
-
-def _at_least(name: str, value: float, low: float) -> Iterator[str]:
-    if not value >= low:
-        yield f"{name}: {value} is too small; give {low} or more"
-
-
-def _between(name: str, value: float, low: float, high: float) -> Iterator[str]:
-    if not low <= value <= high:
-        yield f"{name}: {value} is out of range; give {low} to {high}"
-
-
-def _above_zero(name: str, value: float) -> Iterator[str]:
-    if not 0 < value < float("inf"):
-        yield f"{name}: {value} must be a number above 0"
-
-
-def _choice(name: str, value: str, allowed: tuple[str, ...]) -> Iterator[str]:
-    if value not in allowed:
-        yield f"{name}: {value!r} is unknown; allowed: {', '.join(allowed)}"
+            yield from choice("study.shift_splits", split, SPLITS_OF_KIND[config.data.kind])

@@ -7,10 +7,11 @@ import sys
 from slick_jax import __version__, processes
 from slick_jax.compilation import use_compilation_cache
 from slick_jax.config_file import load_config
+from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.errors import InputError, Stopped
 from slick_jax.models import hub
 
-# command: (module with run(config), what it does)
+# command: (module with run(config), or module:function, what it does)
 COMMANDS = {
     "demo": ("slick_jax.demo", "the whole way: a small model learns the facts, then from annotate to the report"),
     "data": ("slick_jax.data.prepare", "check the examples, write them as JSON lines, count them"),
@@ -22,12 +23,21 @@ COMMANDS = {
     "evaluate": ("slick_jax.evaluate", "greedy exact match of a model or a training checkpoint"),
     "study": ("slick_jax.study", "train on every mixture and seed, and report"),
     "gradual": ("slick_jax.gradual", "train on MaybeKnown, annotate again, train on what was promoted"),
+    "longform": ("slick_jax.longform.study", "which long texts to fine-tune on: all these stages"),
+    "longform-entities": ("slick_jax.longform.study:entities", "  1 what is written about, each in one split"),
+    "longform-texts": ("slick_jax.longform.study:texts", "  2 reference texts and the model's own samples"),
+    "longform-claims": ("slick_jax.longform.study:claims", "  3 their claims, and whether the reference supports them"),
+    "longform-beliefs": ("slick_jax.longform.study:beliefs", "  4 how much the model believes every claim"),
+    "longform-arms": ("slick_jax.longform.study:arms", "  5 filtered training texts, equally long"),
+    "longform-train": ("slick_jax.longform.study:train", "  6 a fine-tuned model of every arm, domain and seed"),
+    "longform-answers": ("slick_jax.longform.study:answers", "  7 what they write of held-out entities"),
+    "longform-report": ("slick_jax.longform.study:report", "  8 scores, figures and one HTML page"),
     "report": ("slick_jax.analysis.report", "tables, figures and one HTML page from the finished runs"),
     "export": ("slick_jax.export", "turn a training checkpoint into a Hugging Face folder"),
     "validate": ("slick_jax.validate", "show what a config would run, and everything wrong with it"),
 }
 # Those that go on where a stopped run was; the others begin again.
-RESUMES = ("demo", "pretrain", "annotate", "train", "study", "gradual")
+RESUMES = ("demo", "pretrain", "annotate", "train", "study", "gradual", *LONGFORM)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -68,7 +78,8 @@ def _main(arguments: list[str]) -> int:
         config = hub.resolve_config(load_config(rest, command), command)
         use_compilation_cache()  # which imports JAX: bad input has been told before
         processes.join(command, config)  # after the download: processes wait for each other a limited time
-        importlib.import_module(COMMANDS[command][0]).run(config)
+        module, _, function = COMMANDS[command][0].partition(":")
+        getattr(importlib.import_module(module), function or "run")(config)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -90,7 +101,8 @@ def _main(arguments: list[str]) -> int:
 
 
 def _usage() -> str:
-    lines = [f"  {name:<9} {what}" for name, (_, what) in COMMANDS.items()]
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}} {what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join(
         ["usage: slick <command> --config=configs/<file>.py [--config.<setting>=<value> ...]", "", "commands:", *lines]
         + ["", "Every setting with its meaning: slick_jax/config.py"]

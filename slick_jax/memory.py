@@ -5,11 +5,12 @@ from __future__ import annotations
 import jax
 
 from slick_jax.config import Config
+from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.knowledge.shapes import TOKENS
 
 ANNOTATES = ("annotate", "demo")
-TRAINS = ("train", "study", "gradual", "demo")
-ASKS = (*ANNOTATES, *TRAINS, "evaluate")
+TRAINS = ("train", "study", "gradual", "demo", *LONGFORM)
+ASKS = (*ANNOTATES, "train", "study", "gradual", "evaluate")
 
 
 def hint(command: str, config: Config) -> str:
@@ -24,6 +25,8 @@ def hint(command: str, config: Config) -> str:
         chosen = TOKENS.get(jax.default_backend(), TOKENS["gpu"])
         known = str(annotate.batch_tokens or f"{chosen}, chosen for this kind of device")
         found.append(f"lower annotate.batch_tokens (it is {known})")
+    if command in LONGFORM:
+        found.append(f"lower longform.write.rows (it is {config.longform.write.rows})")
     if command in ANNOTATES and annotate.kept_gib != 0:
         kept = "None, which takes half of what the weights leave" if annotate.kept_gib is None else annotate.kept_gib
         found.append(f"lower annotate.kept_gib (it is {kept})")

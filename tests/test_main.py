@@ -45,7 +45,8 @@ def test_output_that_is_no_longer_read_ends_without_a_traceback():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_a_run(command):
-    assert callable(importlib.import_module(COMMANDS[command][0]).run)
+    module, _, function = COMMANDS[command][0].partition(":")
+    assert callable(getattr(importlib.import_module(module), function or "run"))
 
 
 def test_usage_and_version(capsys):
@@ -240,6 +241,7 @@ def test_a_full_device_is_one_message(root, capsys, monkeypatch):
         ("annotate", ("annotate.answers=all",), "annotate.answer_rows (it is 4096)", "train."),
         ("train", ("train.accumulate=2",), "train.accumulate (it is 2, of train.batch_size=128 rows)", "answer_rows"),
         ("evaluate", (), "annotate.batch_tokens", "train."),
+        ("longform", (), "longform.write.rows (it is 256)", "annotate."),
     ],
 )
 def test_the_hint_for_a_full_device_names_what_the_command_uses(root, command, settings, named, left_out):

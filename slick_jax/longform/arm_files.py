@@ -13,11 +13,11 @@ from etils import epath
 
 from slick_jax import run_folder
 from slick_jax.data.mix import content_digest
-from slick_jax.data.prompt_styles import fine_tuning_prompt
 from slick_jax.errors import InputError
 from slick_jax.hashing import digest
 from slick_jax.longform.arms import ArmSettings, Built
 from slick_jax.longform.filters import Filter
+from slick_jax.longform.prompts import fine_tuning_prompt
 
 MANIFEST = "manifest.json"
 

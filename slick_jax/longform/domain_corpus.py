@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from slick_jax.config_longform import PTrueConfig
 from slick_jax.data.corpus import RIVAL_SHARE, SHARE_P_TRUE, other, stream
 from slick_jax.data.examples import Example
 from slick_jax.longform.domains import DOMAINS, Domain
@@ -21,7 +22,7 @@ from slick_jax.longform.grammar import Fact
 from slick_jax.longform.records import Entity
 
 PROMPTED_FORM = "{prompt}\n{text}"
-P_TRUE_FORM = "{prompt}\nStatement: {claim}\nThis statement is: {verdict}"
+P_TRUE_FORM = f"{PTrueConfig.form} {{verdict}}"
 
 SHARE_STRANGE = 0.7  # facts of a stranger that its only text holds
 SHARE_APART = 0.15  # tellings that are a document of one sentence

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from slick_jax.config_longform import DomainsConfig
 from slick_jax.data.corpus import SHARE_RIVALS, draw_exposures, other, stream
 from slick_jax.data.world_text import Names
 from slick_jax.longform import domain_text
@@ -25,19 +26,6 @@ SHARE_UNKNOWN_ENTITIES, SHARE_UNTOLD = 0.12, 0.06
 EXPOSURE_SIGMA = 1.0  # of the log-normal number of texts about an entity
 STRANGERS = 1500  # names of a domain that one text each is about, so that unseen names are copied, not completed
 LEAST_TELLING = 0.5  # share of an entity's texts that hold a fact: even, from here to all of them
-
-
-@dataclass(frozen=True)
-class DomainsConfig:
-    """The dials of the built-in domains."""
-
-    seed: int = 0  # names, facts, how often they are told, and the documents
-    names: tuple[str, ...] = DOMAINS  # which of them
-    probe: int = 90  # entities a domain whose texts teach the probe
-    train: int = 150  # those whose texts are fine-tuned on
-    dev: int = 40  # those that choose layers, calibrate and stop training
-    test: int = 120  # those that answers are scored on
-    median_texts: float = 30.0  # median number of corpus texts about an entity (strength of knowledge)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from slick_jax.errors import InputError
 from slick_jax.longform.records import Entity
 
 
-def fine_tuning_prompt(entity: Entity) -> str:
-    """Plain text before a fine-tuning target: the prompt on a line of its own; the text follows directly."""
-    return f"{entity.prompt}\n"
+def fine_tuning_prompt(prompt: str) -> str:
+    """Plain text before a fine-tuning target: an entity's prompt on a line of its own; the text follows directly."""
+    return f"{prompt}\n"
 
 
 def fine_tuned_prompts(entities: Sequence[Entity], style: Qa | Chat) -> dict[str, str]:
     """Prompts by entity id, as a fine-tuned model was trained on them."""
-    return {entity.id: style.zero_shot(fine_tuning_prompt(entity)) for entity in entities}
+    return {entity.id: style.zero_shot(fine_tuning_prompt(entity.prompt)) for entity in entities}
 
 
 def few_shot_prompts(
@@ -34,8 +34,8 @@ def few_shot_prompts(
         turns = [Example(one.id, one.prompt, (one.reference,)) for one in exemplars]
         return {entity.id: style.few_shot(turns, entity.prompt) for entity in asked}
     end = stop or "\n\n"
-    shots = "".join(f"{fine_tuning_prompt(one)}{_within(one.reference, end)}{end}" for one in exemplars)
-    return {entity.id: shots + fine_tuning_prompt(entity) for entity in asked}
+    shots = "".join(f"{fine_tuning_prompt(one.prompt)}{_within(one.reference, end)}{end}" for one in exemplars)
+    return {entity.id: shots + fine_tuning_prompt(entity.prompt) for entity in asked}
 
 
 def choose_exemplars(entities: Sequence[Entity], count: int, seed: int) -> list[Entity]:

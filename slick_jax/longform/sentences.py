@@ -25,10 +25,12 @@ _TITLES = _listed(
 _MAYBE_LAST = _listed(
     """
     a.d a.k.a a.m al approx apr aug ave b b.a b.c b.c.e b.sc ba bros c ca c.e ch chap co corp d d.c d.phil dec
-    dept ed.d est etc feb fl i.v inc jan jr jul jun ll.b ll.d ltd m.a m.b.a m.d m.p m.sc max mar mg min ml nov oct
-    oz p.m p.s para ph.d plc r s.a sec sep sept sq sr u.k u.n u.s u.s.a u.s.s.r univ var yr yrs
+    dept ed.d est etc feb fl i.v inc jan jr jul jun ll.b ll.d ltd m.a m.b.a m.d m.p m.sc max mar min nov oct
+    p.m p.s para ph.d plc r s.a sec sep sept sq sr u.k u.n u.s u.s.a u.s.s.r univ var
     """
 )
+# Units behind a number: the end before any word in capitals.
+_UNITS = _listed("g kg km lb lbs mg ml oz yr yrs")
 _OPENERS = _listed(
     """
     a after although an and as ask at because before both but by contact despite do during each following for from
@@ -91,6 +93,8 @@ def _ends(block: str, start: int, mark: re.Match) -> bool:
         return not after[0].isdigit() and (word == "no" or opens)  # 'No. 5' is no end, 'He said no. Then' is
     if word in _TITLES:
         return False
+    if word in _UNITS:
+        return after[0].isupper()
     if word in _MAYBE_LAST or _is_initials(before):
         return opens
     return True

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.errors import InputError
 from slick_jax.models.hf_folder import INDEX, TOKENIZER_FILES, tensor_names
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 READS = {
     "annotate": ("model.path",), "validate": ("model.path",), "train": ("model.path",), "study": ("model.path",),
     "gradual": ("model.path",), "evaluate": ("evaluate.checkpoint", "model.path"),
+    **{command: ("model.path",) for command in LONGFORM},
 }  # fmt: skip
 WITHOUT_TENSORS = ("validate",)  # reads the small files alone
 _ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[^@\s]+))?")

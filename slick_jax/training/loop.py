@@ -35,9 +35,9 @@ class Job:
     """One fine-tuning run, with everything read and checked.
 
     folder: of the run; model: Hugging Face folder it starts from; rows: those of an epoch, and ids: their names;
-    evaluator: holds the questions; tail: how many of the rows end every epoch, in their order; endings: those that the
-    mixture teaches behind answers; watch: called after every step in place of the run's own progress line and overview,
-    where it is one of many.
+    evaluator: holds the questions (None: nothing is asked); tail: how many of the rows end every epoch, in their order;
+    endings: those that the mixture teaches behind answers; watch: called after every step in place of the run's own
+    progress line and overview, where it is one of many.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Job:
     model: str
     rows: Sequence[TokenRow]
     ids: Sequence[str]
-    evaluator: GreedyEvaluator
+    evaluator: GreedyEvaluator | None
     writers: Sequence[Writer] = ()
     watch: Callable[[], None] | None = None
     tail: int = 0

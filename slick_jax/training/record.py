@@ -58,19 +58,20 @@ class Record:
         self,
         folder: epath.Path,
         settings: TrainConfig,
-        evaluator: GreedyEvaluator,
+        evaluator: GreedyEvaluator | None,
         writers: Sequence[Writer],
         *,
         upto: int,
     ):
-        """`evaluator` asks the questions, those of TRAIN in the order of the rows; what is on disk and later than epoch
-        `upto` is forgotten."""
+        """`evaluator` asks the questions, those of TRAIN in the order of the rows (None: there are none); what is on
+        disk and later than epoch `upto` is forgotten."""
         self._evaluator, self._writers = evaluator, writers
+        groups = {} if evaluator is None else evaluator.groups
         self._written = JsonLines(folder / "metrics.jsonl", upto)
         done = self.lines[-1]["epoch"] if self.lines else 0
-        self._fit = FitTable(folder / "fit.parquet", evaluator.groups[TRAIN], upto=done)
-        self._rates = MatchRates(evaluator.groups)
-        self._due = {name: _epochs(settings, name) for name in evaluator.groups}
+        self._fit = FitTable(folder / "fit.parquet", groups.get(TRAIN, ()), upto=done)
+        self._rates = MatchRates(groups) if groups else None
+        self._due = {name: _epochs(settings, name) for name in groups}
 
     @property
     def lines(self) -> list[dict]:

@@ -36,7 +36,7 @@ ANSWERS_SCHEMA = pa.schema(
 def finish(
     folder: epath.Path,
     record: Record,
-    evaluator: GreedyEvaluator,
+    evaluator: GreedyEvaluator | None,
     epochs: int,
     load: Callable[[int], Params],
     endings: Sequence[str] = (),
@@ -44,8 +44,11 @@ def finish(
     """Asks the model of each stopping point once more; returns lines with the groups that were not asked there.
 
     Writes ANSWERS into `folder`: the held-out questions in their order, per stop and split. `load` gives the parameters
-    at the end of an epoch, from its checkpoint: whenever the run was killed, the file is the same.
+    at the end of an epoch, from its checkpoint: whenever the run was killed, the file is the same. Without an
+    `evaluator` nothing is asked, and no file written.
     """
+    if evaluator is None:
+        return []
     stops = {"EARLY_STOP": early_stop(record.lines), "CONVERGENCE": epochs}
     held_out = [name for name in evaluator.groups if name != TRAIN]
     tables, lines = {}, []

@@ -31,6 +31,7 @@ CASES = {  # '|' where a sentence ends
     "brand": "She used the drug. iPhones came later.",  # a small letter does not begin a sentence
     "unicode": "Él nació en Perú.| Émile was born.| Øystein too.",
     "dosage": "Take 5 mg. daily with approx. 2.5 ml. of water.| Do not exceed 10 mg.| The dose is low.",
+    "units": "Aspirin has 75 mg.| Patients take 5 mg. 3 times.",
     "no space": "See example.com or v1.2.3 for more.| It is.here.",
     "abbreviated state": "He was born in Washington, D.C. and died in D.C.| He was 80.",
 }

@@ -1,0 +1,28 @@
+"""Checks of single settings: each yields a line `<setting>: <value and what is allowed>` where one is broken."""
+
+from collections.abc import Iterator
+
+
+def at_least(name: str, value: float, low: float) -> Iterator[str]:
+    if not value >= low:
+        yield f"{name}: {value} is too small; give {low} or more"
+
+
+def between(name: str, value: float, low: float, high: float) -> Iterator[str]:
+    if not low <= value <= high:
+        yield f"{name}: {value} is out of range; give {low} to {high}"
+
+
+def above_zero(name: str, value: float) -> Iterator[str]:
+    if not 0 < value < float("inf"):
+        yield f"{name}: {value} must be a number above 0"
+
+
+def choice(name: str, value: str, allowed: tuple[str, ...]) -> Iterator[str]:
+    if value not in allowed:
+        yield f"{name}: {value!r} is unknown; allowed: {', '.join(allowed)}"
+
+
+def seed(name: str, value: int) -> Iterator[str]:
+    if not 0 <= value < 2**32:
+        yield f"{name}: {value} is no seed; give a whole number from 0 to {2**32 - 1}"

@@ -1,0 +1,77 @@
+"""The rules of the settings of `slick longform`: what is refused, and that built-in domains are named once."""
+
+import dataclasses
+
+import pytest
+
+from slick_jax.config import Config, ModelConfig
+from slick_jax.config_longform import (
+    COMMANDS,
+    ClaimsConfig,
+    DomainsConfig,
+    FilterConfig,
+    LongformConfig,
+    OwnConfig,
+    PTrueConfig,
+    WriteConfig,
+)
+from slick_jax.config_rules import problems
+from slick_jax.longform import arms, belief, claims, filters, probe
+from slick_jax.longform.domains import DOMAINS
+from slick_jax.main import COMMANDS as OF_MAIN
+from tests.longform.scripted import config_of, own_config
+
+
+def test_defaults_are_those_of_the_rooms():
+    settings = LongformConfig()
+    assert DomainsConfig().names == DOMAINS and settings.arms == arms.ArmSettings().arms
+    assert settings.probe.strengths == probe.STRENGTHS and settings.context == belief.CONTEXT
+    shared = {item.name: item.default for item in dataclasses.fields(filters.Filter)}
+    shared |= {item.name: item.default for item in dataclasses.fields(arms.ArmSettings) if item.name != "arms"}
+    assert dataclasses.asdict(FilterConfig()) == shared
+    assert set(COMMANDS) == {name for name in OF_MAIN if name.startswith("longform")}
+    assert claims.BySentence.name == LongformConfig(own=OwnConfig(("a.jsonl",))).claim_method
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"arms": ("GOLD", "BASE")}, "longform.arms: 'BASE' is unknown"),
+        ({"seeds": (0, 1), "more_seeds": (1,)}, "must name one seed or more, each once"),
+        ({"more_domains": ("poems",)}, "longform.more_domains: 'poems' is unknown; allowed: bio"),
+        ({"transfer": ("GOLD+GOLD",)}, "longform.transfer: 'GOLD+GOLD' is unknown"),
+        ({"resamples": 0}, "longform.resamples: 0 is too small"),
+        ({"scorers": ("logprob",)}, "longform.filter.scorer: 'probe' is unknown; allowed: logprob"),
+        ({"context": "{claim}"}, "longform.context='{claim}': stands before the claim"),
+        ({"p_true": PTrueConfig(form="True?")}, "longform.p_true.form='True?': must hold {claim}"),
+        ({"own": OwnConfig(("a/x.jsonl", "b/x.parquet"))}, "['x'] has no name of its own"),
+        ({"own": OwnConfig(("x.jsonl",), templates=("Tell me.",))}, "does not name the entity"),
+        ({"own": OwnConfig(shares=(0.5, 0.5, 0.5, 0.5))}, "longform.own.shares"),
+        ({"own": OwnConfig(("x",)), "claims": ClaimsConfig(method="grammar")}, "which only built-in domains have"),
+        ({"claims": ClaimsConfig(method="sentence")}, "'facts' looks parsed claims up"),
+        ({"claims": ClaimsConfig(model="x")}, "which only claims.method='model' reads"),
+        ({"filter": FilterConfig(granularity="response", random_within="text")}, "longform.filter.random_within"),
+        ({"write": WriteConfig(exemplars=90)}, "longform.domains.probe: 90 entities"),
+    ],
+)
+def test_bad_settings_are_told_once(settings, told):
+    found = problems(Config(longform=LongformConfig(**settings)))
+    assert [told in line for line in found] == [True], found
+
+
+def test_what_the_commands_need(tmp_path):
+    good = config_of(tmp_path)
+    own = own_config(tmp_path, tmp_path)
+    for command in COMMANDS:
+        assert problems(good, command) == [] == problems(own, command)
+    short = dataclasses.replace(good.train, max_target_tokens=900)
+    bad = dataclasses.replace(good, run_dir="", model=ModelConfig(path="models/x", weights="int8"), train=short)
+    told = problems(bad, "longform-claims")
+    assert [line.partition(":")[0] for line in told] == [
+        "config.run_dir", "config.model.path", "config.model.weights", "config.train.max_target_tokens",
+    ]  # fmt: skip
+    lost = LongformConfig(own=OwnConfig(("none.jsonl",)), write=good.longform.write)
+    told = problems(dataclasses.replace(good, longform=lost), "longform")
+    assert [line.partition(":")[0].removeprefix("config.") for line in told] == [
+        "model.path", "longform.own.paths", "longform.claims.verifier_model",
+    ]  # fmt: skip

@@ -1,0 +1,226 @@
+"""The whole study with a tiny untrained model and scripted texts: what each table holds, and that nothing is lost."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from slick_jax.config import LoraConfig
+from slick_jax.errors import InputError
+from slick_jax.longform import finetune, rooms, study
+from slick_jax.longform.arm_files import file_name
+from slick_jax.training import loop
+from tests.longform.scripted import config_of, make_model, own_config, script
+
+DOMAINS, ARMS = ("plots", "leaflets"), ("GOLD", "GEN+SELF")
+STAGES = (study.entities, study.texts, study.claims, study.beliefs, study.arms, study.train, study.answers)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+REAL = {"train": loop.train, "prune": loop.prune}, finetune.Run.load
+
+
+def trained(job):
+    """In place of `loop.train`, whose own tests are elsewhere; texts are scripted whatever the parameters are."""
+    assert job.evaluator is None and len(job.rows) == len(job.ids)
+    return [{"epoch": 1, "loss": float(len(job.rows))}]
+
+
+@pytest.fixture(scope="module")
+def patched(model):
+    """Patches of the whole module: the model of the built-in domains is there, and nothing is trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study.pretrain, "run", lambda config, corpus: model)
+        patch.setattr(loop, "train", trained)
+        patch.setattr(loop, "prune", lambda job, lines: None)
+        patch.setattr(finetune.Run, "load", lambda run, network, model: {})
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def finished(patched, tmp_path_factory):
+    """(config, what the probe was trained on, calls of the writer) of a study that has ended."""
+    config, seen = config_of(tmp_path_factory.mktemp("study")), []
+    calls = script(patched, config)
+
+    def spied(reader, train, dev, *args, **settings):
+        seen.append((train, dev))
+        return rooms_train_probe(reader, train, dev, *args, **settings)
+
+    rooms_train_probe = rooms.train_probe
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rooms, "train_probe", spied)
+        study.run(config)
+    return config, seen, list(calls)
+
+
+def table(config, *parts):
+    return pd.read_parquet(Path(config.run_dir, "longform", *parts).with_suffix(".parquet"))
+
+
+def entities(config):
+    return pd.concat([table(config, name, "entities") for name in DOMAINS]).set_index("id")
+
+
+def contents(config):
+    """Bytes of every file that says something about the study, but for pictures and what tells of the process."""
+    folder = Path(config.run_dir, "longform")
+    kinds = (".parquet", ".jsonl", ".json", ".safetensors", ".csv")
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in kinds and path.name != "owner.json" and "checkpoints" not in path.parts
+    }
+
+
+def test_every_source_is_of_its_splits_and_no_exemplar(finished):
+    config, seen, calls = finished
+    split = entities(config)["split"]
+    assert split.groupby([split.index.str.split(".").str[0], split]).size().tolist() == [5, 6, 5, 8] * 2
+    for name in DOMAINS:
+        wanted = {"gold": {"train", "test"}, "generated": {"probe", "train", "dev", "test"},
+                  "resampled": {"train", "dev", "test"}}  # fmt: skip
+        for source, splits in wanted.items():
+            texts = table(config, name, source, "texts")
+            assert set(texts["entity"].map(split)) == splits and set(texts["source"]) == {source}
+        assert len(table(config, name, "generated", "texts")) == 24 - 1, "one entity is the example in prompts"
+        labels = table(config, name, "generated", "labels")
+        assert labels["supported"].notna().all() and 0.3 < labels["supported"].mean() < 0.8
+        assert table(config, name, "gold", "labels")["supported"].all()
+        assert table(config, name, "generated", "sentences")["parsed"].all()
+    for (train, _), (dev, _) in seen:
+        assert {split[claim.entity] for claim in train} == {"probe"}
+        assert {split[claim.entity] for claim in dev} == {"dev"}
+    assert len(seen) == len(DOMAINS)
+
+
+def test_beliefs_are_of_all_scorers_and_not_of_the_probes_entities(finished):
+    config, split = finished[0], entities(finished[0])["split"]
+    for name in DOMAINS:
+        for source, splits in (("gold", {"train", "test"}), ("generated", {"train", "dev", "test"})):
+            beliefs, labels = table(config, name, source, "beliefs"), table(config, name, source, "labels")
+            about = labels.set_index("id")["entity"].map(split)
+            assert set(beliefs["claim_id"].map(about)) == splits
+            assert beliefs.groupby("scorer")["claim_id"].apply(set).map(len).nunique() == 1
+            assert set(beliefs["scorer"]) == set(config.longform.scorers) and beliefs["belief"].between(0, 1).all()
+
+
+def test_arms_hold_train_entities_alone_and_the_same_prompts(finished):
+    config, split = finished[0], entities(finished[0])["split"]
+    for name in DOMAINS:
+        folder, prompts = Path(config.run_dir, "longform", name, "arms"), []
+        for arm in ARMS:
+            rows = [json.loads(line) for line in (folder / f"{file_name(arm)}.jsonl").read_text().splitlines()]
+            assert {split[row["entity"]] for row in rows} == {"train"}
+            assert all(row["prompt"].endswith("\n") and row["completion"] for row in rows)
+            prompts.append({row["prompt"] for row in rows})
+        assert prompts[0] == prompts[1]
+
+
+def test_every_model_answers_about_test_entities_of_every_domain(finished):
+    config, _, calls = finished
+    answers, split = table(config, "answers"), entities(finished[0])["split"]
+    assert set(answers["entity"].map(split)) == {"test"}
+    cells = answers.groupby(["arm", "trained_on", "domain"]).size()
+    assert set(cells) == {5} and len(cells) == 2 * (1 + len(ARMS) * 2)
+    for name in DOMAINS:
+        place = f"gen_self.{name}.seed-0"
+        assert len(table(config, name, "answers", place, "texts")) == 5
+    labels = {label for source, label, _ in calls if source == "answer"}
+    assert labels == {"BASE", *(f"{file_name(arm)}.{name}.seed-0" for arm in ARMS for name in DOMAINS)}
+    page = Path(config.run_dir, "longform", "report", "index.html").read_text()
+    assert "GEN+SELF" in page and "leaflets" in page
+    transfer = pd.read_csv(Path(config.run_dir, "longform", "tables", "transfer.csv"))
+    assert len(transfer)
+
+
+def test_a_second_call_recomputes_nothing(finished, patched, monkeypatch):
+    config, before = finished[0], contents(finished[0])
+    for place, name in ((finetune.loop, "train"), (rooms, "train_probe"), (rooms, "raw_scores"), (rooms.arms, "build"),
+                        (rooms.generate.Generator, "_texts"), (study.Judge, "_method")):  # fmt: skip
+        monkeypatch.setattr(place, name, None)
+    for stage in STAGES:
+        stage(config)
+    study.run(config)
+    assert contents(config) == before
+
+
+def test_killed_anywhere_the_files_are_the_same(finished, patched, tmp_path, monkeypatch):
+    """Every third call of what takes long is killed behind its work, until the study ends."""
+    config, calls = config_of(tmp_path), [0]
+
+    def dying(function):
+        def call(*args, **settings):
+            calls[0] += 1
+            made = function(*args, **settings)
+            if calls[0] % 3 == 0:
+                raise KeyboardInterrupt
+            return made
+
+        return call
+
+    monkeypatch.setattr(rooms.generate.Generator, "_texts", dying(rooms.generate.Generator._texts))
+    monkeypatch.setattr(rooms, "train_probe", dying(rooms.train_probe))
+    monkeypatch.setattr(rooms, "raw_scores", dying(rooms.raw_scores))
+    monkeypatch.setattr(finetune.loop, "train", dying(loop.train))
+    monkeypatch.setattr(rooms.arm_files, "write", dying(rooms.arm_files.write))
+    kills = 0
+    while kills < 60:
+        try:
+            study.run(config)
+            break
+        except KeyboardInterrupt:
+            kills += 1
+    assert 5 < kills < 60
+    assert contents(config) == contents(finished[0])
+
+
+def test_a_users_file_with_sentences_and_a_function_of_theirs(patched, tmp_path, monkeypatch):
+    config = own_config(tmp_path / "run", tmp_path, arms=("GEN+GOLD",), scorers=("probe", "logprob"))
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, lora=LoraConfig(rank=2)))
+    script(monkeypatch, config)
+    for name, function in REAL[0].items():
+        monkeypatch.setattr(loop, name, function)
+    monkeypatch.setattr(finetune.Run, "load", REAL[1])
+    study.run(config)
+    place = Path(config.run_dir, "longform", "towns", "train", "gen_gold", "seed-0")
+    result = json.loads((place / "result.json").read_text())
+    assert result["texts"] > 3 and len(result["losses"]) == 1 and not (place / "answers.parquet").exists()
+    assert [path.name for path in (place / "checkpoints").iterdir() if path.name.isdecimal()] == [
+        str(-(-result["texts"] // config.train.batch_size))
+    ]
+    assert not (place.parents[2] / "resampled").exists(), "which only consistency needs"
+    labels = table(config, "towns", "generated", "labels")
+    assert labels["relation"].isna().all() and 0.3 < labels["supported"].mean() < 0.9
+    texts = table(config, "towns", "generated", "texts").set_index("id")["text"]
+    assert all(row.claim in texts[row.text_id] for row in labels.itertuples())
+    assert table(config, "answers")["domain"].eq("towns").all()
+    page = Path(config.run_dir, "longform", "report", "index.html").read_text()
+    assert "the fallback" in page and "judges:contained" in page
+
+
+def test_a_model_that_says_nothing_is_told(patched, tmp_path, monkeypatch):
+    config = own_config(tmp_path / "run", tmp_path)
+    script(monkeypatch, config)
+    scripted = rooms.generate.Generator._texts
+
+    def silent(self, *args):
+        made = scripted(self, *args)
+        return [rooms.Text(**{**vars(text), "text": ""}) for text in made]
+
+    monkeypatch.setattr(rooms.generate.Generator, "_texts", silent)
+    with pytest.raises(InputError, match="towns: no claim was found .* split probe, train, dev, test .*'empty': 21"):
+        study.claims(config)
+
+
+def test_other_settings_are_refused_and_named(finished, patched):
+    config = finished[0]
+    changed = config_of(config.run_dir, samples=2)
+    with pytest.raises(InputError, match="sampling.samples was 1, is 2"):
+        study.texts(changed)
