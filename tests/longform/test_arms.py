@@ -98,7 +98,7 @@ def test_files_are_mixtures_that_training_reads(domain, arms, tmp_path):
     assert len(rows) == len(texts) == manifest["arms"]["GEN+SELF"]["texts"]
     for row in rows:
         assert row.completion == texts.loc[row.id, "completion"] and row.relation == "plots"
-        assert row.prompt == f"Answer the following question.\nTell of film plots {texts.loc[row.id, 'entity'][6:]}.\n"
+        assert row.prompt == f"Tell of film plots {texts.loc[row.id, 'entity'][6:]}.\n"
     assert manifest["arms"]["GEN+SELF"]["tokens"] == sum(map(words, texts["completion"]))
     assert manifest["entities"] == {"dev": 40, "probe": 40, "test": 40, "train": 80}
     table = arm_files.training_table({"plots": manifest})
