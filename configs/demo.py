@@ -20,6 +20,6 @@ def get_config():
     c.mix.size, c.mix.percents = "400", (0, 50, 100)
     c.mix.natural = c.mix.idk = False
     t = c.train
-    t.batch_size, t.peak_lr, t.warmup_steps, t.eps, t.dropout = 32, 1e-4, 10, 1e-6, 0.0
+    t.batch_size, t.peak_lr, t.warmup_steps, t.eps, t.dropout = 32, 3e-5, 10, 1e-6, 0.0
     t.eval_test_epochs = "1-12,every 4,last"
     return c

@@ -22,7 +22,7 @@ def get_config():
     c.annotate.p_true = True
     c.mix.size, c.mix.single_categories = "paper", True
     t = c.train
-    t.batch_size, t.peak_lr, t.warmup_steps, t.eps, t.dropout = 32, 1e-4, 10, 1e-6, 0.0
+    t.batch_size, t.peak_lr, t.warmup_steps, t.eps, t.dropout = 32, 3e-5, 10, 1e-6, 0.0
     t.eval_train_epochs = t.eval_dev_epochs = "1-20,every 2,last"
     t.eval_test_epochs = "1-12,every 4,last"
     s = c.study
