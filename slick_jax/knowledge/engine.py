@@ -64,9 +64,11 @@ class Engine:
         """Dispatch the first round of a part, given as row indices."""
         slots, bank = self.bank(part)
         questions = [self._prepared.question(index, slots) for index in part]
-        return Verification(
-            questions, self._protocol, self.device, bank, self._vocabulary, self._tokenizer.longest_match, self._shapes
+        verification = Verification(
+            questions, self._protocol, self.device, self._vocabulary, self._tokenizer.longest_match, self._shapes
         )
+        verification.begin(bank)
+        return verification
 
     def score(self, part: Sequence[int]) -> Scoring | None:
         """Dispatch P(True) of a part; None where it is not asked."""

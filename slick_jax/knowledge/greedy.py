@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from slick_jax.knowledge.answer_text import text_of
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.match import Golds, abstention_golds, matcher
 from slick_jax.knowledge.shapes import Shapes, choose_shapes
-from slick_jax.knowledge.verify import Protocol, Question, verify
+from slick_jax.knowledge.verify import Protocol, Question, Verification, complete
 from slick_jax.knowledge.walk import Vocabulary
 from slick_jax.models.transformer import Network
 from slick_jax.sampling.sampler import Prompt, Sampler
@@ -99,7 +100,9 @@ class GreedyEvaluator:
             )
             for row, slot, found in zip(rows, slots, cut, strict=True)
         ]
-        self._questions = dict(zip(self._keys(), questions, strict=True))
+        given = iter(questions)
+        self._questions = {name: list(itertools.islice(given, len(rows))) for name, rows in self.groups.items()}
+        self._verifications: dict[str, Verification] = {}
         program = Program(network, 0, 1, 1, tokenizer.n_ids)
         length = max(map(len, self._prefixes))
         self._device = Device(program, None, mesh, seed=0, temperature=1.0, prefix_length=length)
@@ -109,19 +112,19 @@ class GreedyEvaluator:
         """The answers of the model with `params` to the named groups, all asked together."""
         self._device.params = params
         bank = self._device.bank(self._prefixes, len(self._prefixes))
-        keys = [key for key in self._keys() if key[0] in names]
-        asked = [self._questions[key] for key in keys]
-        found, _ = verify(
-            asked, self._protocol, self._device, bank, self._vocabulary, self._longest_match, self._shapes
-        )
-        answered = {}
-        for name in names:
-            mine = [one for key, one in zip(keys, found, strict=True) if key[0] == name]
-            answered[name] = Answered(
-                np.array([one.hits[0, 0] for one in mine], bool).reshape(-1, 2),
-                np.array([one.abstained[0, 0] for one in mine], bool),
+        asked = [self._verification(name) for name in names]
+        for verification in asked:
+            verification.begin(bank)
+        complete(asked)
+        return {name: _answered(verification) for name, verification in zip(names, asked, strict=True)}
+
+    def _verification(self, name: str) -> Verification:
+        """The group's own, made when it is asked for the first time: its first round is the same at every time."""
+        if name not in self._verifications:
+            self._verifications[name] = Verification(
+                self._questions[name], self._protocol, self._device, self._vocabulary, self._longest_match, self._shapes
             )
-        return answered
+        return self._verifications[name]
 
     def write(self, params: Any, names: Sequence[str]) -> dict[str, Written]:
         """The same greedy answers written out to their end by the ordinary sampler, and judged as texts.
@@ -131,17 +134,16 @@ class GreedyEvaluator:
         self._device.params = params
         bank = self._device.bank(self._prefixes, len(self._prefixes))
         self._sampler = self._sampler or self._make_sampler()
-        keys = [key for key in self._keys() if key[0] in names]
-        asked = [self._questions[key] for key in keys]
+        asked = [one for name in names for one in self._questions[name]]
         prompts = [Prompt(tokens, (*one.words, 0), prefix) for one in asked for prefix, tokens in one.slots]
         drawn = [draws[0] for draws in self._sampler(params, prompts, bank)]
         texts = [text_of(self._tokenizer, tokens) for tokens in drawn]
         judged = [_judge(one, *text) for one, text in zip(asked, texts, strict=True)]
-        written = {}
+        written, end = {}, 0
         for name in names:
-            mine = [place for place, key in enumerate(keys) if key[0] == name]
-            found = np.array([judged[place] for place in mine], bool).reshape(-1, 3)
-            written[name] = Written(found[:, :2], found[:, 2], tuple(texts[place][0] for place in mine))
+            mine = slice(end, end := end + len(self._questions[name]))
+            found = np.array(judged[mine], bool).reshape(-1, 3)
+            written[name] = Written(found[:, :2], found[:, 2], tuple(text for text, _ in texts[mine]))
         return written
 
     def _make_sampler(self) -> Sampler:
@@ -155,8 +157,13 @@ class GreedyEvaluator:
             rows=self._rows,
         )
 
-    def _keys(self) -> list[tuple[str, int]]:
-        return [(name, index) for name, rows in self.groups.items() for index in range(len(rows))]
+
+def _answered(verification: Verification) -> Answered:
+    found, _ = verification.result()
+    return Answered(
+        np.array([one.hits[0, 0] for one in found], bool).reshape(-1, 2),
+        np.array([one.abstained[0, 0] for one in found], bool),
+    )
 
 
 def _judge(question: Question, text: str, cut: bool) -> tuple[bool, bool, bool]:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from slick_jax.knowledge.batches import Judged, pack
+from slick_jax.knowledge.batches import Batch, Judged, pack
 from slick_jax.knowledge.forward import Device, Verdict
 from slick_jax.knowledge.match import Golds
 from slick_jax.knowledge.shapes import Shapes
-from slick_jax.knowledge.walk import Choice, Judge, Mass, Path, Row, Vocabulary, Walk, open_text
+from slick_jax.knowledge.walk import Choice, Judge, Path, Row, Vocabulary, Walk, open_text
 from slick_jax.models.transformer import KV
 
 
@@ -80,15 +80,19 @@ class _Inquiry:
         self.walks = [
             Walk(
                 self, self.judge, question.words, slot, prefix, list(tokens), protocol.max_answer_tokens,
-                1 + protocol.n_samples, [Mass(index) for index in range(len(protocol.pairs))],
+                1 + protocol.n_samples, len(protocol.pairs),
             )
             for slot, (prefix, tokens) in enumerate(question.slots)
         ]  # fmt: skip
+
+    def begin(self) -> None:
+        """Let the draws stand before their first token; what an earlier verification found is forgotten."""
         self.expansions = 0
-        self.samples_begun = not protocol.lazy_samples
-        self.sampled = protocol.n_samples > 0
+        self.samples_begun = not self.protocol.lazy_samples
+        self.sampled = self.protocol.n_samples > 0
         for walk in self.walks:
-            walk.start(range(1 + protocol.n_samples) if self.samples_begun else [0])
+            walk.clear()
+            walk.start(range(1 + self.protocol.n_samples) if self.samples_begun else [0])
 
     def first_rows(self) -> list[Row]:
         """The drafted answers of every walk; the log-probability of the first one is asked for."""
@@ -163,7 +167,8 @@ class _Inquiry:
 
 
 class Verification:
-    """Questions verified together, round by round: `advance` until it says that nothing is on its way, then `result`.
+    """Questions verified together, round by round: `begin`, `advance` until it says that nothing is on its way, then
+    `result`; and so again with the parameters that the device has then, whose first round is packed already.
 
     Several may be on their way at once: the device works on one while the host moves the draws of another.
     """
@@ -173,31 +178,36 @@ class Verification:
         questions: Sequence[Question],
         protocol: Protocol,
         device: Device,
-        bank: KV,
         vocabulary: Vocabulary,
         longest_match: Callable[[bytes], list[int]],
         shapes: Shapes,
     ):
-        """Dispatches the first round.
+        """Packs the first round.
 
         Args:
-          bank: keys and values of the prefixes that the questions' slots name (`Device.bank`).
           longest_match: bytes -> token ids that spell them (`Tokenizer.longest_match`), for drafts of later rounds.
           shapes: of the device batches.
         """
-        self._protocol, self._device, self._bank, self._shapes = protocol, device, bank, shapes
+        self._protocol, self._device, self._shapes = protocol, device, shapes
         self._longest_match = longest_match
-        self._lease = device.pools and device.pools.take()
         self._everyone = [_Inquiry(question, protocol, vocabulary) for question in questions]
-        self._counts = Counter(questions=len(questions))
-        self._dispatch([row for inquiry in self._everyone for row in inquiry.first_rows()])
+        rows = [row for inquiry in self._everyone for row in inquiry.first_rows()]
+        self._first = len(rows), pack(rows, shapes)
 
-    def _dispatch(self, rows: list[Row]) -> None:
-        batches = pack(rows, self._shapes, self._lease and self._lease.find)
+    def begin(self, bank: KV) -> None:
+        """Dispatches the first round. `bank`: keys and values of the prefixes that the questions' slots name
+        (`Device.bank`)."""
+        self._bank, self._lease = bank, self._device.pools and self._device.pools.take()
+        self._counts = Counter(questions=len(self._everyone))
+        for inquiry in self._everyone:
+            inquiry.begin()
+        self._dispatch(*self._first)
+
+    def _dispatch(self, n_rows: int, batches: Sequence[Batch]) -> None:
         self._started = [(batch, self._device.judge(self._bank, batch, self._lease)) for batch in batches]
-        if rows:
+        if n_rows:
             self._counts["rounds"] += 1
-        self._counts["rows"] += len(rows)
+        self._counts["rows"] += n_rows
         for batch in batches:
             self._counts["tokens_forwarded"] += batch.real
             self._counts["tokens_seen"] += batch.seen
@@ -227,7 +237,7 @@ class Verification:
                     if not missing[key]:
                         inquiry.advance()
                         rows.extend(inquiry.rows(self._longest_match))
-        self._dispatch(rows)
+        self._dispatch(len(rows), pack(rows, self._shapes, self._lease and self._lease.find))
         return True
 
     def result(self) -> tuple[list[Verified], Counter]:
@@ -246,12 +256,10 @@ class Verification:
         return [inquiry.result() for inquiry in self._everyone], counts
 
 
-def verify(*arguments, **named) -> tuple[list[Verified], Counter]:
-    """The result of one `Verification` on its own."""
-    verification = Verification(*arguments, **named)
-    while verification.advance():
-        pass
-    return verification.result()
+def complete(verifications: Sequence[Verification]) -> None:
+    """Advance them, side by side, until nothing of any is on its way."""
+    while verifications:
+        verifications = [one for one in verifications if one.advance()]
 
 
 def _absorb(judged: Judged, verdict: Verdict, pairs: Sequence[tuple[float, int]]) -> None:

@@ -171,15 +171,20 @@ class Walk:
 
     def __init__(
         self, inquiry: Any, judge: Judge, words: tuple[int, int], slot: int, prefix: int, tokens: list[int],
-        limit: int, n_draws: int, masses: list[Mass],
+        limit: int, n_draws: int, n_pairs: int,
     ):  # fmt: skip
         self.inquiry = inquiry  # the question it belongs to
         self.judge, self.words, self.slot, self.prefix, self.tokens = judge, words, slot, prefix, tokens
-        self.limit, self.masses = limit, masses
+        self.limit, self._n_draws, self._n_pairs = limit, n_draws, n_pairs
+        self.clear()
+
+    def clear(self) -> None:
+        """Nothing is judged yet, and no draw has begun."""
         self.nodes: dict[Path, Choice] = {}
-        self.hits = np.zeros((n_draws, 2), bool)
-        self.abstained = np.zeros(n_draws, bool)
-        self.truncated = np.zeros(n_draws, bool)
+        self.masses = [Mass(pair) for pair in range(self._n_pairs)]
+        self.hits = np.zeros((self._n_draws, 2), bool)
+        self.abstained = np.zeros(self._n_draws, bool)
+        self.truncated = np.zeros(self._n_draws, bool)
         self.waiting: dict[Path, list[int]] = {}  # alive path -> its draws
         self.alive: Counter[bytes] = Counter()  # texts whose branch outlived the draft
         self.gold_logprob = 0.0

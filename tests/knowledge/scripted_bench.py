@@ -12,7 +12,7 @@ from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.match import Golds, matcher
 from slick_jax.knowledge.pools import Pools
 from slick_jax.knowledge.shapes import Shapes
-from slick_jax.knowledge.verify import Protocol, Question, verify
+from slick_jax.knowledge.verify import Protocol, Question, Verification, complete
 from slick_jax.knowledge.walk import Vocabulary, open_text
 from slick_jax.mesh import make_mesh
 from tests.knowledge import scripted
@@ -83,12 +83,18 @@ class Bench:
         """The bench with its first questions only."""
         return Bench(self.asked[:number], self.script, self.device, self.draws[:number], self.judgements[:number])
 
-    def verify(self, protocol=None, device=None, questions=None, shapes=ROUTINE, match=longest_match):
+    def verify(self, protocol=None, device=None, questions=None, shapes=ROUTINE, match=longest_match, times=1):
+        """The results, and the counters; of the last time, where the same verification is begun several times."""
         protocol = protocol or Protocol(N_SAMPLES, LIMIT, ())
         questions = questions or questions_of(self.asked)
         device = device or self.device
         bank = device.bank([np.array(prefix, np.int32) for prefix in PREFIXES], len(PREFIXES))
-        return verify(questions, protocol, device, bank, VOCABULARY, match, shapes)
+        verification = Verification(questions, protocol, device, VOCABULARY, match, shapes)
+        for _ in range(times):
+            verification.begin(bank)
+            complete([verification])
+            found = verification.result()
+        return found
 
     def differences(self, verified):
         """Number of wrong entries per field; truncations count on viable paths only."""

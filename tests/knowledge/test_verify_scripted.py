@@ -126,7 +126,7 @@ def test_a_question_alone_gives_what_it_gives_among_others(bench, pooled):
 
 
 def restart(patch):
-    def packed(rows, shapes, kept):
+    def packed(rows, shapes, kept=None):
         made = pack(rows, shapes, kept)
         for judged in (judged for batch in made for judged in batch.judged):
             judged.step[...] -= min((len(node.path) for *_, node in judged.nodes), default=0)
@@ -254,6 +254,17 @@ def test_the_draft_decides_speed_never_the_result(bench, draft, match):
     ]
     verified, _ = bench.verify(questions=changed, match=match)
     assert sum(bench.differences(verified).values()) == 0
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_verification_begun_again_starts_from_nothing(bench, lazy):
+    bench = bench.first(30)
+    protocol = Protocol(N_SAMPLES, LIMIT, ((TEMPERATURE, TOP_K),), lazy_samples=lazy)
+    (once, counted), (again, counted_again) = bench.verify(protocol), bench.verify(protocol, times=3)
+    for one, other in zip(once, again, strict=True):
+        for field in dataclasses.fields(one):
+            assert np.array_equal(getattr(one, field.name), getattr(other, field.name)), field.name
+    assert counted == counted_again
 
 
 def test_lazy_samples_give_the_same_categories(bench, pooled):
