@@ -9,6 +9,7 @@ from slick_jax.compilation import use_compilation_cache
 from slick_jax.config_file import load_config
 from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.errors import InputError, Stopped
+from slick_jax.garbage import collect_rarely
 from slick_jax.models import hub
 
 # command: (module with run(config), or module:function, what it does)
@@ -79,7 +80,9 @@ def _main(arguments: list[str]) -> int:
         use_compilation_cache()  # which imports JAX: bad input has been told before
         processes.join(command, config)  # after the download: processes wait for each other a limited time
         module, _, function = COMMANDS[command][0].partition(":")
-        getattr(importlib.import_module(module), function or "run")(config)
+        run = getattr(importlib.import_module(module), function or "run")
+        collect_rarely()
+        run(config)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

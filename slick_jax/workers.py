@@ -13,6 +13,7 @@ from typing import Any
 
 from slick_jax.config import Config
 from slick_jax.errors import InputError, Stopped
+from slick_jax.garbage import collect_rarely
 from slick_jax.training import signals
 
 WAIT = 0.5  # seconds between two looks at the workers
@@ -75,6 +76,7 @@ def _work(config: Config, work: Callable[..., Failed], cores: set[int], pipe: Co
     """The whole life of a worker."""
     if cores:
         os.sched_setaffinity(0, cores)  # before the first computation: XLA makes a thread for each core it may use
+    collect_rarely()
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     try:
         pipe.send({"failed": work(config)})
