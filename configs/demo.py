@@ -16,6 +16,7 @@ def get_config():
     c = config.defaults()
     c.run_dir = "runs/demo"
     c.data.kind = "world"
+    c.data.world.ood_facts_per_relation = 300  # the world of configs/demo_study.py
     c.model.scan_layers = False  # three layers run faster unrolled
     c.mix.size, c.mix.percents = "400", (0, 50, 100)
     c.mix.natural = c.mix.idk = False
