@@ -17,11 +17,10 @@ from slick_jax import run_folder
 from slick_jax.config import Config
 from slick_jax.errors import InputError
 from slick_jax.hashing import digest
-from slick_jax.longform import arm_files, arms, generate, prompts, splits
+from slick_jax.longform import arm_files, arms, generate, lengths, prompts, splits
 from slick_jax.longform.belief import OwnReading, Scorer, beliefs, calibrate, raw_scores, train_probe
 from slick_jax.longform.checkpoint import Checkpoint
 from slick_jax.longform.consistency import Consistency
-from slick_jax.longform.filters import Filter
 from slick_jax.longform.judge import Judge, Judged
 from slick_jax.longform.p_true import PTrue, examples_of
 from slick_jax.longform.probe import Probe
@@ -98,10 +97,18 @@ class Room:
             if not stage.done():
                 made = generate.gold_texts(about, model.tokenizer)
                 stage.write([text_row(text) for text in made], generate.counts_of(made))
-            return [text_of(row) for row in stage.read()[0]], stage.protocol
+            found = [text_of(row) for row in stage.read()[0]]
+            self._check_references(found)
+            return found, stage.protocol
         number = longform.samples if source == "generated" else longform.resamples
         sampling, asked = self.sampling(samples=number), self.asked(OWN[source])
         return self.written(f"{source}/texts", asked, sampling, source, model.protocol, lambda: model.params)
+
+    def _check_references(self, texts: Sequence[Text]) -> None:
+        """Raises InputError, before anything is generated, where training cannot hold a reference."""
+        if any(name.startswith("GOLD") for name in self.config.longform.arms):
+            sizes = pd.Series({text.id: text.n_tokens for text in texts if self.by_id[text.entity].split == "train"})
+            lengths.check_targets(sizes, self.config.train.max_target_tokens, f"{self.name}: references")
 
     def written(
         self, place: str, asked: Mapping[str, str], sampling: Sampling, source: str, written_by: Any,
@@ -154,8 +161,8 @@ class Room:
         ]
         return [claim for claim, _ in pairs], [label for _, label in pairs]
 
-    @functools.cached_property
     def _reader(self) -> Reader:
+        """Not kept: it holds the weights."""
         model = self._model()
         return Reader(model.network, model.params, model.mesh, model.tokenizer)
 
@@ -171,25 +178,25 @@ class Room:
         if path.exists() and record.get("settings") != settings:
             told = run_folder.differences(record.get("settings") or {}, settings)
             raise InputError(f"{folder}: holds another probe ({told}); set another run_dir, or remove that folder")
+        states = Path(folder) / "states"
         if not path.exists():
             texts = {text.id: text for text in self.texts("generated")[0]}
-            states = Path(folder) / "states"
             fitted = train_probe(
-                self._reader, self._told("generated", ("probe",)), self._told("generated", ("dev",)), self.by_id,
+                self._reader(), self._told("generated", ("probe",)), self._told("generated", ("dev",)), self.by_id,
                 texts, states, settings, context=longform.context, strengths=longform.probe.strengths,
                 most=longform.probe.claims, seed=longform.probe.seed,
             )  # fmt: skip
             about = {"layer": fitted.layer, "strength": fitted.strength, "dev_auroc": list(fitted.dev_auroc)}
             run_folder.write_json(folder / "probe.json", {"settings": settings} | about)
             fitted.write(path)
-            shutil.rmtree(states)  # as large as the claims are many, and of no further use
             self.say(f"probe: layer {fitted.layer} of {len(fitted.dev_auroc) - 1}, AUROC on dev"
                      f" {max(fitted.dev_auroc):.3f}")  # fmt: skip
+        shutil.rmtree(states, ignore_errors=True)  # as large as the claims are many, and of no further use
         return Probe.read(path), settings
 
     def _scorers(self, fitted: Probe | None) -> list[Scorer]:
         """Those of `longform.scorers`; reads the model's weights."""
-        longform, names, reader = self.config.longform, set(self.config.longform.scorers), self._reader
+        longform, names, reader = self.config.longform, set(self.config.longform.scorers), self._reader()
         made: list[Scorer] = []
         if names & {"probe", "logprob"}:
             made.append(OwnReading(reader, longform.context, fitted))
@@ -260,19 +267,15 @@ class Room:
 
     def arms(self) -> dict[str, Any]:
         """Writes arms/<arm>.jsonl; returns their manifest."""
-        longform, model = self.config.longform, self._model()
-        chosen = longform.filter
-        filter = Filter(**{item.name: getattr(chosen, item.name) for item in dataclasses.fields(Filter)})
-        shared = ("scorer", "texts_per_prompt", "match", "tolerance", "seed")
-        settings = arms.ArmSettings(longform.arms, **{name: getattr(chosen, name) for name in shared})
+        longform, model, folder = self.config.longform, self._model(), self.folder / "arms"
         sources = ("gold", "generated")
         made_of = {source: [self.judged(source).protocol, self.believed(source)[1]] for source in sources}
         made_by = {
-            "claims": longform.claim_method, "verifier": longform.verifier, "model": model.name,
-            "tables": made_of, "wanted": digest([dataclasses.asdict(filter), dataclasses.asdict(settings)]),
+            "claims": longform.claim_method, "verifier": longform.verifier, "model": model.protocol,
+            "tables": made_of, "wanted": digest([dataclasses.asdict(longform.filter), longform.arms]),
         }  # fmt: skip
-        manifest = run_folder.read_json(self.folder / "arms" / arm_files.MANIFEST)
-        if manifest is not None and manifest["made_by"] == made_by:
+        manifest = arm_files.read(folder, made_by)
+        if manifest is not None:
             return manifest
         built = arms.build(
             self.table,
@@ -280,10 +283,13 @@ class Room:
             pd.DataFrame([row for source in sources for row in self.judged(source).sentences]),
             pd.DataFrame([row for source in sources for row in self.judged(source).labels]),
             pd.concat([self.believed(source)[0] for source in sources]),
+            arms=longform.arms, filter=longform.filter,
             count_tokens=lambda texts: [len(one) for one in model.tokenizer.encode_batch(list(texts), framed=False)],
-            filter=filter, settings=settings,
         )  # fmt: skip
-        manifest = arm_files.write(self.folder / "arms", built, self.table, filter, settings, made_by=made_by)
+        for name, rows in built.texts.items():
+            sizes = rows.set_index("text_id")["n_tokens"]
+            lengths.check_targets(sizes, self.config.train.max_target_tokens, f"{self.name}: arm {name}")
+        manifest = arm_files.write(folder, built, self.table, longform.filter, made_by=made_by)
         self.say(f"arms: {manifest['prompts']:,} prompts in each, {manifest['prompts_left_out']:,} left out")
         return manifest
 

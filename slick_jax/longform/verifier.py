@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from slick_jax import user_function
+from slick_jax.config_longform import ClaimsConfig
 from slick_jax.data.examples import Example, raise_problems
 from slick_jax.data.prompt_styles import Chat, Qa
 from slick_jax.errors import InputError
@@ -21,11 +22,12 @@ from slick_jax.longform.bm25 import PASSAGE_WORDS, Bm25, passages_of
 from slick_jax.longform.contrast import Contrast
 from slick_jax.longform.records import Claim, Entity
 from slick_jax.longform.store import Stage, claim_row
-from slick_jax.models.transformer import Network
+from slick_jax.models.transformer import Network, Params
 from slick_jax.progress import Progress
 
-PASSAGES = 5
+PASSAGES = ClaimsConfig.passages
 PART = 1024  # claims that are judged between two writes
+SETTING = "longform.claims.verifier"  # names a user's function
 VERDICTS = "True", "False"
 TASK = "Judge from the passages alone whether the statement is true."
 SHOTS = (  # entity, passages, statement, verdict
@@ -127,9 +129,10 @@ class ByModel:
     """A checkpoint reads the best passages of the reference and chooses between True and False."""
 
     def __init__(
-        self, network: Network, params: Any, mesh: Any, style: Qa | Chat, *, passages: int = PASSAGES,
+        self, network: Network, params: Callable[[], Params], mesh: Any, style: Qa | Chat, *, passages: int = PASSAGES,
         batch_tokens: int = 0,
     ):  # fmt: skip
+        """params: gives them when claims are judged; they are not held."""
         self.settings = {
             "verifier": "model", "passages": passages, "passage_words": PASSAGE_WORDS, "style": style.name,
             "form": digest([TASK, SHOTS, VERDICTS]),
@@ -151,16 +154,16 @@ class ByModel:
         )  # fmt: skip
 
     def __call__(self, which: Sequence[int]) -> np.ndarray:
-        return self._contrast(self._params, which)
+        return self._contrast(self._params(), which)
 
 
 class ByFunction:
     """A user's `module:function(claim: str, passages: list[str]) -> float`, 0 to 1."""
 
-    def __init__(self, name: str, *, passages: int = PASSAGES, setting: str = "longform.verifier"):
-        """Raises InputError where there is no such function. `setting`: where it was named, for errors."""
-        self._function, source = user_function.load(name, setting, "'facts', 'model'")
-        self._name, self._count = f"{setting}={name!r}", passages
+    def __init__(self, name: str, *, passages: int = PASSAGES):
+        """Raises InputError where there is no such function."""
+        self._function, source = user_function.load(name, SETTING, "'facts', 'model'")
+        self._name, self._count = f"{SETTING}={name!r}", passages
         self.settings = {
             "verifier": name, "source": source, "passages": passages, "passage_words": PASSAGE_WORDS,
         }  # fmt: skip

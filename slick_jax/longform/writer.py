@@ -50,8 +50,9 @@ class Sampling:
         return (*([0] if self.greedy else []), *range(1, self.samples + 1))
 
     def protocol(self) -> dict[str, Any]:
-        """What the texts hang on."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name != "rows"}
+        """What the texts hang on; greedy ones not on how samples are drawn."""
+        idle = {"rows"} if self.samples else {"rows", "temperature", "top_k", "seed"}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in idle}
 
 
 @dataclasses.dataclass(frozen=True)

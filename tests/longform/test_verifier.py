@@ -68,7 +68,7 @@ def verifier(mesh, **options):
     spec = dataclasses.replace(network.spec, max_position_embeddings=4096)
     network = dataclasses.replace(network, spec=spec)
     placed = jax.device_put(params, network.shardings(mesh))
-    return ByModel(network, placed, mesh, Qa(tokenizer), batch_tokens=512, **options), network, params, tokenizer
+    return ByModel(network, lambda: placed, mesh, Qa(tokenizer), batch_tokens=512, **options), network, params, tokenizer
 
 
 CLAIMS_IN_WORDS = [
@@ -125,7 +125,7 @@ def test_a_users_function_judges_claims_with_their_passages():
         ("tests.longform.judges:percent", "judging claim a/generated/1#0.0 .* returned 70.0; return how likely"),
         ("tests.longform.judges:broken", "failed with KeyError: 'no key'; it must judge any claim"),
         ("tests.longform.judges:absent", "has no function 'absent'"),
-        ("tests.longform.no_module:f", "longform.verifier='tests.longform.no_module:f': importing"),
+        ("tests.longform.no_module:f", "longform.claims.verifier='tests.longform.no_module:f': importing"),
         ("bm25", "use 'facts', 'model' or 'module:function'"),
     ],
 )
