@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from slick_jax.config_longform import ClaimsConfig, WriteConfig
 from slick_jax.data.examples import Example
 from slick_jax.data.prompt_styles import Chat, Qa
 from slick_jax.errors import InputError
@@ -69,8 +70,8 @@ class ByModel:
         mesh: Any,
         style: Qa | Chat,
         *,
-        max_tokens: int = 256,
-        rows: int = 256,
+        max_tokens: int = ClaimsConfig.max_tokens,
+        rows: int = WriteConfig.rows,
         open_stage: Callable[[dict[str, Any]], Stage] | None = None,
     ):
         """open_stage: gives the table of OUTPUTS that what the checkpoint wrote is kept in, part by part, from the
@@ -95,9 +96,9 @@ class ByModel:
         sizes = [len(tokens) + self._sampling.max_tokens for tokens in self._style.encode(prompts)]
         if most is not None and sizes[0] > most:
             raise InputError(
-                f"longform.claims.model: {self._style.tokenizer.where} has {most} positions, and the examples alone need"
-                f" {sizes[0]} with longform.claims.max_tokens={self._sampling.max_tokens}; lower that, or name a"
-                " checkpoint with more positions"
+                f"longform.claims.model: {self._style.tokenizer.where} has {most} positions, and its examples need"
+                f" {sizes[0]} with longform.claims.max_tokens={self._sampling.max_tokens}; lower that, or name another"
+                " checkpoint"
             )
         return [most is None or size <= most for size in sizes[1:]]
 

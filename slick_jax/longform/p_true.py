@@ -61,7 +61,8 @@ class PTrue:
     def score(self, claims: Sequence[Claim], entities: Mapping[str, Entity]) -> Float[np.ndarray, "1 n"]:
         """Raw scores. Raises InputError where the tokenizer writes both verdicts alike."""
         texts, which = distinct([self.examples + fill(self.form, claim, entities) for claim in claims])
-        true, false = (self.reader.rows(texts, [verdict] * len(texts)) for verdict in self.verdicts)
+        names = [claims[at].id for at in np.unique(which, return_index=True)[1]]
+        true, false = (self.reader.rows(texts, [verdict] * len(texts), names) for verdict in self.verdicts)
         forks = [_fork(one.tokens, other.tokens) for one, other in zip(true, false, strict=True)]
         if None in forks:
             raise InputError(

@@ -45,16 +45,17 @@ class Reader:
     tokenizer: Tokenizer
     tokens: int = 0
 
-    def rows(self, contexts: Sequence[str], texts: Sequence[str]) -> list[Row]:
-        """Each text behind its context, tokenised whole. Raises InputError where that is more than the model reads."""
+    def rows(self, contexts: Sequence[str], texts: Sequence[str], names: Sequence[str] = ()) -> list[Row]:
+        """Each text behind its context, tokenised whole. Raises InputError where that is more than the model reads;
+        `names`: of the texts, such as the ids of claims."""
         distinct = list(dict.fromkeys(contexts))
         opened = dict(zip(distinct, self._encode(distinct), strict=True))
         whole = self._encode([context + text for context, text in zip(contexts, texts, strict=True)])
         rows = [Row(row, max(_common(opened[one], row), 1)) for one, row in zip(contexts, whole, strict=True)]
         most = self.network.spec.max_position_embeddings
-        long = [c + text for c, text, row in zip(contexts, texts, rows, strict=True) if len(row.tokens) > most]
+        long = [place for place, row in enumerate(rows) if len(row.tokens) > most]
         if long:
-            shown = ", ".join(repr(f"...{text[-60:]}") for text in long[:NAMED])
+            shown = ", ".join(names[at] if names else repr(f"...{texts[at][-60:]}") for at in long[:NAMED])
             raise InputError(
                 f"{len(long)} claims have more tokens, with their context, than the model's"
                 f" max_position_embeddings={most} ({shown}); shorten the context, or make claims of single sentences"
