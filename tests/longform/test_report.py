@@ -56,6 +56,10 @@ def test_tables_hold_the_numbers_of_the_page(folder):
     assert f"{one['value']:.1f} [{one['low']:.1f}, {one['high']:.1f}]" in page.text
     validity = pd.read_csv(folder / "tables/validity.csv")
     assert validity[validity["domain"] == "biographies"]["value"].iloc[0] == 97
+    parsed = table[table["metric"] == "parsed"]
+    assert len(parsed) == 3 * len(NAMES) and parsed["value"].between(80, 95).all()
+    assert f"{parsed['value'].iloc[0]:.1f} [" in page.text and "sentences that parse (%)" in page.text
+    assert "minus that of" in page.text and "0.050 [0.030, 0.070]" in page.text
     assert "**(a)" in (folder / "direction.md").read_text()
 
 
@@ -74,6 +78,18 @@ def test_what_is_not_there_is_named_and_its_old_files_are_removed(study, folder,
     assert {path.stem for path in (folder / "figures").iterdir()} == {"precision", "volume", "knowledge"}
     assert not (folder / "tables/belief.csv").exists()
     assert "cannot tell" in capsys.readouterr().out
+
+
+def test_what_has_no_place_and_what_filters_by_nothing_is_told(study, tmp_path):
+    answers = study.answers.assign(exposure=float("nan"))
+    silent = (answers["arm"] == "BASE") & (answers["entity"] == "plots.1")
+    answers.loc[silent, ["claims", "supported", "abstained", "precision", "factscore"]] = [0, 0, True, None, None]
+    answers = answers[(answers["domain"] == "plots") & answers["trained_on"].isin(["", "plots"])]
+    bare = dataclasses.replace(study, answers=answers, flat=["plots"])
+    page = Page(report.write(tmp_path, bare).read_text())
+    gone = answers[(answers["arm"] == "BASE") & (answers["claims"] == 0)]["entity"].nunique()
+    assert f"plots: {gone} of 45 entities are left out where they are grouped by precision of BASE" in page.text
+    assert "plots: probe ranks claims of split dev no better than chance" in page.text
 
 
 def test_a_study_that_fails_its_checks_says_so(study, tmp_path):

@@ -68,7 +68,8 @@ def verifier(mesh, **options):
     spec = dataclasses.replace(network.spec, max_position_embeddings=4096)
     network = dataclasses.replace(network, spec=spec)
     placed = jax.device_put(params, network.shardings(mesh))
-    return ByModel(network, lambda: placed, mesh, Qa(tokenizer), batch_tokens=512, **options), network, params, tokenizer
+    judge = ByModel(network, lambda: placed, mesh, Qa(tokenizer), batch_tokens=512, **options)
+    return judge, network, params, tokenizer
 
 
 CLAIMS_IN_WORDS = [
