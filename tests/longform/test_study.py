@@ -15,7 +15,7 @@ import pytest
 from slick_jax.config import LoraConfig
 from slick_jax.config_longform import ClaimsConfig, OwnConfig
 from slick_jax.errors import InputError
-from slick_jax.longform import checkpoint, finetune, rooms, study, verifier
+from slick_jax.longform import checkpoint, finetune, room_beliefs, rooms, study, verifier
 from slick_jax.longform.arm_files import file_name
 from slick_jax.longform.domains import make_domains
 from slick_jax.training import loop
@@ -58,11 +58,11 @@ def finished(patched, tmp_path_factory):
 
     def spied(reader, train, dev, *args, **settings):
         seen.append((train, dev))
-        return rooms_train_probe(reader, train, dev, *args, **settings)
+        return real_train_probe(reader, train, dev, *args, **settings)
 
-    rooms_train_probe = rooms.train_probe
+    real_train_probe = room_beliefs.train_probe
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rooms, "train_probe", spied)
+        patch.setattr(room_beliefs, "train_probe", spied)
         study.run(config)
     return config, seen, list(calls)
 
@@ -149,8 +149,9 @@ def test_every_model_answers_about_test_entities_of_every_domain(finished):
 
 def test_a_second_call_recomputes_nothing(finished, patched, monkeypatch):
     config, before = finished[0], contents(finished[0])
-    for place, name in ((finetune.loop, "train"), (rooms, "train_probe"), (rooms, "raw_scores"), (rooms.arms, "build"),
-                        (rooms.generate.Generator, "_texts"), (study.Judge, "_method")):  # fmt: skip
+    for place, name in ((finetune.loop, "train"), (room_beliefs, "train_probe"), (room_beliefs, "raw_scores"),
+                        (rooms.arms, "build"), (rooms.generate.Generator, "_texts"),
+                        (study.Judge, "_method")):  # fmt: skip
         monkeypatch.setattr(place, name, None)
     for stage in STAGES:
         stage(config)
@@ -173,8 +174,8 @@ def test_killed_anywhere_the_files_are_the_same(finished, patched, tmp_path, mon
         return call
 
     monkeypatch.setattr(rooms.generate.Generator, "_texts", dying(rooms.generate.Generator._texts))
-    monkeypatch.setattr(rooms, "train_probe", dying(rooms.train_probe))
-    monkeypatch.setattr(rooms, "raw_scores", dying(rooms.raw_scores))
+    monkeypatch.setattr(room_beliefs, "train_probe", dying(room_beliefs.train_probe))
+    monkeypatch.setattr(room_beliefs, "raw_scores", dying(room_beliefs.raw_scores))
     monkeypatch.setattr(finetune.loop, "train", dying(loop.train))
     monkeypatch.setattr(rooms.arm_files, "write", dying(rooms.arm_files.write))
     kills = 0
@@ -239,7 +240,7 @@ def test_a_study_that_was_moved_goes_on_and_what_a_kill_left_is_removed(
     shutil.copytree(model, tmp_path / "model")
     monkeypatch.setattr(study.pretrain, "run", lambda config, corpus: tmp_path / "model")
     monkeypatch.setattr(finetune.loop, "train", None)
-    monkeypatch.setattr(rooms, "raw_scores", None)
+    monkeypatch.setattr(room_beliefs, "raw_scores", None)
     left = Path(moved.run_dir, "longform", "plots", "probe", "states", "states.npy")
     left.parent.mkdir()
     left.write_bytes(b"x")
