@@ -94,13 +94,13 @@ class ByModel:
         most = self._network.spec.max_position_embeddings
         prompts = [prompt_of(self._style, one) for one in (Asked("", ""), *asked)]
         sizes = [len(tokens) + self._sampling.max_tokens for tokens in self._style.encode(prompts)]
-        if most is not None and sizes[0] > most:
+        if sizes[0] > most:
             raise InputError(
                 f"longform.claims.model: {self._style.tokenizer.where} has {most} positions, and its examples need"
                 f" {sizes[0]} with longform.claims.max_tokens={self._sampling.max_tokens}; lower that, or name another"
                 " checkpoint"
             )
-        return [most is None or size <= most for size in sizes[1:]]
+        return [size <= most for size in sizes[1:]]
 
     def _outputs(self, asked: list[Asked]) -> list[dict[str, Any]]:
         prompts = [("", prompt_of(self._style, one)) for one in asked]  # greedy: no noise hangs on the id

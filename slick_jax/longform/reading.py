@@ -157,8 +157,8 @@ def _fetched(result: Any, n: int) -> Any:
     result = jax.tree.map(lambda array: array[:n], jax.device_get(result))
     if not all(np.isfinite(array).all() for array in jax.tree.leaves(result)):
         raise InputError(
-            "model: a state or logit is NaN or infinite, so that no belief can be read; check the checkpoint's weights,"
-            " or set model.dtype=float32 if they overflow in bfloat16"
+            "model: a state or logit is NaN or infinite, so that nothing can be read from it; check the checkpoint's"
+            " weights, or set model.dtype=float32 if they overflow in bfloat16"
         )
     return result
 

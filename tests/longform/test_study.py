@@ -15,9 +15,11 @@ import pytest
 from slick_jax.config import LoraConfig
 from slick_jax.config_longform import ClaimsConfig, OwnConfig
 from slick_jax.errors import InputError
-from slick_jax.longform import checkpoint, finetune, room_beliefs, rooms, study, verifier
+from slick_jax.longform import checkpoint, finetune, room_beliefs, rooms, study
 from slick_jax.longform.arm_files import file_name
 from slick_jax.longform.domains import make_domains
+from slick_jax.longform.p_true import odds
+from slick_jax.longform.reading import Reader
 from slick_jax.training import loop
 from tests.longform.scripted import config_of, make_model, own_config, script
 
@@ -304,7 +306,7 @@ def test_no_weights_are_held_that_a_stage_does_not_use(patched, model, tmp_path,
     )  # fmt: skip
     config, read, seen = dataclasses.replace(config, longform=longform), [], []
     script(monkeypatch, config)
-    load = checkpoint.weights.load_hf
+    load, read_rows = checkpoint.weights.load_hf, Reader.read
 
     def alive():
         gc.collect()
@@ -316,16 +318,18 @@ def test_no_weights_are_held_that_a_stage_does_not_use(patched, model, tmp_path,
         seen.append(alive())
         return params
 
-    def judged(self, params, which):
+    def judged(self, program, rows, *columns, progress=""):
+        if program is not odds:
+            return read_rows(self, program, rows, *columns, progress=progress)
         seen.append(alive())
-        return np.arange(len(which)) % 2 * 1.0
+        return [(np.arange(len(rows)), np.arange(len(rows)) % 2 - 0.5)]
 
     def fitted(job):
         assert alive() == 0
         return trained(job)
 
     monkeypatch.setattr(checkpoint.weights, "load_hf", loaded)
-    monkeypatch.setattr(verifier.Contrast, "__call__", judged)
+    monkeypatch.setattr(Reader, "read", judged)
     monkeypatch.setattr(loop, "train", fitted)
     study.answers(config)
     assert len(read) >= 4 and set(seen) == {1}, seen

@@ -9,7 +9,6 @@ import pytest
 from slick_jax.data.prompt_styles import Qa
 from slick_jax.errors import InputError
 from slick_jax.longform.bm25 import Bm25, passages_of
-from slick_jax.longform.contrast import Contrast
 from slick_jax.longform.records import CLAIMS, Claim, Entity
 from slick_jax.longform.store import Stage, claim_row
 from slick_jax.longform.verifier import ByFacts, ByFunction, ByModel, labelled, prompt_of
@@ -63,9 +62,9 @@ def test_equal_claims_have_equal_labels_and_a_stage_keeps_them(tmp_path, monkeyp
     assert labelled(claims, ENTITIES, None, stage()) == (rows, counts), "read, not judged"
 
 
-def verifier(mesh, **options):
+def verifier(mesh, most=4096, **options):
     network, params, tokenizer = model()
-    spec = dataclasses.replace(network.spec, max_position_embeddings=4096)
+    spec = dataclasses.replace(network.spec, max_position_embeddings=most)
     network = dataclasses.replace(network, spec=spec)
     placed = jax.device_put(params, network.shardings(mesh))
     judge = ByModel(network, lambda: placed, mesh, Qa(tokenizer), batch_tokens=512, **options)
@@ -105,12 +104,12 @@ def test_prompts_hold_the_best_passages_and_the_statement():
     assert prompt.endswith(f"Answer: True\n\n{told}")
 
 
-def test_what_a_contrast_cannot_do_is_told():
-    network, _, tokenizer = model()
-    with pytest.raises(InputError, match="alike"):
-        Contrast(network, one_device(), tokenizer, [("a", "x")], (" True", " True"))
-    with pytest.raises(InputError, match="(?s)give fewer passages.*claim a: its prompt has 60. tokens"):
-        Contrast(network, one_device(), tokenizer, [("claim a", "x" * 600), ("b", "x")], (" True", " False"))
+def test_what_a_checkpoint_cannot_do_is_told(monkeypatch):
+    with pytest.raises(InputError, match="(?s)give fewer passages.*claim a/generated/1#0.0: its prompt has"):
+        labelled(CLAIMS_IN_WORDS, ENTITIES, verifier(one_device(), most=512)[0])
+    monkeypatch.setattr("slick_jax.longform.verifier.VERDICTS", ("True", "True"))
+    with pytest.raises(InputError, match="it writes one as the other's beginning"):
+        labelled(CLAIMS_IN_WORDS, ENTITIES, verifier(one_device())[0])
 
 
 def test_a_users_function_judges_claims_with_their_passages():
