@@ -208,9 +208,9 @@ def _stages(config: Config, *stages: Callable[[Study], epath.Path | None]) -> ep
 
 
 def _entities(study: Study) -> None:
-    tables = [room.table for room in study.rooms.values()]
+    tables = [room.table.drop(columns="exposure") for room in study.rooms.values()]
     if study.config.longform.transfer:
-        splits.check_disjoint(pd.concat(tables), across=True)
+        splits.check_disjoint(pd.concat(tables, ignore_index=True), across=True)
 
 
 def _texts(study: Study) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slick_jax.config import LoraConfig
+from slick_jax.config import LoraConfig, MeshConfig
 from slick_jax.config_longform import ClaimsConfig, OwnConfig
 from slick_jax.errors import InputError
 from slick_jax.longform import checkpoint, finetune, room_beliefs, rooms, study
@@ -20,6 +20,7 @@ from slick_jax.longform.arm_files import file_name
 from slick_jax.longform.domains import make_domains
 from slick_jax.longform.p_true import odds
 from slick_jax.longform.reading import Reader
+from slick_jax.mesh import make_mesh
 from slick_jax.training import loop
 from tests.longform.scripted import config_of, make_model, own_config, script
 
@@ -334,6 +335,15 @@ def test_no_weights_are_held_that_a_stage_does_not_use(patched, model, tmp_path,
     study.answers(config)
     assert len(read) >= 4 and set(seen) == {1}, seen
     assert alive() == 0
+
+
+def test_another_tokenizer_is_another_model(model, tmp_path):
+    shutil.copytree(model, tmp_path / "other")
+    file = tmp_path / "other" / "tokenizer.json"
+    file.write_bytes(file.read_bytes() + b"\n")
+    config, mesh = config_of(tmp_path), make_mesh(MeshConfig(), jax.devices()[:1])
+    one, other = (checkpoint.open_second(config, str(path), "x", mesh) for path in (model, tmp_path / "other"))
+    assert {name for name in one.protocol if one.protocol[name] != other.protocol[name]} == {"tokenizer"}
 
 
 def test_other_settings_are_refused_and_named(finished, patched):
