@@ -125,12 +125,13 @@ def keep(made: pd.DataFrame, judged: pd.Series, filter: FilterConfig) -> pd.Seri
 def random_like(made: pd.DataFrame, judged: pd.Series, kept: pd.Series, filter: FilterConfig) -> pd.Series:
     """A random control of the pieces `kept`, drawn from those that can be judged, [rows of `made`] bool.
 
-    It has the same prompts, as many texts of each, and as large a share of the units of its texts: of any texts of the
-    prompt, and at least one unit of each (random_within all); or of the texts of `kept`, in each as many (text). The
-    draw hangs on the seed and the pieces' own names, not on their order.
+    It has the same prompts, as many texts of each, and of these texts as large a share of the claims: any texts of the
+    prompt, and at least one unit of each (random_within all); or the texts of `kept`, and as many units of each (text).
+    The draw hangs on the seed and the pieces' own names, not on their order.
     """
     able = judged.notna()
     units = made[["entity", "text_id", "unit"]].assign(kept=kept)[able].groupby("unit").first()
+    units["n"] = made["n_claims"].groupby(made["unit"]).sum()
     units["noise"] = _noise(made, "random", filter)
     units = units.sort_values("noise")
     if filter.random_within == "text":
@@ -139,9 +140,9 @@ def random_like(made: pd.DataFrame, judged: pd.Series, kept: pd.Series, filter: 
     else:
         own = units[units["text_id"].isin(set(units.loc[units["kept"], "text_id"]))]
         pool = units[units["text_id"].isin(_as_many_texts(units, own, filter))]
-        later = pool.groupby("text_id").cumcount() > 0
-        wanted = max(round(float(own["kept"].sum()) * len(pool) / max(len(own), 1)), int((~later).sum()))
-        chosen = pool.assign(later=later).sort_values(["later", "noise"]).index[:wanted]
+        pool = pool.assign(later=pool.groupby("text_id").cumcount() > 0).sort_values(["later", "noise"])
+        wanted = pool["n"].sum() * own.loc[own["kept"], "n"].sum() / max(own["n"].sum(), 1)
+        chosen = pool.index[~pool["later"] | (pool["n"].cumsum() - pool["n"] / 2 <= wanted)]
     return _with_claimless(made, judged, made["unit"].isin(chosen) & able, filter)
 
 

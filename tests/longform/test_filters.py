@@ -99,12 +99,12 @@ def test_random_control_has_the_same_prompts_texts_and_share_whatever_their_orde
     drawn = filters.random_like(made, judged, kept, settings)
 
     def share(mask):
-        whole = made[made["text_id"].isin(made.loc[mask, "text_id"]) & judged.notna()]
-        return made.loc[mask, "unit"].nunique() / whole["unit"].nunique(), whole["unit"].nunique()
+        whole = made.loc[made["text_id"].isin(made.loc[mask, "text_id"]), "n_claims"].sum()
+        return made.loc[mask, "n_claims"].sum() / whole, made.groupby("unit")["n_claims"].sum().max() / whole
 
     of_texts = [made[mask].groupby("entity")["text_id"].nunique() for mask in (kept, drawn)]
     assert of_texts[0].equals(of_texts[1]) and len(of_texts[0]) > 10
-    assert abs(share(kept)[0] - share(drawn)[0]) <= 0.5 / share(drawn)[1] and not drawn.equals(kept)
+    assert abs(share(kept)[0] - share(drawn)[0]) <= share(drawn)[1] / 2 and not drawn.equals(kept)
     assert set(made.loc[drawn, "sample"]) == {0, 1}
     shuffled = made.sample(frac=1, random_state=1)
     again = filters.random_like(shuffled, judged[shuffled.index], kept[shuffled.index], settings)
@@ -131,7 +131,6 @@ def test_random_control_draws_every_unit_of_a_text_equally_often():
     judged = filters.scores(made, domain.claims, filters.own_belief(domain.claims, domain.beliefs, "probe"), "sentence")
     kept = filters.keep(made, judged, FilterConfig())
     often = sum(filters.random_like(made, judged, kept, FilterConfig(seed=seed)).astype(int) for seed in range(150))
-    assert often.sum() == 150 * kept.sum()
     able = often[judged.notna() & made["entity"].isin(set(made.loc[kept, "entity"]))]
     share = able.groupby(made["text_id"]).transform("mean") / 150
     assert ((able - 150 * share).abs() < 4.5 * np.sqrt(150 * share * (1 - share)) + 1e-9).all() and share.min() > 0
