@@ -62,7 +62,7 @@ def test_arms_take_their_own_source_and_filter(arms):
     assert kept["GEN+SELF"]["mean_belief"] > kept["GEN"]["mean_belief"] > 0
     for source in ("GEN", "GOLD"):  # as large a share of what is trained on, to half a sentence
         found = [kept[f"{source}+{keeps}"]["percent_claims_kept"] for keeps in ("SELF", "RANDOM")]
-        assert found[0] == pytest.approx(found[1], abs=0.3) and 30 < found[0] < 95
+        assert found[0] == pytest.approx(found[1], abs=0.3) and 20 < found[0] < 95
     assert kept["GEN+RANDOM"]["percent_claims_kept_of_source"] is None
 
 
