@@ -160,7 +160,8 @@ class ByModel:
             for claim, row in zip(claims, self._rows, strict=True)
             if row.start > self._most
         ]
-        raise_problems(problems, "prompts are too long; give fewer passages, or shorter references")
+        remedy = "set longform.claims.passages lower, or name a verifier_model with more positions"
+        raise_problems(problems, f"prompts are too long; {remedy}:")
 
     def _tokenised(self, prompts: Sequence[str]) -> Iterator[tuple[Row, tuple[int, int]]]:
         """Each prompt up to where the two verdicts part, and their tokens there."""

@@ -1,13 +1,16 @@
 """The page of a planted study: what it says, what it says is missing, and the files beside it."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
 from slick_jax.analysis import palette
-from slick_jax.longform import figures, gallery, report, score_tables
+from slick_jax.config import Config
+from slick_jax.config_longform import FilterConfig, LongformConfig
+from slick_jax.longform import figures, gallery, report, score_tables, summary
 from slick_jax.longform.arms import NAMES
 from slick_jax.longform.scores import Scores
 from tests.analysis.test_palette import lab
@@ -90,6 +93,15 @@ def test_what_has_no_place_and_what_filters_by_nothing_is_told(study, tmp_path):
     gone = answers[(answers["arm"] == "BASE") & (answers["claims"] == 0)]["entity"].nunique()
     assert f"plots: {gone} of 45 entities are left out where they are grouped by precision of BASE" in page.text
     assert "plots: probe ranks claims of split dev no better than chance" in page.text
+
+
+def test_belief_that_filters_is_flat_where_it_is_one_value():
+    def flat(scorer):
+        config = Config(longform=LongformConfig(filter=FilterConfig(scorer=scorer)))
+        return summary._flat(SimpleNamespace(config=config, believed=lambda source: (beliefs, "")))
+
+    beliefs = pd.DataFrame({"scorer": ["probe", "p_true"] * 2, "belief": [0.3, 0.3, 0.3, 0.6]})
+    assert flat("probe") and not flat("p_true")
 
 
 def test_a_study_that_fails_its_checks_says_so(study, tmp_path):

@@ -105,7 +105,7 @@ def test_prompts_hold_the_best_passages_and_the_statement():
 
 
 def test_what_a_checkpoint_cannot_do_is_told(monkeypatch):
-    with pytest.raises(InputError, match="(?s)give fewer passages.*claim a/generated/1#0.0: its prompt has"):
+    with pytest.raises(InputError, match="(?s)longform.claims.passages lower.*claim a/generated/1#0.0: its prompt has"):
         labelled(CLAIMS_IN_WORDS, ENTITIES, verifier(one_device(), most=512)[0])
     monkeypatch.setattr("slick_jax.longform.verifier.VERDICTS", ("True", "True"))
     with pytest.raises(InputError, match="it writes one as the other's beginning"):
