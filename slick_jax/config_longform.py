@@ -85,7 +85,7 @@ class FilterConfig:
     threshold: float = 0.5  # rule 'threshold': least calibrated belief
     share: float = 0.5  # rule 'share': of the source's claims
     claimless: str = "drop"  # sentences without a claim in filtered arms: 'drop' or 'keep'
-    random_within: str = "all"  # random controls keep as many units 'all' over, or as many in every 'text'
+    random_within: str = "all"  # random controls keep the same share 'all' over, or as many units in every 'text'
     scorer: str = "probe"  # whose belief is the model's own judgement
     texts_per_prompt: int = 1  # training texts of a prompt at most
     match: str = "tokens"  # what arms are made equal in: 'tokens', 'claims' or 'none'

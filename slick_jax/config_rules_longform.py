@@ -35,20 +35,30 @@ def _runs(longform: LongformConfig) -> Iterator[str]:
             yield from choice(f"longform.{setting}", one, allowed)
     for one in longform.transfer:
         yield from choice("longform.transfer", one, ("all", *longform.arms))
-    if not longform.arms or len(set(longform.arms)) < len(longform.arms):
-        yield f"longform.arms: {longform.arms} must name one arm or more, each once"
+    for setting in ("arms", "seeds", "more_arms", "more_domains", "transfer"):
+        yield from _once(f"longform.{setting}", getattr(longform, setting), setting in ("arms", "seeds"))
     seeds = (*longform.seeds, *longform.more_seeds)
-    if not longform.seeds or len(set(seeds)) < len(seeds):
-        yield f"longform.seeds, more_seeds: {seeds} must name one seed or more, each once"
+    yield from _once("longform.more_seeds", longform.more_seeds)
+    if set(longform.seeds) & set(longform.more_seeds):
+        yield f"longform.more_seeds: {longform.more_seeds} are to be others than longform.seeds={longform.seeds}"
     for one in seeds:
         yield from seed("longform.seeds, more_seeds", one)
     yield from at_least("longform.margin", longform.margin, 0)
     yield from above_zero("longform.gamma", longform.gamma)
 
 
+def _once(setting: str, values: tuple, needed: bool = False) -> Iterator[str]:
+    twice = list(dict.fromkeys(one for one in values if values.count(one) > 1))
+    if twice:
+        yield f"{setting}: {values} names {', '.join(map(str, twice))} more than once; name each once"
+    if needed and not values:
+        yield f"{setting}: names nothing; give one or more"
+
+
 def _belief(longform: LongformConfig) -> Iterator[str]:
     for one in longform.scorers:
         yield from choice("longform.scorers", one, SCORERS)
+    yield from _once("longform.scorers", longform.scorers)
     yield from at_least("longform.samples", longform.samples, 1)
     yield from at_least("longform.resamples", longform.resamples, int("consistency" in longform.scorers))
     yield from choice("longform.calibration", longform.calibration, ("platt", "isotonic"))
@@ -59,6 +69,7 @@ def _belief(longform: LongformConfig) -> Iterator[str]:
     yield from at_least("longform.p_true.examples", longform.p_true.examples, 0)
     yield from seed("longform.p_true.seed", longform.p_true.seed)
     strengths = longform.probe.strengths
+    yield from _once("longform.probe.strengths", strengths)
     if not strengths or not all(one > 0 for one in strengths):
         yield f"longform.probe.strengths: {strengths} must name one number above 0 or more"
     if len(set(longform.p_true.verdicts)) != 2:
@@ -74,8 +85,7 @@ def _domains(domains: DomainsConfig) -> Iterator[str]:
     yield from seed("longform.domains.seed", domains.seed)
     for one in domains.names:
         yield from choice("longform.domains.names", one, DomainsConfig.names)
-    if not domains.names or len(set(domains.names)) < len(domains.names):
-        yield f"longform.domains.names: {domains.names} must name one domain or more, each once"
+    yield from _once("longform.domains.names", domains.names, True)
     for name in ("probe", "train", "dev", "test"):
         yield from at_least(f"longform.domains.{name}", getattr(domains, name), 1)
     yield from above_zero("longform.domains.median_texts", domains.median_texts)

@@ -226,7 +226,8 @@ def test_broken_config_files(tmp_path, content, complaint):
 
 
 def test_every_field_has_its_own_line_of_documentation(root):
-    source = (root / "slick_jax" / "config.py").read_text().splitlines()
+    files = (root / "slick_jax" / name for name in ("config.py", "config_longform.py"))
+    source = [line for file in files for line in file.read_text().splitlines()]
 
     def check(cls):
         for name, kind in typing.get_type_hints(cls).items():

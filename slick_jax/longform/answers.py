@@ -1,31 +1,36 @@
-"""What is counted in every long answer: claims, supported ones, abstentions, precision, FActScore."""
+"""What is counted in every long answer: claims, supported ones, parsed sentences, abstentions, precision, FActScore."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
+from slick_jax.config_longform import LongformConfig
 from slick_jax.errors import InputError
 
-GAMMA = 10.0  # claims that an answer needs for its full FActScore (Min et al. 2023, section 3.1)
+GAMMA = LongformConfig.gamma  # claims that an answer needs for its full FActScore (Min et al. 2023, section 3.1)
 COLUMNS = ("id", "entity", "arm", "trained_on", "seed", "text", "n_tokens", "truncated")
 
 
 def per_answer(
-    answers: pd.DataFrame, claims: pd.DataFrame, entities: pd.DataFrame, gamma: float = GAMMA
+    answers: pd.DataFrame,
+    sentences: pd.DataFrame,
+    claims: pd.DataFrame,
+    entities: pd.DataFrame,
+    gamma: float = GAMMA,
 ) -> pd.DataFrame:
     """A row per answer, those without any claim among them.
 
     Args:
       answers: columns of `records.TEXTS` with arm, trained_on (the domain of the training texts; '' for BASE) and
         seed (of the training run).
-      claims: columns of `records.CLAIMS`; those of other texts are ignored.
+      sentences: columns of `records.SENTENCES`; claims: of `records.CLAIMS`. Those of other texts are ignored.
       entities: columns of `records.ENTITIES`, from which come domain, split and exposure.
 
     Returns columns id, entity, domain, split, exposure, arm, trained_on, seed, n_tokens, truncated, claims, supported,
-    unsupported, repeated (claims that say what an earlier one of the answer says), empty (no text at all), abstained
-    (no claim), and, where there is a claim, precision and factscore (shares; else NaN). FActScore is precision times
-    exp(1 - gamma / n) for an answer of n < gamma claims.
+    unsupported, repeated (claims that say what an earlier one of the answer says), sentences (that a grammar was asked
+    to parse) and parsed (of them), empty (no text at all), abstained (no claim), and, where there is a claim, precision
+    and factscore (shares; else NaN). FActScore is precision times exp(1 - gamma / n) for an answer of n < gamma claims.
     Raises InputError for answers about unknown entities, ids that occur twice, and claims without a label.
     """
     _check(answers, claims, entities)
@@ -45,10 +50,11 @@ def per_answer(
     counts = told.agg(claims=("supported", "size"), supported=("supported", "sum"), repeated=("repeated", "sum"))
     columns = ["id", "domain", "split", "exposure"]
     rows = answers[list(COLUMNS)].merge(entities[columns].rename(columns={"id": "entity"}), on="entity")
-    rows = rows.merge(counts, how="left", left_on="id", right_index=True).fillna(
-        {"claims": 0, "supported": 0, "repeated": 0}
-    )
-    rows = rows.astype({"claims": int, "supported": int, "repeated": int})
+    counts = [counts, sentences.groupby("text_id")["parsed"].agg(sentences="count", parsed="sum")]
+    for of in counts:
+        rows = rows.merge(of, how="left", left_on="id", right_index=True)
+    whole = ["claims", "supported", "repeated", "sentences", "parsed"]
+    rows[whole] = rows[whole].fillna(0).astype(int)
     n = rows["claims"].where(rows["claims"] > 0)
     precision = rows["supported"] / n
     penalty = np.exp(np.minimum(0.0, 1 - gamma / n))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from slick_jax.config_longform import FilterConfig
 from slick_jax.errors import InputError
 from slick_jax.longform import filters, lengths, splits
-from slick_jax.longform.filters import Filter
 
 BASE = "BASE"  # the un-tuned model, few-shot: trained on nothing
 
@@ -17,7 +17,7 @@ BASE = "BASE"  # the un-tuned model, few-shot: trained on nothing
 @dataclass(frozen=True)
 class Arm:
     """`source`: as in `records.SOURCES`; `keeps`: all, gold (what the reference supports), self (what the model
-    believes), random (as much as self)."""
+    believes), random (a control of self)."""
 
     name: str
     source: str
@@ -37,33 +37,14 @@ NAMES = (BASE, *(arm.name for arm in ARMS))
 
 
 @dataclass(frozen=True)
-class ArmSettings:
-    """What besides the filter makes the arms.
-
-    Attributes:
-      scorer: whose belief is the model's own judgement.
-      texts_per_prompt: at most so many texts of a prompt are trained on: of the samples of which something is kept, the
-        first ones. The reference is one text.
-      match: what arms are made equal in: tokens, claims, none.
-      tolerance: by what part of the smallest arm others may be larger.
-    """
-
-    arms: tuple[str, ...] = tuple(arm.name for arm in ARMS)
-    scorer: str = "probe"
-    texts_per_prompt: int = 1
-    match: str = "tokens"
-    tolerance: float = 0.05
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class Built:
     """The training texts of a domain's arms.
 
     Attributes:
       texts: of each arm: text_id, entity, completion, n_tokens, n_claims, n_sentences.
-      kept: of each arm what its filter made of its source: claims and sentences before and behind it, how many of the
-        kept claims are supported and believed.
+      kept: of each arm: claims of all texts of its source, and how many of them its filter keeps; and of the texts that
+        it is trained on, before lengths are made equal, claims, claims and sentences that are kept, and how many of
+        these claims are supported and believed.
       left_out: the prompts that are in no arm because an arm has no text for them: entity -> those arms.
       cut: sentences left out because a token limit cut them, by source.
       entities: how many there are in each split.
@@ -83,17 +64,18 @@ def build(
     claims: pd.DataFrame,
     beliefs: pd.DataFrame,
     *,
+    arms: Sequence[str],
+    filter: FilterConfig,
     count_tokens: Callable[[Sequence[str]], Sequence[int]],
-    filter: Filter,
-    settings: ArmSettings,
 ) -> Built:
     """The arms of one domain, of its entities of split train alone; texts of other splits are passed over.
 
     Every arm, filtered or not, is rebuilt of the same pieces (`filters.pieces`), so that they differ in what is kept.
-    A prompt is in all arms or in none.
+    A prompt is in all arms or in none; random controls are drawn in these prompts, like what the model believes there.
 
     Args:
       entities, texts, sentences, claims, beliefs: tables of `records` (texts of other sources are passed over).
+      arms: names of those that are made.
       count_tokens: how many tokens each text has, without special ones.
 
     Raises InputError for entities that are in two splits, claims without label or belief, an arm for which nothing is
@@ -101,64 +83,78 @@ def build(
     """
     sizes = splits.check_disjoint(entities)
     train = entities.loc[entities["split"] == "train", "id"]
-    arms = [arm for arm in ARMS if arm.name in settings.arms]
+    wanted = [arm for arm in ARMS if arm.name in arms]
+    like = {
+        arm: next(one for one in ARMS if (one.source, one.keeps) == (arm.source, "self"))
+        for arm in wanted if arm.keeps == "random"
+    }  # fmt: skip
+    plain = dict.fromkeys([*(arm for arm in wanted if arm not in like), *like.values()])
     texts = texts[texts["entity"].isin(set(train))]
-    chosen, kept, cut = {}, {}, {}
-    for source in dict.fromkeys(arm.source for arm in arms):
+    made, told, chosen, share, cut = {}, {}, {}, {}, {}
+    for source in dict.fromkeys(arm.source for arm in wanted):
         own = texts[texts["source"] == source]
-        told = claims[claims["text_id"].isin(set(own["id"]))]
         whole = sentences[sentences["text_id"].isin(set(own["id"]))]
         cut[source] = int(filters.cut_off(own, whole).sum())
-        made = filters.pieces(own, whole, told, filter.granularity)
-        told = told.merge(made[["text_id", "sentence"]].drop_duplicates(), on=["text_id", "sentence"])
-        wanted = [arm for arm in arms if arm.source == source]
-        for arm, mask, judged in _masks(made, told, beliefs, wanted, filter, settings.scorer):
-            kept[arm.name] = _describe(made, mask, judged)
-            chosen[arm.name] = _first_texts(made[mask], settings.texts_per_prompt)
+        judges = {arm.keeps for arm in plain if arm.source == source} - {"all"}
+        made[source], told[source] = _judged(own, whole, claims, beliefs, judges, filter)
+    for arm in plain:
+        rows = made[arm.source]
+        rows = rows if arm.keeps == "all" else rows[filters.keep(rows, rows[arm.keeps], filter)]
+        share[arm.name] = _percent(rows["n_claims"], made[arm.source]["n_claims"])
+        chosen[arm.name] = _first_texts(rows, filter.texts_per_prompt)
     chosen, left_out = _same_prompts(chosen, list(train))
+    for arm, other in like.items():
+        rows = made[arm.source]
+        kept = rows.index.to_series().isin(chosen[other.name].index)
+        chosen[arm.name] = rows[filters.random_like(rows, rows["self"], kept, filter)]
+    chosen = {arm.name: chosen[arm.name] for arm in wanted}
+    kept = {
+        arm.name: {"percent_claims_kept_of_source": share.get(arm.name)}
+        | _describe(made[arm.source], chosen[arm.name], told[arm.source])
+        for arm in wanted
+    }
     pieces = {name: rows.assign(tokens=_tokens(rows, count_tokens)) for name, rows in chosen.items()}
-    pieces = lengths.match(pieces, measure=settings.match, tolerance=settings.tolerance, seed=settings.seed)
-    made = {name: _rebuilt(rows, count_tokens) for name, rows in pieces.items()}
-    if settings.match == "tokens":  # of the whole texts: where sentences meet, tokens may differ
-        lengths.check({name: int(rows["n_tokens"].sum()) for name, rows in made.items()}, "tokens", settings.tolerance)
-    for name, rows in made.items():
+    pieces = lengths.match(pieces, measure=filter.match, tolerance=filter.tolerance, seed=filter.seed)
+    rebuilt = {name: _rebuilt(rows, count_tokens) for name, rows in pieces.items()}
+    if filter.match == "tokens":  # of the whole texts: where sentences meet, tokens may differ
+        lengths.check({name: int(of["n_tokens"].sum()) for name, of in rebuilt.items()}, "tokens", filter.tolerance)
+    for name, rows in rebuilt.items():
         splits.check_within(rows["entity"], entities, "train", f"arm {name}")
-    return Built(made, kept, left_out, cut, sizes)
+    return Built(rebuilt, kept, left_out, cut, sizes)
 
 
-def _masks(
-    made: pd.DataFrame, claims: pd.DataFrame, beliefs: pd.DataFrame, arms: Sequence[Arm], filter: Filter, scorer: str
-):
-    """Every arm of a source with the pieces it keeps, and what is known of the claims in them."""
-    judged, judgements = {}, {}
-    for keeps in {"self" if arm.keeps == "random" else arm.keeps for arm in arms} - {"all"}:
-        values = filters.gold(claims, filter.rule) if keeps == "gold" else filters.own_belief(claims, beliefs, scorer)
-        judgements[keeps] = values
-        judged[keeps] = filters.scores(made, claims, values, filter.granularity)
-    known = claims.assign(belief=judgements["self"].to_numpy() if "self" in judgements else float("nan"))
-    for arm in arms:
-        if arm.keeps == "all":
-            yield arm, pd.Series(True, made.index), known
-        elif arm.keeps == "random":
-            mask = filters.keep(made, judged["self"], filter)
-            yield arm, filters.random_like(made, judged["self"], mask, filter), known
-        else:
-            yield arm, filters.keep(made, judged[arm.keeps], filter), known
+def _judged(
+    texts: pd.DataFrame, sentences: pd.DataFrame, claims: pd.DataFrame, beliefs: pd.DataFrame, judges: Collection[str],
+    filter: FilterConfig,
+) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+    """The pieces of a source with a column for each of `judges` (gold, self); and the claims in them, with `belief`."""
+    told = claims[claims["text_id"].isin(set(texts["id"]))]
+    made = filters.pieces(texts, sentences, told, filter.granularity)
+    told = told.merge(made[["text_id", "sentence"]].drop_duplicates(), on=["text_id", "sentence"])
+    told = told.assign(belief=float("nan"))
+    for judge in judges:
+        own = judge == "self"
+        values = filters.own_belief(told, beliefs, filter.scorer) if own else filters.gold(told, filter.rule)
+        made[judge] = filters.scores(made, told, values, filter.granularity)
+        told = told.assign(belief=values.to_numpy()) if own else told
+    return made, told
 
 
-def _describe(made: pd.DataFrame, mask: pd.Series, claims: pd.DataFrame) -> dict[str, float | None]:
-    """What the filter keeps of all texts of the source, before prompts and lengths are made equal."""
-    rows, by = made[mask], "claim_id" if (made["claim_id"] != "").any() else ["text_id", "sentence"]
+def _describe(made: pd.DataFrame, rows: pd.DataFrame, claims: pd.DataFrame) -> dict[str, float | None]:
+    """What is kept of the texts that are trained on, before lengths are made equal."""
+    by = "claim_id" if (made["claim_id"] != "").any() else ["text_id", "sentence"]
     inside = claims[claims["id"].isin(set(rows["claim_id"]))] if by == "claim_id" else claims.merge(rows[by], on=by)
-    total = int(made["n_claims"].sum())
+    whole = made.loc[made["text_id"].isin(set(rows["text_id"])), "n_claims"]
     return {
-        "texts_of_source": int(made["text_id"].nunique()), "texts_kept": int(rows["text_id"].nunique()),
-        "sentences_of_source": len(made.drop_duplicates(["text_id", "sentence"])),
+        "claims_of_source": int(made["n_claims"].sum()), "claims_of_texts": int(whole.sum()),
+        "claims_kept": int(rows["n_claims"].sum()), "percent_claims_kept": _percent(rows["n_claims"], whole),
         "sentences_kept": len(rows.drop_duplicates(["text_id", "sentence"])),
-        "claims_of_source": total, "claims_kept": int(rows["n_claims"].sum()),
-        "percent_claims_kept": 100 * float(rows["n_claims"].sum()) / max(total, 1),
         "percent_supported": _mean(100 * inside["supported"].astype(float)), "mean_belief": _mean(inside["belief"]),
     }  # fmt: skip
+
+
+def _percent(part: pd.Series, whole: pd.Series) -> float:
+    return 100 * float(part.sum()) / max(int(whole.sum()), 1)
 
 
 def _mean(values: pd.Series) -> float | None:

@@ -56,7 +56,8 @@ def claim_rows(
 ) -> tuple[list[Row], np.ndarray]:
     """The distinct (context, claim) texts as rows of tokens, and the row of each claim [n]."""
     texts, which = distinct([(fill(context, claim, entities), claim.claim.strip()) for claim in claims])
-    return reader.rows([one for one, _ in texts], [text for _, text in texts]), which
+    names = [claims[at].id for at in np.unique(which, return_index=True)[1]]
+    return reader.rows([one for one, _ in texts], [text for _, text in texts], names), which
 
 
 def train_probe(

@@ -18,8 +18,6 @@ from scipy.special import expit
 
 from slick_jax.errors import InputError
 
-METHODS = ("platt", "isotonic")
-
 
 @dataclass(frozen=True)
 class Calibration:
@@ -46,10 +44,6 @@ class Calibration:
 
     def to_json(self) -> dict[str, Any]:
         return {"method": self.method, "first": list(self.first), "second": list(self.second)}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Calibration:
-        return cls(value["method"], tuple(value["first"]), tuple(value["second"]))
 
 
 def fit(score: Sequence[float], label: Sequence[bool], method: str = "platt", what: str = "belief") -> Calibration:

@@ -38,11 +38,11 @@ class Checkpoint:
 
     @functools.cached_property
     def protocol(self) -> dict[str, Any]:
-        """What stands for the model in the settings of tables: its weights, arithmetic and prompt style."""
+        """What stands for the model in the settings of tables: its weights, arithmetic, tokenizer and prompt style."""
         network = self.network
         return {
             "weights": weights.fingerprint(self.folder), "dtype": str(network.dtype), "style": self.style.name,
-            "precision": str(network.precision),
+            "precision": str(network.precision), "tokenizer": self.tokenizer.fingerprint(),
         }  # fmt: skip
 
     @property

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from slick_jax.config_longform import LongformConfig
 from slick_jax.errors import InputError
 from slick_jax.longform.records import Claim, Entity
 
-CONTEXT = "{prompt}\n"  # before the claim
+CONTEXT = LongformConfig.context  # before the claim
 FIELDS = {"prompt", "name", "claim"}
 
 

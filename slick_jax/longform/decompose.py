@@ -11,8 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from slick_jax.config_longform import ClaimsConfig, WriteConfig
 from slick_jax.data.examples import Example
 from slick_jax.data.prompt_styles import Chat, Qa
+from slick_jax.errors import InputError
 from slick_jax.hashing import digest
 from slick_jax.longform.claims import Asked, Found, self_contained
 from slick_jax.longform.store import Stage
@@ -56,7 +58,8 @@ OUTPUTS = pa.schema(
 
 
 class ByModel:
-    """Claims that a checkpoint writes down for a sentence; the sentence itself where it wrote none that can be used."""
+    """Claims that a checkpoint writes down for a sentence; the sentence itself where it wrote none that can be used, or
+    the sentence is longer than it can read."""
 
     name = "model"
 
@@ -67,8 +70,8 @@ class ByModel:
         mesh: Any,
         style: Qa | Chat,
         *,
-        max_tokens: int = 256,
-        rows: int = 256,
+        max_tokens: int = ClaimsConfig.max_tokens,
+        rows: int = WriteConfig.rows,
         open_stage: Callable[[dict[str, Any]], Stage] | None = None,
     ):
         """open_stage: gives the table of OUTPUTS that what the checkpoint wrote is kept in, part by part, from the
@@ -79,9 +82,25 @@ class ByModel:
 
     def __call__(self, asked: Sequence[Asked]) -> list[Found]:
         distinct = list(dict.fromkeys(asked))  # samples repeat each other's sentences
-        rows = self._outputs(distinct) if distinct else []
-        found = {one: read(one, row["output"], row["truncated"]) for one, row in zip(distinct, rows, strict=True)}
+        fitting = [one for one, fits in zip(distinct, self._fits(distinct), strict=True) if fits]
+        rows = self._outputs(fitting) if fitting else []
+        wrote = {one: (row["output"], row["truncated"]) for one, row in zip(fitting, rows, strict=True)}
+        found = {one: read(one, *wrote.get(one, ("", False))) for one in distinct}
         return [found[one] for one in asked]
+
+    def _fits(self, asked: list[Asked]) -> list[bool]:
+        """Whether the checkpoint holds each sentence's prompt and what it may write. Raises InputError where it does
+        not even hold the examples."""
+        most = self._network.spec.max_position_embeddings
+        prompts = [prompt_of(self._style, one) for one in (Asked("", ""), *asked)]
+        sizes = [len(tokens) + self._sampling.max_tokens for tokens in self._style.encode(prompts)]
+        if sizes[0] > most:
+            raise InputError(
+                f"longform.claims.model: {self._style.tokenizer.where} has {most} positions, and its examples need"
+                f" {sizes[0]} with longform.claims.max_tokens={self._sampling.max_tokens}; lower that, or name another"
+                " checkpoint"
+            )
+        return [size <= most for size in sizes[1:]]
 
     def _outputs(self, asked: list[Asked]) -> list[dict[str, Any]]:
         prompts = [("", prompt_of(self._style, one)) for one in asked]  # greedy: no noise hangs on the id

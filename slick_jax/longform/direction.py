@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from slick_jax.analysis.verdicts import FAILS, HOLDS, OPEN, Effect, absent, measured
+from slick_jax.config_longform import LongformConfig
 from slick_jax.longform.scores import METRICS, Scores
 
-BEST, MARGIN = "GEN+SELF", 1.0
+BEST, MARGIN = "GEN+SELF", LongformConfig.margin
 CLAIMS = {
     "a": "training on believed own text gives more factual answers than training on gold text (GEN+SELF > GOLD)",
     "b": "it gives at least as factual ones as the other filters do (GEN+SELF >= GEN+GOLD and GOLD+SELF)",

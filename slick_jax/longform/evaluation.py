@@ -16,12 +16,11 @@ from slick_jax.longform.measures import BINS, Sample
 
 @dataclass(frozen=True)
 class Evaluation:
-    """measures: a row for each scorer, source and measure: value, low, high; reliability: for each bin of belief;
-    counts: for each scorer and source claims, entities, and claims left out, which have no label or no belief."""
+    """measures: a row for each scorer, source and measure: value, low, high, and how many claims of how many entities
+    were measured, and left_out for want of a label or belief; reliability: for each bin of belief."""
 
     measures: pd.DataFrame
     reliability: pd.DataFrame
-    counts: pd.DataFrame
 
 
 def evaluate(
@@ -48,22 +47,24 @@ def evaluate(
     known = claims.assign(source=claims["text_id"].map(keys[0]), split=claims["entity"].map(keys[1]))
     inside = known[known["split"].isin(splits)]
     joined = beliefs.merge(inside, left_on="claim_id", right_on="id", validate="many_to_one")
-    measures, reliability, counts = [], [], []
+    measures, reliability, ranks = [], [], {}
     for (scorer, source), rows in joined.groupby(["scorer", "source"], sort=True):
-        which = {"scorer": scorer, "source": source}
         kept = rows.dropna(subset=["raw", "belief", "supported"])
-        counts.append(
-            which | {"claims": len(kept), "entities": kept["entity"].nunique(), "left_out": len(rows) - len(kept)}
-        )
+        left_out = int((inside["source"] == source).sum()) - len(kept)
+        which = {"scorer": scorer, "source": source}
+        counts = {"claims": len(kept), "entities": kept["entity"].nunique(), "left_out": left_out}
         sample = Sample(
             kept["raw"].to_numpy(), kept["belief"].to_numpy(), kept["supported"].to_numpy(bool),
             kept["entity"].tolist(), draws, seed,
         )  # fmt: skip
-        for name, found in sample.estimates(threshold, bins).items():
-            measures.append(which | {"measure": name} | _told(found))
+        found = sample.estimates(threshold, bins)
+        same = ranks.setdefault((source, *sorted(set(kept["entity"]))), {})  # whose draws are of the same entities
+        pairs = {f"auroc_minus_{other}": found["auroc"] - auroc for other, auroc in same.items()}
+        same[scorer] = found["auroc"]
+        measures += [which | counts | {"measure": name} | _told(one) for name, one in (found | pairs).items()]
         for row in sample.reliability(bins):
             reliability.append(which | dict(_flat(row)))
-    return Evaluation(pd.DataFrame(measures), pd.DataFrame(reliability), pd.DataFrame(counts))
+    return Evaluation(pd.DataFrame(measures), pd.DataFrame(reliability))
 
 
 def _told(found: Estimate, prefix: str = "") -> dict[str, float]:

@@ -6,47 +6,19 @@ least claim), a claim, or a whole response (judged by the mean of its claims).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pandas as pd
 
+from slick_jax.config_longform import FilterConfig
 from slick_jax.errors import InputError
 from slick_jax.hashing import id_words
-
-GRANULARITIES = ("sentence", "claim", "response")
-ENDS = ".!?…。！？"  # a sentence that ends otherwise, and is the last of a text cut at its limit, was cut itself
-CLOSERS = "\"')]}”’»"
-
-
-@dataclass(frozen=True)
-class Filter:
-    """How texts are filtered; the same for every filtered arm.
-
-    Attributes:
-      granularity: sentence: kept when all its claims are; claim: the text is rebuilt of its kept claims' words;
-        response: a text is kept or dropped as a whole, by the mean over its claims.
-      rule: threshold: kept where the judgement is at least `threshold`; share: the best units are kept, until they hold
-        `share` of all claims of the source.
-      claimless: what becomes of sentences without a claim, which nothing can be said of: drop or keep. Unfiltered arms
-        keep them.
-      random_within: random controls keep as many units as the filter does in all texts together (all), or in every
-        text as many as it does there (text); the latter leaves the filter its choice of entities.
-    """
-
-    granularity: str = "sentence"
-    rule: str = "threshold"
-    threshold: float = 0.5
-    share: float = 0.5
-    claimless: str = "drop"
-    random_within: str = "all"
-    seed: int = 0
+from slick_jax.longform.sentences import is_complete
 
 
 def cut_off(texts: pd.DataFrame, sentences: pd.DataFrame) -> pd.Series:
     """Which sentences are the unfinished end of a text that hit its token limit, [rows of `sentences`] bool."""
     truncated = sentences["text_id"].isin(set(texts.loc[texts["truncated"], "id"]))
     last = sentences["sentence"] == sentences.groupby("text_id")["sentence"].transform("max")
-    return truncated & last & ~sentences["words"].str.strip().str.rstrip(CLOSERS).str.endswith(tuple(ENDS))
+    return truncated & last & ~sentences["words"].map(is_complete).astype(bool)
 
 
 def pieces(texts: pd.DataFrame, sentences: pd.DataFrame, claims: pd.DataFrame, granularity: str) -> pd.DataFrame:
@@ -77,7 +49,7 @@ def pieces(texts: pd.DataFrame, sentences: pd.DataFrame, claims: pd.DataFrame, g
 def _as_claims(found: pd.DataFrame, claims: pd.DataFrame) -> pd.DataFrame:
     """The sentences with claims replaced by those, each ended as a sentence."""
     words = claims["claim"].str.strip()
-    ended = words.str.rstrip(CLOSERS).str.endswith(tuple(ENDS))
+    ended = words.map(is_complete).astype(bool)
     made = pd.DataFrame(
         {
             "text_id": claims["text_id"], "sentence": claims["sentence"], "words": words.where(ended, words + "."),
@@ -132,7 +104,7 @@ def scores(made: pd.DataFrame, claims: pd.DataFrame, judgement: pd.Series, granu
     return pd.Series(least.reindex(keys).to_numpy(), made.index)
 
 
-def keep(made: pd.DataFrame, judged: pd.Series, filter: Filter) -> pd.Series:
+def keep(made: pd.DataFrame, judged: pd.Series, filter: FilterConfig) -> pd.Series:
     """Which pieces the filter keeps, [rows of `made`] bool.
 
     Args:
@@ -150,29 +122,47 @@ def keep(made: pd.DataFrame, judged: pd.Series, filter: Filter) -> pd.Series:
     return _with_claimless(made, judged, chosen, filter)
 
 
-def random_like(made: pd.DataFrame, judged: pd.Series, kept: pd.Series, filter: Filter) -> pd.Series:
-    """As many units as `kept` has, drawn at random from those that can be judged, [rows of `made`] bool.
+def random_like(made: pd.DataFrame, judged: pd.Series, kept: pd.Series, filter: FilterConfig) -> pd.Series:
+    """A random control of the pieces `kept`, drawn from those that can be judged, [rows of `made`] bool.
 
+    It has the same prompts, as many texts of each, and of these texts as large a share of the claims: any texts of the
+    prompt, and at least one unit of each (random_within all); or the texts of `kept`, and as many units of each (text).
     The draw hangs on the seed and the pieces' own names, not on their order.
     """
     able = judged.notna()
-    units = pd.DataFrame({"text_id": made["text_id"], "unit": made["unit"], "kept": kept})[able].groupby("unit").first()
+    units = made[["entity", "text_id", "unit"]].assign(kept=kept)[able].groupby("unit").first()
+    units["n"] = made["n_claims"].groupby(made["unit"]).sum()
     units["noise"] = _noise(made, "random", filter)
     units = units.sort_values("noise")
-    groups = units["text_id"] if filter.random_within == "text" else pd.Series("", units.index)
-    wanted = units["kept"].groupby(groups).transform("sum")
-    chosen = units.index[units.groupby(groups).cumcount() < wanted]
+    if filter.random_within == "text":
+        wanted = units["kept"].groupby(units["text_id"]).transform("sum")
+        chosen = units.index[units.groupby("text_id").cumcount() < wanted]
+    else:
+        own = units[units["text_id"].isin(set(units.loc[units["kept"], "text_id"]))]
+        pool = units[units["text_id"].isin(_as_many_texts(units, own, filter))]
+        pool = pool.assign(later=pool.groupby("text_id").cumcount() > 0).sort_values(["later", "noise"])
+        wanted = pool["n"].sum() * own.loc[own["kept"], "n"].sum() / max(own["n"].sum(), 1)
+        chosen = pool.index[~pool["later"] | (pool["n"].cumsum() - pool["n"] / 2 <= wanted)]
     return _with_claimless(made, judged, made["unit"].isin(chosen) & able, filter)
 
 
-def _with_claimless(made: pd.DataFrame, judged: pd.Series, chosen: pd.Series, filter: Filter) -> pd.Series:
+def _as_many_texts(units: pd.DataFrame, own: pd.DataFrame, filter: FilterConfig) -> set[str]:
+    """Of every prompt as many texts as `own` has units of, drawn at random."""
+    texts = units[["entity", "text_id"]].drop_duplicates()
+    texts = texts.assign(noise=[id_words(f"{filter.seed}/texts/{name}")[0] for name in texts["text_id"]])
+    wanted = texts["entity"].map(own.groupby("entity")["text_id"].nunique()).fillna(0)
+    texts = texts.sort_values("noise")
+    return set(texts.loc[texts.groupby("entity").cumcount() < wanted[texts.index], "text_id"])
+
+
+def _with_claimless(made: pd.DataFrame, judged: pd.Series, chosen: pd.Series, filter: FilterConfig) -> pd.Series:
     """Adds the pieces without claims, where they are to be kept, to texts of which something else is."""
     if filter.claimless == "drop":
         return chosen
     return chosen | (judged.isna() & made["text_id"].isin(set(made.loc[chosen, "text_id"])))
 
 
-def _noise(made: pd.DataFrame, purpose: str, filter: Filter) -> pd.Series:
+def _noise(made: pd.DataFrame, purpose: str, filter: FilterConfig) -> pd.Series:
     """A random number per unit, by its number: it hangs on the unit's name alone."""
     names = made["text_id"]
     if filter.granularity != "response":

@@ -15,7 +15,7 @@ from slick_jax.longform import decompose, verifier
 from slick_jax.longform.checkpoint import Checkpoint
 from slick_jax.longform.domains import Domain
 from slick_jax.longform.records import CLAIMS, SENTENCES, Claim, Entity, Text
-from slick_jax.longform.store import Stage, claim_of, claim_row
+from slick_jax.longform.store import Stage, claim_of, claim_row, entity_row
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,10 @@ class Judge:
         method = self._config.longform.claim_method
         method = "sentence" if method == "model" and not verify else method
         abstentions = settings.abstentions or making.ABSTENTIONS
-        made_by: dict[str, Any] = {"texts": upstream, "method": method, "abstentions": digest(list(abstentions))}
+        made_by: dict[str, Any] = {
+            "texts": upstream, "entities": self._about(texts), "method": method,
+            "abstentions": digest(list(abstentions)),
+        }  # fmt: skip
         if method == "model":
             made_by |= {"model": self._claims_model.protocol, "max_tokens": settings.max_tokens}
         sentences = self._stage(f"{place}/sentences", SENTENCES, made_by)
@@ -84,6 +87,12 @@ class Judge:
         labels, more = verifier.labelled(told, self._entities, self._verifier, stage)
         counts["supported"] = more["supported"]
         return Judged(sentences.read()[0], told, labels, counts, stage.protocol)
+
+    def _about(self, texts: Sequence[Text]) -> str:
+        """Stands for the entities of these texts: claims, labels and all that is made of them hang on their splits,
+        names, references and facts."""
+        ids = dict.fromkeys(text.entity for text in texts)
+        return digest([entity_row(self._entities[one]) | {"exposure": None} for one in ids])
 
     def _stage(self, name: str, schema: Any, settings: Mapping[str, Any]) -> Stage:
         return Stage(self._config.run_dir, self._name, name, schema, settings)
@@ -109,24 +118,9 @@ class Judge:
         if name == "facts":
             return verifier.ByFacts()
         if name != "model":
-            return verifier.ByFunction(name, passages=settings.passages, setting="longform.claims.verifier")
-        return _ByCheckpoint(self._verifier_model, settings.passages, self._config.annotate.batch_tokens)
-
-
-class _ByCheckpoint:
-    """`verifier.ByModel` whose weights are read when the first claim is judged."""
-
-    def __init__(self, model: Checkpoint, passages: int, batch_tokens: int):
-        self._model = model
-        self._make = functools.partial(
-            verifier.ByModel, model.network, mesh=model.mesh, style=model.style, passages=passages,
-            batch_tokens=batch_tokens,
+            return verifier.ByFunction(name, passages=settings.passages)
+        model = self._verifier_model
+        return verifier.ByModel(
+            model.network, lambda: model.params, model.mesh, model.style, passages=settings.passages,
+            batch_tokens=self._config.annotate.batch_tokens,
         )  # fmt: skip
-        self.settings = self._make(params=None).settings
-
-    def prepare(self, claims: Sequence[Claim], entities: Mapping[str, Entity]) -> None:
-        self._made = self._make(params=self._model.params)
-        self._made.prepare(claims, entities)
-
-    def __call__(self, which: Sequence[int]) -> Any:
-        return self._made(which)

@@ -49,6 +49,16 @@ def check(sizes: Mapping[str, int], measure: str, tolerance: float) -> None:
         )
 
 
+def check_targets(sizes: pd.Series, most: int, what: str) -> None:
+    """Raises InputError for texts, by id, of more tokens than `most` with their end-of-text token."""
+    long = sizes[sizes >= most].sort_values(ascending=False)
+    if len(long):
+        raise InputError(
+            f"{what}: {len(long):,} texts have train.max_target_tokens={most} tokens or more, such as {long.index[0]}"
+            f" ({long.iloc[0]:,}); set it to {long.iloc[0] + 1} or more, or leave these texts out"
+        )
+
+
 def _cut_down(rows: pd.DataFrame, column: str, target: int, seed: str) -> pd.DataFrame:
     names = rows["text_id"] + "#" + rows["sentence"].astype(str) + "#" + rows["claim_id"]
     order = sorted(range(len(rows)), key=lambda place: id_words(f"{seed}/{names.iloc[place]}"))

@@ -61,8 +61,9 @@ class PTrue:
     def score(self, claims: Sequence[Claim], entities: Mapping[str, Entity]) -> Float[np.ndarray, "1 n"]:
         """Raw scores. Raises InputError where the tokenizer writes both verdicts alike."""
         texts, which = distinct([self.examples + fill(self.form, claim, entities) for claim in claims])
-        true, false = (self.reader.rows(texts, [verdict] * len(texts)) for verdict in self.verdicts)
-        forks = [_fork(one.tokens, other.tokens) for one, other in zip(true, false, strict=True)]
+        names = [claims[at].id for at in np.unique(which, return_index=True)[1]]
+        true, false = (self.reader.rows(texts, [verdict] * len(texts), names) for verdict in self.verdicts)
+        forks = [fork(one.tokens, other.tokens) for one, other in zip(true, false, strict=True)]
         if None in forks:
             raise InputError(
                 f"longform.p_true.verdicts: {self.reader.tokenizer.where} writes {self.verdicts[0]!r} and"
@@ -78,8 +79,8 @@ class PTrue:
         return found[which][None]
 
 
-def _fork(one: Sequence[int], other: Sequence[int]) -> int | None:
-    """The first place where two rows differ; None where one continues the other, or they differ from the start."""
+def fork(one: Sequence[int], other: Sequence[int]) -> int | None:
+    """The first place where two rows of tokens differ; None where one continues the other, or they differ at once."""
     return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None) or None
 
 

@@ -19,11 +19,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from slick_jax import run_folder
+from slick_jax.config_longform import ProbeConfig
 from slick_jax.errors import InputError
 from slick_jax.longform.measures import auroc
 from slick_jax.longform.records import Claim, Entity, Text
 
-STRENGTHS = (0.01, 0.1, 1.0)  # inverse strength of the L2 penalty (scikit-learn's C)
+STRENGTHS = ProbeConfig.strengths  # inverse strength of the L2 penalty (scikit-learn's C)
 NAMED = 10  # entities that an error names
 
 

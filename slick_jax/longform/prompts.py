@@ -24,14 +24,15 @@ def fine_tuned_prompts(entities: Sequence[Entity], style: Qa | Chat) -> dict[str
 def few_shot_prompts(
     entities: Sequence[Entity], exemplars: Sequence[Entity], style: Qa | Chat, stop: str
 ) -> dict[str, str]:
-    """Prompts by entity id behind the prompts and references of `exemplars`, each ended by `stop`.
+    """Prompts by entity id behind the prompts and references of `exemplars`, which do not hold what ends a text.
 
-    Exemplars get no prompt of their own: they would read their own reference.
+    In plain text each is ended by `stop`; in a chat the turn ends it. Exemplars get no prompt of their own: they would
+    read their own reference.
     """
     shown = {exemplar.id for exemplar in exemplars}
     asked = [entity for entity in entities if entity.id not in shown]
     if isinstance(style, Chat):
-        turns = [Example(one.id, one.prompt, (one.reference,)) for one in exemplars]
+        turns = [Example(one.id, one.prompt, (_within(one.reference, stop),)) for one in exemplars]
         return {entity.id: style.few_shot(turns, entity.prompt) for entity in asked}
     end = stop or "\n\n"
     shots = "".join(f"{fine_tuning_prompt(one.prompt)}{_within(one.reference, end)}{end}" for one in exemplars)
@@ -51,4 +52,4 @@ def choose_exemplars(entities: Sequence[Entity], count: int, seed: int) -> list[
 
 def _within(reference: str, end: str) -> str:
     """A reference that does not hold what would end it: paragraphs run on."""
-    return " ".join(part.strip() for part in reference.split(end) if part.strip())
+    return " ".join(part.strip() for part in reference.split(end) if part.strip()) if end else reference

@@ -45,16 +45,17 @@ class Reader:
     tokenizer: Tokenizer
     tokens: int = 0
 
-    def rows(self, contexts: Sequence[str], texts: Sequence[str]) -> list[Row]:
-        """Each text behind its context, tokenised whole. Raises InputError where that is more than the model reads."""
+    def rows(self, contexts: Sequence[str], texts: Sequence[str], names: Sequence[str] = ()) -> list[Row]:
+        """Each text behind its context, tokenised whole. Raises InputError where that is more than the model reads;
+        `names`: of the texts, such as the ids of claims."""
         distinct = list(dict.fromkeys(contexts))
         opened = dict(zip(distinct, self._encode(distinct), strict=True))
         whole = self._encode([context + text for context, text in zip(contexts, texts, strict=True)])
         rows = [Row(row, max(_common(opened[one], row), 1)) for one, row in zip(contexts, whole, strict=True)]
         most = self.network.spec.max_position_embeddings
-        long = [c + text for c, text, row in zip(contexts, texts, rows, strict=True) if len(row.tokens) > most]
+        long = [place for place, row in enumerate(rows) if len(row.tokens) > most]
         if long:
-            shown = ", ".join(repr(f"...{text[-60:]}") for text in long[:NAMED])
+            shown = ", ".join(names[at] if names else repr(f"...{texts[at][-60:]}") for at in long[:NAMED])
             raise InputError(
                 f"{len(long)} claims have more tokens, with their context, than the model's"
                 f" max_position_embeddings={most} ({shown}); shorten the context, or make claims of single sentences"
@@ -156,8 +157,8 @@ def _fetched(result: Any, n: int) -> Any:
     result = jax.tree.map(lambda array: array[:n], jax.device_get(result))
     if not all(np.isfinite(array).all() for array in jax.tree.leaves(result)):
         raise InputError(
-            "model: a state or logit is NaN or infinite, so that no belief can be read; check the checkpoint's weights,"
-            " or set model.dtype=float32 if they overflow in bfloat16"
+            "model: a state or logit is NaN or infinite, so that nothing can be read from it; check the checkpoint's"
+            " weights, or set model.dtype=float32 if they overflow in bfloat16"
         )
     return result
 

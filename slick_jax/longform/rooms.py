@@ -4,35 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.config import Config
 from slick_jax.errors import InputError
 from slick_jax.hashing import digest
-from slick_jax.longform import arm_files, arms, generate, prompts, splits
-from slick_jax.longform.belief import OwnReading, Scorer, beliefs, calibrate, raw_scores, train_probe
+from slick_jax.longform import arm_files, arms, generate, lengths, prompts, splits
 from slick_jax.longform.checkpoint import Checkpoint
-from slick_jax.longform.consistency import Consistency
-from slick_jax.longform.filters import Filter
 from slick_jax.longform.judge import Judge, Judged
-from slick_jax.longform.p_true import PTrue, examples_of
-from slick_jax.longform.probe import Probe
-from slick_jax.longform.reading import Reader
-from slick_jax.longform.records import BELIEFS, ENTITIES, TEXTS, Claim, Entity, Text
+from slick_jax.longform.records import ENTITIES, TEXTS, Entity, Text
+from slick_jax.longform.room_beliefs import RoomBeliefs
 from slick_jax.longform.store import ROOM, Stage, entity_row, text_of, text_row
 from slick_jax.longform.writer import Sampling
 from slick_jax.models.transformer import Network
 
-PART = 4096  # claims that are scored between two writes
-RAW = BELIEFS.remove(BELIEFS.get_field_index("belief"))
 OWN = {  # splits whose entities have texts of a source
     "gold": ("train", "test"),  # trained on, and belief measured on
     "generated": ("probe", "train", "dev", "test"),
@@ -53,6 +43,7 @@ class Room:
         self.folder = epath.Path(config.run_dir) / ROOM / name
         self.entities = list(entities)
         self.by_id = {entity.id: entity for entity in entities}
+        self._beliefs = RoomBeliefs(self, model)
         self._generators: dict[tuple, generate.Generator] = {}  # the models of a study share their programs
 
     @functools.cached_property
@@ -98,10 +89,18 @@ class Room:
             if not stage.done():
                 made = generate.gold_texts(about, model.tokenizer)
                 stage.write([text_row(text) for text in made], generate.counts_of(made))
-            return [text_of(row) for row in stage.read()[0]], stage.protocol
+            found = [text_of(row) for row in stage.read()[0]]
+            self._check_references(found)
+            return found, stage.protocol
         number = longform.samples if source == "generated" else longform.resamples
         sampling, asked = self.sampling(samples=number), self.asked(OWN[source])
         return self.written(f"{source}/texts", asked, sampling, source, model.protocol, lambda: model.params)
+
+    def _check_references(self, texts: Sequence[Text]) -> None:
+        """Raises InputError, before anything is generated, where training cannot hold a reference."""
+        if any(name.startswith("GOLD") for name in self.config.longform.arms):
+            sizes = pd.Series({text.id: text.n_tokens for text in texts if self.by_id[text.entity].split == "train"})
+            lengths.check_targets(sizes, self.config.train.max_target_tokens, f"{self.name}: references")
 
     def written(
         self, place: str, asked: Mapping[str, str], sampling: Sampling, source: str, written_by: Any,
@@ -144,135 +143,21 @@ class Room:
             )
         return found
 
-    def _told(self, source: str, names: Sequence[str]) -> tuple[list[Claim], list[bool]]:
-        """Claims of a source about entities of these splits, with their labels."""
-        found = self.judged(source)
-        pairs = [
-            (claim, bool(row["supported"]))
-            for claim, row in zip(found.claims, found.labels, strict=True)
-            if self.by_id[claim.entity].split in names
-        ]
-        return [claim for claim, _ in pairs], [label for _, label in pairs]
-
-    @functools.cached_property
-    def _reader(self) -> Reader:
-        model = self._model()
-        return Reader(model.network, model.params, model.mesh, model.tokenizer)
-
-    def probe(self) -> tuple[Probe, dict[str, Any]]:
-        """The probe, trained on the model's own texts about split probe alone, and what it hangs on."""
-        longform, model = self.config.longform, self._model()
-        settings = {
-            "claims": self.judged("generated").protocol, "model": model.protocol, "context": longform.context,
-            "probe": {**dataclasses.asdict(longform.probe), "strengths": list(longform.probe.strengths)},
-        }  # fmt: skip
-        folder = self.folder / "probe"
-        path, record = folder / "probe.safetensors", run_folder.read_json(folder / "probe.json") or {}
-        if path.exists() and record.get("settings") != settings:
-            told = run_folder.differences(record.get("settings") or {}, settings)
-            raise InputError(f"{folder}: holds another probe ({told}); set another run_dir, or remove that folder")
-        if not path.exists():
-            texts = {text.id: text for text in self.texts("generated")[0]}
-            states = Path(folder) / "states"
-            fitted = train_probe(
-                self._reader, self._told("generated", ("probe",)), self._told("generated", ("dev",)), self.by_id,
-                texts, states, settings, context=longform.context, strengths=longform.probe.strengths,
-                most=longform.probe.claims, seed=longform.probe.seed,
-            )  # fmt: skip
-            about = {"layer": fitted.layer, "strength": fitted.strength, "dev_auroc": list(fitted.dev_auroc)}
-            run_folder.write_json(folder / "probe.json", {"settings": settings} | about)
-            fitted.write(path)
-            shutil.rmtree(states)  # as large as the claims are many, and of no further use
-            self.say(f"probe: layer {fitted.layer} of {len(fitted.dev_auroc) - 1}, AUROC on dev"
-                     f" {max(fitted.dev_auroc):.3f}")  # fmt: skip
-        return Probe.read(path), settings
-
-    def _scorers(self, fitted: Probe | None) -> list[Scorer]:
-        """Those of `longform.scorers`; reads the model's weights."""
-        longform, names, reader = self.config.longform, set(self.config.longform.scorers), self._reader
-        made: list[Scorer] = []
-        if names & {"probe", "logprob"}:
-            made.append(OwnReading(reader, longform.context, fitted))
-        if "p_true" in names:
-            asked, examples = longform.p_true, ""
-            verdicts = tuple(asked.verdicts)
-            if asked.examples:
-                told = self._told("generated", ("probe",))
-                examples = examples_of(*told, self.by_id, asked.examples, asked.seed, asked.form, verdicts)
-            made.append(PTrue(reader, asked.form, verdicts, examples))
-        if "consistency" in names:
-            own = [(self.texts(source)[0], self.judged(source)) for source in ("generated", "resampled")]
-            sentences: dict[str, list[str]] = {}
-            for _, found in own:
-                for row in found.sentences:
-                    sentences.setdefault(row["text_id"], []).append(row["words"])
-            texts = [text for some, _ in own for text in some]
-            made.append(Consistency(texts, [claim for _, found in own for claim in found.claims], sentences))
-        return made
-
-    def _raw(self, source: str) -> Stage:
-        """The raw scores of a source's claims, but for those of split probe: a table in parts."""
-        longform = self.config.longform
-        fitted, trained_by = self.probe() if "probe" in longform.scorers else (None, None)
-        settings = {
-            "claims": self.judged(source).protocol, "scorers": sorted(longform.scorers), "context": longform.context,
-            "model": self._model().protocol, "probe": trained_by and digest(trained_by),
-        }  # fmt: skip
-        if "p_true" in longform.scorers:
-            settings["p_true"] = dataclasses.asdict(longform.p_true) | {"from": self.judged("generated").protocol}
-        if "consistency" in longform.scorers:
-            settings["others"] = [self.judged(one).protocol for one in ("generated", "resampled")]
-        stage = self.stage(f"{source}/raw", RAW, settings)
-        if not stage.done():
-            claims, _ = self._told(source, ("train", "dev", "test"))
-            scorers = self._scorers(fitted)
-
-            def make(part: Sequence[Claim]) -> tuple[list[dict[str, Any]], Counter]:
-                found = raw_scores(scorers, part, self.by_id)
-                rows = [
-                    {"claim_id": claim.id, "scorer": name, "raw": float(score)}
-                    for name in longform.scorers
-                    for claim, score in zip(part, found[name], strict=True)
-                ]
-                return rows, Counter(claims=len(part))
-
-            stage.in_parts(claims, PART, make)
-        return stage
-
     def believed(self, source: str) -> tuple[pd.DataFrame, str]:
-        """The beliefs of a source (gold or generated), calibrated on the model's own texts about dev."""
-        method = self.config.longform.calibration
-        own, raw = self._raw("generated"), self._raw(source)
-        stage = self.stage(f"{source}/beliefs", BELIEFS, {"raw": [own.protocol, raw.protocol], "method": method})
-        if not stage.done():
-            dev, labels = self._told("generated", ("dev",))
-            texts = {text.id: text for text in self.texts("generated")[0]}
-            fitted = calibrate(_scores(own, dev), dev, labels, self.by_id, texts, method)
-            run_folder.write_json(
-                self.folder / "probe" / "calibration.json", {name: one.to_json() for name, one in fitted.items()}
-            )
-            claims, _ = self._told(source, ("train", "dev", "test"))
-            stage.write(beliefs(claims, _scores(raw, claims), fitted).to_pylist(), {"claims": len(claims)})
-            flat = [name for name, one in fitted.items() if not one.informative]
-            self.say(f"{source}: belief in {len(claims):,} claims"
-                     + (f"; {', '.join(flat)} rank no better than chance on dev" if flat else ""))  # fmt: skip
-        return pd.DataFrame(stage.read()[0], columns=BELIEFS.names), stage.protocol
+        """The beliefs of a source (gold or generated), columns of records.BELIEFS, and the protocol of their table."""
+        return self._beliefs.of(source)
 
     def arms(self) -> dict[str, Any]:
         """Writes arms/<arm>.jsonl; returns their manifest."""
-        longform, model = self.config.longform, self._model()
-        chosen = longform.filter
-        filter = Filter(**{item.name: getattr(chosen, item.name) for item in dataclasses.fields(Filter)})
-        shared = ("scorer", "texts_per_prompt", "match", "tolerance", "seed")
-        settings = arms.ArmSettings(longform.arms, **{name: getattr(chosen, name) for name in shared})
+        longform, model, folder = self.config.longform, self._model(), self.folder / "arms"
         sources = ("gold", "generated")
         made_of = {source: [self.judged(source).protocol, self.believed(source)[1]] for source in sources}
         made_by = {
-            "claims": longform.claim_method, "verifier": longform.verifier, "model": model.name,
-            "tables": made_of, "wanted": digest([dataclasses.asdict(filter), dataclasses.asdict(settings)]),
+            "claims": longform.claim_method, "verifier": longform.verifier, "model": model.protocol,
+            "tables": made_of, "wanted": digest([dataclasses.asdict(longform.filter), longform.arms]),
         }  # fmt: skip
-        manifest = run_folder.read_json(self.folder / "arms" / arm_files.MANIFEST)
-        if manifest is not None and manifest["made_by"] == made_by:
+        manifest = arm_files.read(folder, made_by)
+        if manifest is not None:
             return manifest
         built = arms.build(
             self.table,
@@ -280,10 +165,13 @@ class Room:
             pd.DataFrame([row for source in sources for row in self.judged(source).sentences]),
             pd.DataFrame([row for source in sources for row in self.judged(source).labels]),
             pd.concat([self.believed(source)[0] for source in sources]),
+            arms=longform.arms, filter=longform.filter,
             count_tokens=lambda texts: [len(one) for one in model.tokenizer.encode_batch(list(texts), framed=False)],
-            filter=filter, settings=settings,
         )  # fmt: skip
-        manifest = arm_files.write(self.folder / "arms", built, self.table, filter, settings, made_by=made_by)
+        for name, rows in built.texts.items():
+            sizes = rows.set_index("text_id")["n_tokens"]
+            lengths.check_targets(sizes, self.config.train.max_target_tokens, f"{self.name}: arm {name}")
+        manifest = arm_files.write(folder, built, self.table, longform.filter, made_by=made_by)
         self.say(f"arms: {manifest['prompts']:,} prompts in each, {manifest['prompts_left_out']:,} left out")
         return manifest
 
@@ -294,13 +182,3 @@ class Room:
     def say(self, what: str) -> None:
         """A line for people, when something was made."""
         print(f"longform: {self.name}: {what}", flush=True)
-
-
-def _scores(stage: Stage, claims: Sequence[Claim]) -> dict[str, Any]:
-    """Raw scores of these claims by scorer, of a table that has them."""
-    table = pd.DataFrame(stage.read()[0], columns=RAW.names)
-    wanted = [claim.id for claim in claims]
-    return {
-        name: of.set_index("claim_id")["raw"].reindex(wanted).to_numpy()
-        for name, of in table.groupby("scorer", sort=False)
-    }

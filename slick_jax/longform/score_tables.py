@@ -16,11 +16,12 @@ LEVELS = ("little known", "known in part", "well known")
 
 
 def by_arm(scores: Scores) -> pd.DataFrame:
-    """domain, arm, metric, value, low, high, seeds, entities: every arm on the domain that it was trained on."""
+    """domain, arm, metric, value, low, high, seeds, entities: every arm on the domain that it was trained on, but for
+    metrics that the domain has none of."""
     rows = []
     for domain, arm, metric in itertools.product(scores.domains, scores.arms, METRICS):
         found = scores.estimate(metric, arm, domain)
-        if found is not None:
+        if found is not None and not (metric == "parsed" and np.isnan(found.value)):  # it has no grammar
             head = {"domain": domain, "arm": arm, "metric": metric}
             rows.append({**head, **row_of(found), "entities": len(scores.entities[domain])})
     return pd.DataFrame(rows)

@@ -34,6 +34,7 @@ METRICS = {
     "tokens": Metric("tokens per answer", "n_tokens", "answers", 1, "tokens", 0),
     "abstained": Metric("answers without a claim", "abstained", "answers", 100, "%", 0),
     "repeated": Metric("claims that repeat one of their answer", "repeated", "claims", 100, "%", -1),
+    "parsed": Metric("sentences that parse", "parsed", "sentences", 100, "%", 1),
     "truncated": Metric("answers cut at the token limit", "truncated", "answers", 100, "%", -1),
 }
 SUMS = sorted({name for metric in METRICS.values() for name in (metric.top, metric.bottom)})

@@ -40,7 +40,8 @@ _OPENERS = _listed(
     """
 )
 _MARK = re.compile(r"""[.!?…]+["'”’»)\]]*(?=\s)""")
-_CLOSERS = "\"'”’»)]"
+ENDS = (".", "!", "?", "…", "。", "！", "？")
+_CLOSERS = "\"'”’»)]}"
 _OPENING = "\"'“‘«([¿¡*_"
 _BLOCK = re.compile(r"\n[ \t]*\n\s*|\n[ \t]*(?=(?:[-*•–]|\d{1,3}[.)])[ \t])")
 _ITEM = re.compile(r"(?:[-*•–]|\d{1,3}[.)])[ \t]+")
@@ -66,7 +67,7 @@ def sentences(text: str) -> list[str]:
 
 def is_complete(sentence: str) -> bool:
     """Whether a sentence ends with its mark; the last one of a text that was cut at the token limit may not."""
-    return sentence.rstrip(_CLOSERS).endswith((".", "!", "?", "…"))
+    return sentence.rstrip().rstrip(_CLOSERS).endswith(ENDS)
 
 
 def _item_end(block: str) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from slick_jax.config_longform import OwnConfig
 from slick_jax.data.examples import raise_problems, rows_of, same_text, text_problem
 from slick_jax.errors import InputError
 from slick_jax.longform.records import SPLITS, Entity
@@ -15,7 +16,7 @@ from slick_jax.longform.sentences import sentences
 
 FIELDS = ("entity", "prompt", "reference", "id", "split", "exposure")
 NAME = "{name}"  # where a prompt template has the entity
-SHARES = {"probe": 0.3, "train": 0.4, "dev": 0.1, "test": 0.2}
+SHARES = dict(zip(SPLITS, OwnConfig.shares, strict=True))
 
 
 def read_entities(

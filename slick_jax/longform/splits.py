@@ -1,4 +1,4 @@
-"""That no entity is in two splits: by id, by name within its domain, by prompt, and by reference text."""
+"""That no entity is in two splits: by id, name, prompt and reference text, within its domain or over all."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from slick_jax.errors import InputError
 MAX_PROBLEMS = 20
 
 
-def check_disjoint(entities: pd.DataFrame) -> dict[str, int]:
+def check_disjoint(entities: pd.DataFrame, across: bool = False) -> dict[str, int]:
     """The number of entities in each split.
 
     Args:
       entities: columns of `records.ENTITIES`.
+      across: whether names, prompts and references are compared over domains, too, as models answer about others.
 
     Raises one InputError that names every entity which stands in two splits, also under another id.
     """
     problems = []
     for field in ("id", "name", "prompt", "reference"):
         keys = entities[field].map(same_text)
-        keys = keys if field == "id" else entities["domain"] + "\0" + keys
+        keys = keys if field == "id" or across else entities["domain"] + "\0" + keys
         shared = entities[entities["split"].groupby(keys).transform("nunique") > 1]
         for _, rows in shared.groupby(keys, sort=False):
             where = ", ".join(f"{row.id} ({row.split})" for row in rows.itertuples())
             problems.append(f"one {field} in two splits: {where}")
     if problems:
         more = [f"... and {len(problems) - MAX_PROBLEMS:,} more"] if len(problems) > MAX_PROBLEMS else []
-        raise InputError.of([*problems[:MAX_PROBLEMS], *more], "entities are not apart; give each one split:")
+        what = "entities are not apart; give each one split"
+        what += ", the same in all domains, or ask no model about others (longform.transfer=())" if across else ""
+        raise InputError.of([*problems[:MAX_PROBLEMS], *more], f"{what}:")
     return entities["split"].value_counts().sort_index().to_dict()
 
 

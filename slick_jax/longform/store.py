@@ -45,6 +45,8 @@ class Stage:
         self.path, self._parts = room / f"{name}.parquet", room / f"{name}.parts"
         for path in [self.path] if self.done() else self._part_paths():
             self._check(path, run_folder.read_parquet_schema(path).metadata)
+        if self.done():
+            self._parts.rmtree(missing_ok=True)  # of a process that was killed before it removed them
 
     def done(self) -> bool:
         """Whether the table has been written."""
@@ -74,7 +76,6 @@ class Stage:
         are done, also of parts that an earlier run has written.
         """
         if self.done():
-            self._parts.rmtree(missing_ok=True)  # killed between the two
             return self.read()
         rows, counts = [], Counter()
         for start in range(0, len(items), size):
@@ -134,12 +135,6 @@ def entity_row(entity: Entity) -> dict[str, Any]:
     plain = {name: getattr(entity, name) for name in ("id", "domain", "name", "split", "prompt", "reference")}
     relations, values = ([pair[place] for pair in entity.facts] for place in range(2))
     return plain | {"relations": relations, "values": values, "exposure": entity.exposure}
-
-
-def entity_of(row: Mapping[str, Any]) -> Entity:
-    """The entity of a row."""
-    plain = {name: row[name] for name in ("id", "domain", "name", "split", "prompt", "reference", "exposure")}
-    return Entity(**plain, facts=tuple(zip(row["relations"], row["values"], strict=True)))
 
 
 def text_row(text: Text) -> dict[str, Any]:

@@ -13,18 +13,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
+import pandas as pd
 from etils import epath
 
 from slick_jax.config import Config
 from slick_jax.config_rules_longform import stems
-from slick_jax.longform import prompts, summary
+from slick_jax.longform import prompts, splits, summary
 from slick_jax.longform.arms import BASE
 from slick_jax.longform.checkpoint import Checkpoint, open_model, open_second
 from slick_jax.longform.domain_corpus import DomainCorpus
 from slick_jax.longform.domains import Domain, make_domains
 from slick_jax.longform.finetune import Run
 from slick_jax.longform.judge import Judge
-from slick_jax.longform.records import SPLITS
+from slick_jax.longform.records import SPLITS, Text
 from slick_jax.longform.rooms import Room
 from slick_jax.longform.sources import read_entities
 from slick_jax.longform.store import ROOM
@@ -102,26 +103,37 @@ class Study:
 
     def answer(self, room: Room, run: Run | None) -> Answered:
         """What a run's model (None: BASE) writes about the test entities of a domain, with claims and labels."""
+        texts, protocol = self.written(room, run)
+        judged = room.judge(f"answers/{'base' if run is None else run.name}", texts, protocol)
+        which = (BASE, "", 0) if run is None else (run.arm, run.domain, run.seed)
+        return Answered(*which, texts, judged)
+
+    def written(self, room: Room, run: Run | None) -> tuple[list[Text], str]:
+        """The texts of `answer`, and the protocol of their table."""
         write, model = self.config.longform.write, self.model
         sampling = room.sampling(samples=1) if write.answers == "sample" else room.sampling(samples=0, greedy=True)
         if run is None:
-            made = room.written(
+            return room.written(
                 "answers/base/texts", room.asked(("test",)), sampling, "answer", model.protocol, lambda: model.params,
                 label=BASE,
             )  # fmt: skip
-            return Answered(BASE, "", 0, made[0], room.judge("answers/base", *made))
-        made = room.written(
+        return room.written(
             f"answers/{run.name}/texts", prompts.fine_tuned_prompts(room.of_splits(("test",)), model.style), sampling,
             "answer", run.protocol(self.config, model), functools.partial(self._trained, run),
             network=run.network(self.config, model), label=run.name,
         )  # fmt: skip
-        return Answered(run.arm, run.domain, run.seed, made[0], room.judge(f"answers/{run.name}", *made))
+
+    def release(self) -> None:
+        """Gives the memory of all weights back; what needs them later reads them again."""
+        self._held = None
+        for one in (self.__dict__.get("model"), self.claims_model, self.verifier_model):
+            if one is not None:
+                one.release()
 
     def _trained(self, run: Run) -> Params:
-        """The parameters of a run; those of the one before, and of BASE, are given up for them."""
+        """The parameters of a run; all others are given up for them."""
         if self._held is None or self._held[0] != run:
-            self._held = None
-            self.model.release()
+            self.release()
             self._held = run, run.load(run.network(self.config, self.model), self.model)
         return self._held[1]
 
@@ -189,18 +201,20 @@ def _stages(config: Config, *stages: Callable[[Study], epath.Path | None]) -> ep
         study, made = Study(config), None
         for stage in stages:
             made = stage(study)
+            study.release()
     if made is None:
         print(f"longform: {stages[-1].__name__.lstrip('_')}: all of it is in {folder}/<domain>")
     return made
 
 
 def _entities(study: Study) -> None:
-    for room in study.rooms.values():
-        _ = room.table
+    tables = [room.table.drop(columns="exposure") for room in study.rooms.values()]
+    if study.config.longform.transfer:
+        splits.check_disjoint(pd.concat(tables, ignore_index=True), across=True)
 
 
 def _texts(study: Study) -> None:
-    for room, source in itertools.product(study.rooms.values(), study.sources):
+    for source, room in itertools.product(study.sources, study.rooms.values()):  # references first: they are checked
         room.texts(source)
 
 
@@ -225,9 +239,6 @@ def _train(study: Study) -> None:
     left = [run for run in study.runs if not run.finished(config, model)]
     if not left:
         return
-    for one in (model, study.claims_model, study.verifier_model):
-        if one is not None:
-            one.release()
     done = sum(steps.values()) - sum(steps[run] for run in left)
     line = Progress("fine-tuning", sum(steps.values()), "steps", done)
     for run in left:
@@ -242,11 +253,12 @@ def _show(line: Progress, places: Iterator[int], name: str) -> None:
 
 
 def _answers(study: Study) -> None:
-    for room in study.rooms.values():
-        study.answer(room, None)
-    for one in study.runs:
-        for room in study.about(one):
-            study.answer(room, one)
+    asked = [(room, None) for room in study.rooms.values()]
+    asked += [(room, one) for one in study.runs for room in study.about(one)]
+    for step in (study.written, study.answer):  # all are written before the first is judged: by other weights
+        for room, one in asked:
+            step(room, one)
+        study.release()
 
 
 def _report(study: Study) -> epath.Path:

@@ -23,7 +23,7 @@ from slick_jax.longform.store import ROOM, text_row
 SKIPPED = {
     "truncated": "texts cut at the token limit", "empty": "texts without a word", "abstained": "texts that abstain",
     "cut": "unfinished last sentences", "unparsed": "sentences that do not parse",
-    "fell_back": "sentences that are their own claim, as the checkpoint wrote none",
+    "fell_back": "sentences that are their own claim, as the checkpoint wrote none or they are too long for it",
 }  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def write(
     answers = pd.concat([_answers(room, made, longform.gamma) for room, made in rooms.items()], ignore_index=True)
     run_folder.write_parquet(folder / "answers.parquet", pa.Table.from_pandas(answers, preserve_index=False))
     measured = {room.name: _belief(room) for room in rooms}
-    skipped = [row for room, made in rooms.items() for row in _skipped(room, made)]
+    skipped = [row for room, made in rooms.items() for row in _skipped(room, made, measured[room.name].measures)]
     study = report.Study(
         "Long-form study",
         answers,
@@ -65,6 +65,7 @@ def write(
         sentences=_by_domain({room.name: _table(room.judged("generated").sentences, SENTENCES) for room in rooms}),
         method=_method(config, model, claims_model, verifier_model),
         skipped=pd.DataFrame(skipped, columns=["domain", "what", "n"]),
+        flat=[room.name for room in rooms if _flat(room)],
         missing=list(_missing(config)),
         config=shown,
         scorer=longform.filter.scorer,
@@ -91,7 +92,8 @@ def _answers(room: Room, made: Sequence[Answered], gamma: float) -> pd.DataFrame
         for text in one.texts
     ]
     claims = _table([row for one in made for row in one.judged.labels], CLAIMS)
-    return per_answer(pd.DataFrame(texts), claims, room.table, gamma)
+    sentences = _table([row for one in made for row in one.judged.sentences], SENTENCES)
+    return per_answer(pd.DataFrame(texts), sentences, claims, room.table, gamma)
 
 
 def _belief(room: Room) -> evaluation.Evaluation:
@@ -107,11 +109,20 @@ def _belief(room: Room) -> evaluation.Evaluation:
     )
 
 
-def _skipped(room: Room, made: Sequence[Answered]) -> Iterator[tuple[str, str, int]]:
+def _flat(room: Room) -> bool:
+    """Whether the belief that filters is the same for all claims of the model's own texts."""
+    found = room.believed("generated")[0]
+    return found.loc[found["scorer"] == room.config.longform.filter.scorer, "belief"].nunique() < 2
+
+
+def _skipped(room: Room, made: Sequence[Answered], belief: pd.DataFrame) -> Iterator[tuple[str, str, int]]:
     """(domain, what, number) of all that was counted and not used."""
+    longform = room.config.longform
+    more = "consistency" in longform.scorers
     groups = {
         "reference texts": [(room.texts("gold")[0], room.judged("gold"))],
         "the model's own texts": [(room.texts("generated")[0], room.judged("generated"))],
+        "further samples, for consistency": [(room.texts("resampled")[0], room.judged("resampled"))] if more else [],
         "answers": [(one.texts, one.judged) for one in made],
     }
     for where, found in groups.items():
@@ -120,6 +131,12 @@ def _skipped(room: Room, made: Sequence[Answered]) -> Iterator[tuple[str, str, i
             counts.update({"truncated": sum(text.truncated for text in texts)})
             counts.update({name: judged.counts[name] for name in SKIPPED if name != "truncated"})
         yield from ((room.name, f"{where}: {what}", counts[name]) for name, what in SKIPPED.items() if counts[name])
+    own = belief[belief["measure"] == "auroc"]
+    for row in own[own["left_out"] > 0].itertuples():
+        yield room.name, f"{row.source} claims without a label or a belief of {row.scorer}", row.left_out
+    long = sum(text.n_tokens > longform.write.max_tokens for text in room.texts("gold")[0])
+    if long:
+        yield room.name, "references with more tokens than answers may have (write.max_tokens)", long
     manifest = room.arms()
     if room.exemplars:
         yield room.name, "entities that are examples in prompts", len(room.exemplars)

@@ -5,27 +5,32 @@ A support is between 0 and 1, and a claim is supported from 0.5 on.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from scipy.special import expit
 
 from slick_jax import user_function
+from slick_jax.config_longform import ClaimsConfig
 from slick_jax.data.examples import Example, raise_problems
 from slick_jax.data.prompt_styles import Chat, Qa
 from slick_jax.errors import InputError
 from slick_jax.hashing import digest
 from slick_jax.longform.bm25 import PASSAGE_WORDS, Bm25, passages_of
-from slick_jax.longform.contrast import Contrast
+from slick_jax.longform.p_true import fork, odds
+from slick_jax.longform.reading import Reader, Row
 from slick_jax.longform.records import Claim, Entity
 from slick_jax.longform.store import Stage, claim_row
-from slick_jax.models.transformer import Network
+from slick_jax.models.transformer import Network, Params
 from slick_jax.progress import Progress
 
-PASSAGES = 5
+PASSAGES = ClaimsConfig.passages
 PART = 1024  # claims that are judged between two writes
+SETTING = "longform.claims.verifier"  # names a user's function
 VERDICTS = "True", "False"
 TASK = "Judge from the passages alone whether the statement is true."
 SHOTS = (  # entity, passages, statement, verdict
@@ -127,40 +132,64 @@ class ByModel:
     """A checkpoint reads the best passages of the reference and chooses between True and False."""
 
     def __init__(
-        self, network: Network, params: Any, mesh: Any, style: Qa | Chat, *, passages: int = PASSAGES,
+        self, network: Network, params: Callable[[], Params], mesh: Any, style: Qa | Chat, *, passages: int = PASSAGES,
         batch_tokens: int = 0,
     ):  # fmt: skip
+        """params: gives them when claims are judged; they are not held."""
         self.settings = {
             "verifier": "model", "passages": passages, "passage_words": PASSAGE_WORDS, "style": style.name,
             "form": digest([TASK, SHOTS, VERDICTS]),
         }  # fmt: skip
-        self._network, self._params, self._mesh, self._style = network, params, mesh, style
-        self._count, self._batch_tokens = passages, batch_tokens
-        self._contrast: Contrast | None = None
+        self._reader = functools.partial(Reader, network, mesh=mesh, tokenizer=style.tokenizer, tokens=batch_tokens)
+        self._params, self._style, self._count = params, style, passages
+        self._most = network.spec.max_position_embeddings
 
     def prepare(self, claims: Sequence[Claim], entities: Mapping[str, Entity]) -> None:
-        passages = Passages(entities, self._count)
-        prompts = [
-            (f"claim {claim.id}", prompt_of(self._style, entities[claim.entity].name, passages(claim), claim.claim))
-            for claim in claims
+        passages, self._rows, pairs = Passages(entities, self._count), [], []
+        for start in range(0, len(claims), PART):
+            part = claims[start : start + PART]
+            prompts = [
+                prompt_of(self._style, entities[claim.entity].name, passages(claim), claim.claim) for claim in part
+            ]
+            for row, pair in self._tokenised(prompts):
+                self._rows.append(row)
+                pairs.append(pair)
+        self._pairs = np.array(pairs, np.int32).reshape(-1, 2)
+        problems = [
+            f"claim {claim.id}: its prompt has {row.start} tokens, more than the model's {self._most} positions"
+            for claim, row in zip(claims, self._rows, strict=True)
+            if row.start > self._most
         ]
-        true, false = (f"{self._style.before}{verdict}" for verdict in VERDICTS)
-        self._contrast = Contrast(
-            self._network, self._mesh, self._style.tokenizer, prompts, (true, false),
-            batch_tokens=self._batch_tokens, encode=self._style.encode,
-        )  # fmt: skip
+        remedy = "set longform.claims.passages lower, or name a verifier_model with more positions"
+        raise_problems(problems, f"prompts are too long; {remedy}:")
+
+    def _tokenised(self, prompts: Sequence[str]) -> Iterator[tuple[Row, tuple[int, int]]]:
+        """Each prompt up to where the two verdicts part, and their tokens there."""
+        style = self._style
+        encoded = (style.encode([f"{prompt}{style.before}{verdict}" for prompt in prompts]) for verdict in VERDICTS)
+        for true, false in zip(*encoded, strict=True):
+            at = fork(true, false)
+            if at is None:
+                raise InputError(
+                    f"{style.tokenizer.where}: of {VERDICTS[0]!r} and {VERDICTS[1]!r} it writes one as the other's"
+                    " beginning, so that the model cannot choose between them; use another checkpoint"
+                )
+            yield Row(np.array(true[:at], np.int32), at), (true[at], false[at])
 
     def __call__(self, which: Sequence[int]) -> np.ndarray:
-        return self._contrast(self._params, which)
+        found, rows = np.zeros(len(which)), [self._rows[number] for number in which]
+        for numbers, result in self._reader(params=self._params()).read(odds, rows, *self._pairs[list(which)].T):
+            found[numbers] = result
+        return expit(found)
 
 
 class ByFunction:
     """A user's `module:function(claim: str, passages: list[str]) -> float`, 0 to 1."""
 
-    def __init__(self, name: str, *, passages: int = PASSAGES, setting: str = "longform.verifier"):
-        """Raises InputError where there is no such function. `setting`: where it was named, for errors."""
-        self._function, source = user_function.load(name, setting, "'facts', 'model'")
-        self._name, self._count = f"{setting}={name!r}", passages
+    def __init__(self, name: str, *, passages: int = PASSAGES):
+        """Raises InputError where there is no such function."""
+        self._function, source = user_function.load(name, SETTING, "'facts', 'model'")
+        self._name, self._count = f"{SETTING}={name!r}", passages
         self.settings = {
             "verifier": name, "source": source, "passages": passages, "passage_words": PASSAGE_WORDS,
         }  # fmt: skip

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Int
 
+from slick_jax.config_longform import WriteConfig
 from slick_jax.data.examples import raise_problems
 from slick_jax.data.prompts import PrefixTable
 from slick_jax.data.tokenizer import Tokenizer
@@ -37,12 +38,12 @@ class Sampling:
 
     samples: int = 1
     greedy: bool = False
-    temperature: float = 1.0
-    top_k: int = 40
-    max_tokens: int = 256
-    seed: int = 0
-    stop: str = "\n\n"
-    rows: int = 256
+    temperature: float = WriteConfig.temperature
+    top_k: int = WriteConfig.top_k
+    max_tokens: int = WriteConfig.max_tokens
+    seed: int = WriteConfig.seed
+    stop: str = WriteConfig.stop
+    rows: int = WriteConfig.rows
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -50,8 +51,9 @@ class Sampling:
         return (*([0] if self.greedy else []), *range(1, self.samples + 1))
 
     def protocol(self) -> dict[str, Any]:
-        """What the texts hang on."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name != "rows"}
+        """What the texts hang on; greedy ones not on how samples are drawn."""
+        idle = {"rows"} if self.samples else {"rows", "temperature", "top_k", "seed"}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in idle}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,4 +17,4 @@ def broken(claim, passages):
 
 def contained(claim, passages):
     """Whether a passage has the claim, word for word."""
-    return any(claim.partition(": ")[2] in passage or claim in passage for passage in passages)
+    return any(claim.rpartition(": ")[2] in passage for passage in passages)

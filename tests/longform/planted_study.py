@@ -28,7 +28,7 @@ def tables(told, precision=None, arms=NAMES, seeds=(0, 1), transfer=True, n_clai
     """
     rng = np.random.default_rng(seed)
     share = precision if callable(precision) else lambda arm, domain: {**PRECISION, **(precision or {})}[arm]
-    answers, claims = [], []
+    answers, sentences, claims = [], [], []
     domains = list(dict.fromkeys(told["domain"]))
     for domain in domains:
         asked = told[(told["domain"] == domain) & (told["split"] == "test")]
@@ -43,11 +43,13 @@ def tables(told, precision=None, arms=NAMES, seeds=(0, 1), transfer=True, n_clai
                         n = int(rng.integers(*n_claims)) if rng.random() > 0.03 else 0
                         cut = rng.random() < 0.02
                         answers.append((name, row.id, arm, source, run, "Said." if n else "", 12 * n, cut))
+                        sentences += [(name, k, k > 0) for k in range(n)]  # the first one does not parse
                         right = rng.random(n) < np.clip(own + known, 0, 1)
                         claims += [(f"{name}#{k}.0", name, row.id, k, f"claim {k}", "r", str(k), bool(right[k]),
                                     float(right[k])) for k in range(n)]  # fmt: skip
     return (
         pd.DataFrame(answers, columns=["id", "entity", "arm", "trained_on", "seed", "text", "n_tokens", "truncated"]),
+        pd.DataFrame(sentences, columns=["text_id", "sentence", "parsed"]),
         pd.DataFrame(claims, columns=["id", "text_id", "entity", "sentence", "claim", "relation", "value", "supported",
                                       "support"]),
     )  # fmt: skip
@@ -78,14 +80,16 @@ def belief(domains=DOMAINS):
                 names = ("supported_believed", "supported_disbelieved", "unsupported_believed",
                          "unsupported_disbelieved")  # fmt: skip
                 values = dict(zip(names, cells, strict=True)) | {"believed": cells[0] + cells[2], "auroc": 0.8}
-                rows += [(domain, source, scorer, name, v, v - 0.02, v + 0.02) for name, v in values.items()]
+                values |= {"auroc_minus_probe": 0.05} if scorer == "p_true" else {}
+                rows += [(domain, source, scorer, 400, 30, name, v, v - 0.02, v + 0.02) for name, v in values.items()]
                 for place in range(10):
                     middle = place / 10 + 0.05
                     right = float(np.clip(middle + rng.normal(0, 0.05), 0, 1))
                     claims = 0 if place == 9 and scorer == "p_true" else 40
                     bins.append((domain, source, scorer, claims, middle, right, right - 0.06, right + 0.06))
     return (
-        pd.DataFrame(rows, columns=["domain", "source", "scorer", "measure", "value", "low", "high"]),
+        pd.DataFrame(rows, columns=["domain", "source", "scorer", "claims", "entities", "measure", "value", "low",
+                                    "high"]),
         pd.DataFrame(bins, columns=["domain", "source", "scorer", "claims", "belief", "precision_value",
                                     "precision_low", "precision_high"]),
     )  # fmt: skip

@@ -1,17 +1,20 @@
 """The seven arms of a planted domain: sources, prompts, lengths, splits, and the files that training reads."""
 
+import pandas as pd
 import pytest
 
+from slick_jax.config_longform import FilterConfig
 from slick_jax.errors import InputError
 from slick_jax.longform import arm_files, splits
-from slick_jax.longform.arms import ARMS, ArmSettings, build
-from slick_jax.longform.filters import Filter
+from slick_jax.longform.arms import ARMS, build
 from slick_jax.training.mixture_file import read_mixture
 from tests.longform.planted_texts import Domain, count, truthful, words
 
+NAMES = tuple(arm.name for arm in ARMS)
 
-def built(domain, filter=None, **settings):
-    return build(*domain.tables, count_tokens=count, filter=filter or Filter(), settings=ArmSettings(**settings))
+
+def built(domain, arms=NAMES, **settings):
+    return build(*domain.tables, arms=arms, filter=FilterConfig(**settings), count_tokens=count)
 
 
 @pytest.fixture(scope="module")
@@ -54,16 +57,25 @@ def test_arms_take_their_own_source_and_filter(arms):
     kept = arms.kept
     assert kept["GOLD"]["percent_supported"] == 100 and kept["GEN+GOLD"]["percent_supported"] == 100
     assert kept["GEN"]["percent_claims_kept"] == kept["GOLD"]["percent_claims_kept"] == 100
+    assert kept["GEN"]["percent_claims_kept_of_source"] == 100 > kept["GEN+SELF"]["percent_claims_kept_of_source"]
     assert kept["GEN+SELF"]["percent_supported"] > kept["GEN+RANDOM"]["percent_supported"] + 5
     assert kept["GEN+SELF"]["mean_belief"] > kept["GEN"]["mean_belief"] > 0
-    for source in ("GEN", "GOLD"):
-        assert kept[f"{source}+RANDOM"]["sentences_kept"] == kept[f"{source}+SELF"]["sentences_kept"]
+    for source in ("GEN", "GOLD"):  # as large a share of what is trained on, to half a sentence
+        found = [kept[f"{source}+{keeps}"]["percent_claims_kept"] for keeps in ("SELF", "RANDOM")]
+        assert found[0] == pytest.approx(found[1], abs=0.3) and 20 < found[0] < 95
+    assert kept["GEN+RANDOM"]["percent_claims_kept_of_source"] is None
+
+
+def test_a_control_is_like_its_filter_also_where_that_is_no_arm(domain, arms):
+    alone = built(domain, ("GEN", "GEN+RANDOM"), match="none")
+    both = built(domain, ("GEN", "GEN+SELF", "GEN+RANDOM"), match="none")
+    assert list(alone.texts) == ["GEN", "GEN+RANDOM"]
+    assert alone.texts["GEN+RANDOM"].equals(both.texts["GEN+RANDOM"]) and len(both.texts["GEN+RANDOM"])
 
 
 @pytest.mark.parametrize("granularity", ["sentence", "claim", "response"])
 def test_belief_that_equals_truth_trains_on_the_same_texts(granularity):
-    settings = {"arms": ("GEN+GOLD", "GEN+SELF"), "match": "none"}
-    arms = built(truthful(samples=2), Filter(granularity), **settings)
+    arms = built(truthful(samples=2), ("GEN+GOLD", "GEN+SELF"), granularity=granularity, match="none")
     assert arms.texts["GEN+SELF"].equals(arms.texts["GEN+GOLD"]) and len(arms.texts["GEN+SELF"])
 
 
@@ -83,7 +95,15 @@ def test_an_entity_in_two_splits_is_named_whatever_its_id(domain):
     entities = domain.entities.copy()
     entities.loc[4, "name"] = entities.loc[1, "name"].upper()  # test and train
     with pytest.raises(InputError, match=r"one name in two splits: plots.1 \(train\), plots.4 \(test\)"):
-        build(entities, *domain.tables[1:], count_tokens=count, filter=Filter(), settings=ArmSettings())
+        build(entities, *domain.tables[1:], arms=NAMES, filter=FilterConfig(), count_tokens=count)
+
+
+def test_domains_that_share_an_entity_are_told_where_models_answer_about_others(domain):
+    entities = pd.concat([domain.entities, Domain(name="films").entities], ignore_index=True)
+    entities.loc[entities["id"] == "films.4", "name"] = "film PLOTS 1"  # test and train
+    splits.check_disjoint(entities)
+    with pytest.raises(InputError, match=r"(?s)longform.transfer=.*one name in two splits: plots.1 \(train\), films.4"):
+        splits.check_disjoint(entities, across=True)
 
 
 def test_rows_of_another_split_are_named(domain):
@@ -92,7 +112,7 @@ def test_rows_of_another_split_are_named(domain):
 
 
 def test_files_are_mixtures_that_training_reads(domain, arms, tmp_path):
-    manifest = arm_files.write(tmp_path, arms, domain.entities, Filter(), ArmSettings(), made_by={"verifier": "exact"})
+    manifest = arm_files.write(tmp_path, arms, domain.entities, FilterConfig(), made_by={"verifier": "exact"})
     rows = read_mixture(tmp_path / "gen_self.jsonl")
     texts = arms.texts["GEN+SELF"].set_index("text_id")
     assert len(rows) == len(texts) == manifest["arms"]["GEN+SELF"]["texts"]
@@ -103,8 +123,19 @@ def test_files_are_mixtures_that_training_reads(domain, arms, tmp_path):
     assert manifest["entities"] == {"dev": 40, "probe": 40, "test": 40, "train": 80}
     table = arm_files.training_table({"plots": manifest})
     assert len(table) == 7 and (table["tokens_per_text"] > 0).all()
+    assert 0 < manifest["arms"]["GEN"]["percent_claims_trained_on"] < 100
+    # a missing file is made again, one that was changed is told
+    made_by = {"verifier": "exact"}
+    assert arm_files.read(tmp_path, made_by) == manifest and arm_files.read(tmp_path, {"verifier": "x"}) is None
+    file = tmp_path / "gen.jsonl"
+    content = file.read_text()
+    file.write_text(content.replace("plots", "plot", 1))
+    with pytest.raises(InputError, match=r"gen\.jsonl: was changed since it was made; remove it"):
+        arm_files.read(tmp_path, made_by)
+    file.unlink()
+    assert arm_files.read(tmp_path, made_by) is None
     # the same arms again are no error, others are
-    arm_files.write(tmp_path, arms, domain.entities, Filter(), ArmSettings(), made_by={"verifier": "exact"})
-    other = Filter(threshold=0.6)
+    arm_files.write(tmp_path, arms, domain.entities, FilterConfig(), made_by={"verifier": "exact"})
+    other = FilterConfig(threshold=0.6)
     with pytest.raises(InputError, match="holds other arms .different: filter, made_by"):
-        arm_files.write(tmp_path, arms, domain.entities, other, ArmSettings(), made_by={"verifier": "bm25"})
+        arm_files.write(tmp_path, arms, domain.entities, other, made_by={"verifier": "bm25"})

@@ -16,7 +16,7 @@ from slick_jax.config_longform import (
     WriteConfig,
 )
 from slick_jax.config_rules import problems
-from slick_jax.longform import arms, belief, claims, filters, probe
+from slick_jax.longform import arms, claims
 from slick_jax.longform.domains import DOMAINS
 from slick_jax.main import COMMANDS as OF_MAIN
 from tests.longform.scripted import config_of, own_config
@@ -24,11 +24,7 @@ from tests.longform.scripted import config_of, own_config
 
 def test_defaults_are_those_of_the_rooms():
     settings = LongformConfig()
-    assert DomainsConfig().names == DOMAINS and settings.arms == arms.ArmSettings().arms
-    assert settings.probe.strengths == probe.STRENGTHS and settings.context == belief.CONTEXT
-    shared = {item.name: item.default for item in dataclasses.fields(filters.Filter)}
-    shared |= {item.name: item.default for item in dataclasses.fields(arms.ArmSettings) if item.name != "arms"}
-    assert dataclasses.asdict(FilterConfig()) == shared
+    assert DomainsConfig().names == DOMAINS and settings.arms == tuple(arm.name for arm in arms.ARMS)
     assert set(COMMANDS) == {name for name in OF_MAIN if name.startswith("longform")}
     assert claims.BySentence.name == LongformConfig(own=OwnConfig(("a.jsonl",))).claim_method
 
@@ -37,7 +33,15 @@ def test_defaults_are_those_of_the_rooms():
     ("settings", "told"),
     [
         ({"arms": ("GOLD", "BASE")}, "longform.arms: 'BASE' is unknown"),
-        ({"seeds": (0, 1), "more_seeds": (1,)}, "must name one seed or more, each once"),
+        ({"arms": ("GOLD", "GEN", "GOLD")}, "longform.arms: ('GOLD', 'GEN', 'GOLD') names GOLD more than once"),
+        ({"arms": (), "transfer": ()}, "longform.arms: names nothing"),
+        ({"seeds": (0, 1, 0)}, "longform.seeds: (0, 1, 0) names 0 more than once"),
+        ({"more_seeds": (3, 3)}, "longform.more_seeds: (3, 3) names 3 more than once"),
+        ({"seeds": (0, 1), "more_seeds": (1,)}, "longform.more_seeds: (1,) are to be others than longform.seeds"),
+        ({"more_arms": ("GEN", "GEN")}, "longform.more_arms: ('GEN', 'GEN') names GEN more than once"),
+        ({"more_domains": ("plots", "plots")}, "longform.more_domains: ('plots', 'plots') names plots more than once"),
+        ({"scorers": ("probe", "probe")}, "longform.scorers: ('probe', 'probe') names probe more than once"),
+        ({"domains": DomainsConfig(names=("plots", "plots"))}, "longform.domains.names: ('plots', 'plots')"),
         ({"more_domains": ("poems",)}, "longform.more_domains: 'poems' is unknown; allowed: bio"),
         ({"transfer": ("GOLD+GOLD",)}, "longform.transfer: 'GOLD+GOLD' is unknown"),
         ({"resamples": 0}, "longform.resamples: 0 is too small"),

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from slick_jax.data.prompt_styles import Qa
+from slick_jax.errors import InputError
 from slick_jax.longform import decompose
 from slick_jax.longform.claims import Asked, claims_of
 from slick_jax.longform.decompose import MOST_CLAIMS, OUTPUTS, ByModel, prompt_of, read
@@ -93,6 +94,25 @@ def test_sentences_get_their_own_claims_in_order(monkeypatch):
     assert [claim.id[16:] for claim in found.claims] == ["0#0.0", "0#1.0", "0#1.1", "3#0.0", "3#0.1", "3#1.0", "3#2.0"]
     assert found.method == "model" and found.counts["fell_back"] == 3
     assert len(found.sentences) == 6
+
+
+def test_sentences_that_are_too_long_are_their_own_claim(monkeypatch):
+    def scripted(self, params, which):
+        return [[Written("- Ann sang.", 5, False)] for _ in which]
+
+    monkeypatch.setattr(Writer, "__call__", scripted)
+    long = "She " + "really " * 600 + "sang."
+    texts = [dataclasses.replace(TEXTS[0], text=f"She sang. {long} She left.")]
+    found = claims_of(texts, {"bio/a": ENTITY}, small())
+    assert [claim.claim for claim in found.claims] == ["Ann sang.", f"Ann Berg: {long}", "Ann sang."]
+    assert found.counts["fell_back"] == 1
+
+
+def test_a_checkpoint_that_does_not_hold_the_examples_is_told():
+    network, params, tokenizer = model()
+    method = ByModel(network, params, one_device(), Qa(tokenizer))
+    with pytest.raises(InputError, match="longform.claims.model: tiny has 512 positions, and its examples need"):
+        claims_of(TEXTS, {"bio/a": ENTITY}, method)
 
 
 def test_a_tiny_model_runs_and_what_it_wrote_is_kept(tmp_path, monkeypatch):

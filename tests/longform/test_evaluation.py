@@ -32,7 +32,7 @@ def tables():
 def test_each_source_is_measured_apart_over_the_asked_splits(tables):
     beliefs, claims, texts, entities = tables
     found = evaluate(*tables, draws=200)
-    counts = found.counts.set_index(["scorer", "source"])
+    counts = found.measures.groupby(["scorer", "source"])[["claims", "entities", "left_out"]].first()
     assert len(counts) == 4 and (counts["entities"] == 4).all()
     assert counts.loc[("probe", "gold")].tolist() == [35, 4, 1]
     assert counts.loc[("probe", "generated")].tolist() == [36, 4, 0]
@@ -43,6 +43,9 @@ def test_each_source_is_measured_apart_over_the_asked_splits(tables):
     assert auroc["value"] == pytest.approx(roc_auc_score(inside["supported"].astype(bool), raw))
     assert auroc["low"] <= auroc["value"] <= auroc["high"]
     assert values.loc[("logprob", "generated", "auroc"), "value"] == pytest.approx(1 - auroc["value"])
+    pair = values.loc[("probe", "generated", "auroc_minus_logprob")]
+    assert pair["value"] == pytest.approx(2 * auroc["value"] - 1)
+    assert pair["high"] - pair["low"] == pytest.approx(2 * (auroc["high"] - auroc["low"])), "the same draws of entities"
     bins = found.reliability[(found.reliability["scorer"] == "probe") & (found.reliability["source"] == "gold")]
     assert len(bins) == 10 and bins["claims"].sum() == 35
 

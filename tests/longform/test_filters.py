@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from slick_jax.config_longform import FilterConfig
 from slick_jax.errors import InputError
 from slick_jax.longform import filters
-from slick_jax.longform.filters import Filter
 from tests.longform import planted_texts
 
-GRID = list(itertools.product(filters.GRANULARITIES, ("threshold", "share")))
+GRANULARITIES = ("sentence", "claim", "response")
+GRID = list(itertools.product(GRANULARITIES, ("threshold", "share")))
 
 
 def hand_made(beliefs):
@@ -31,7 +32,7 @@ def kept_words(granularity, beliefs, **settings):
     texts, sentences, claims, belief = hand_made(beliefs)
     made = filters.pieces(texts, sentences, claims, granularity)
     judged = filters.scores(made, claims, belief, granularity)
-    return made.loc[filters.keep(made, judged, Filter(granularity, **settings)), "words"].tolist()
+    return made.loc[filters.keep(made, judged, FilterConfig(granularity, **settings)), "words"].tolist()
 
 
 def test_a_sentence_is_kept_when_all_its_claims_are():
@@ -65,7 +66,7 @@ def test_belief_that_equals_truth_keeps_what_the_reference_keeps(granularity, ru
     texts = domain.of("generated")
     claims = domain.claims[domain.claims["text_id"].isin(texts["id"])]
     made = filters.pieces(texts, domain.sentences, claims, granularity)
-    settings = Filter(granularity, rule, share=0.4)
+    settings = FilterConfig(granularity, rule, share=0.4)
     masks = [
         filters.keep(made, filters.scores(made, claims, judgement, granularity), settings)
         for judgement in (filters.gold(claims, rule), filters.own_belief(claims, domain.beliefs, "probe"))
@@ -73,35 +74,42 @@ def test_belief_that_equals_truth_keeps_what_the_reference_keeps(granularity, ru
     assert masks[0].equals(masks[1]) and 0 < masks[0].sum() < len(made)
 
 
-@pytest.mark.parametrize("granularity", filters.GRANULARITIES)
+@pytest.mark.parametrize("granularity", GRANULARITIES)
 def test_share_keeps_the_best_units_until_they_hold_their_claims(granularity):
     domain = planted_texts.Domain()
     texts = domain.of("generated")
     claims = domain.claims[domain.claims["text_id"].isin(texts["id"])]
     made = filters.pieces(texts, domain.sentences, claims, granularity)
     judged = filters.scores(made, claims, filters.own_belief(claims, domain.beliefs, "probe"), granularity)
-    kept = filters.keep(made, judged, Filter(granularity, "share", share=0.3))
+    kept = filters.keep(made, judged, FilterConfig(granularity, "share", share=0.3))
     sizes = made.groupby("unit")["n_claims"].sum()
     assert 0 <= made.loc[kept, "n_claims"].sum() - round(0.3 * len(claims)) < sizes.max()
     assert judged[kept].min() >= judged[~kept].max()
 
 
 @pytest.mark.parametrize(("granularity", "rule"), GRID)
-def test_random_control_keeps_as_many_units_whatever_their_order(granularity, rule):
+def test_random_control_has_the_same_prompts_texts_and_share_whatever_their_order(granularity, rule):
     domain = planted_texts.Domain(samples=2)
     texts = domain.of("generated")
     claims = domain.claims[domain.claims["text_id"].isin(texts["id"])]
     made = filters.pieces(texts, domain.sentences, claims, granularity)
     judged = filters.scores(made, claims, filters.own_belief(claims, domain.beliefs, "probe"), granularity)
-    settings = Filter(granularity, rule, seed=3)
-    kept = filters.keep(made, judged, settings)
+    settings = FilterConfig(granularity, rule, seed=3)
+    kept = filters.keep(made, judged, settings) & (made["sample"] == 0)  # one text of a prompt
     drawn = filters.random_like(made, judged, kept, settings)
-    units = made["unit"]
-    assert units[drawn].nunique() == units[kept].nunique() > 0 and not drawn.equals(kept)
+
+    def share(mask):
+        whole = made.loc[made["text_id"].isin(made.loc[mask, "text_id"]), "n_claims"].sum()
+        return made.loc[mask, "n_claims"].sum() / whole, made.groupby("unit")["n_claims"].sum().max() / whole
+
+    of_texts = [made[mask].groupby("entity")["text_id"].nunique() for mask in (kept, drawn)]
+    assert of_texts[0].equals(of_texts[1]) and len(of_texts[0]) > 10
+    assert abs(share(kept)[0] - share(drawn)[0]) <= share(drawn)[1] / 2 and not drawn.equals(kept)
+    assert set(made.loc[drawn, "sample"]) == {0, 1}
     shuffled = made.sample(frac=1, random_state=1)
     again = filters.random_like(shuffled, judged[shuffled.index], kept[shuffled.index], settings)
     assert again.sort_index().equals(drawn)
-    other = filters.random_like(made, judged, kept, Filter(granularity, rule, seed=4))
+    other = filters.random_like(made, judged, kept, FilterConfig(granularity, rule, seed=4))
     assert not other.equals(drawn)
 
 
@@ -110,23 +118,22 @@ def test_random_control_within_texts_keeps_as_many_in_every_text():
     texts = domain.of("generated")
     made = filters.pieces(texts, domain.sentences, domain.claims, "sentence")
     judged = filters.scores(made, domain.claims, filters.own_belief(domain.claims, domain.beliefs, "probe"), "sentence")
-    settings = Filter(random_within="text")
+    settings = FilterConfig(random_within="text")
     kept = filters.keep(made, judged, settings)
     drawn = filters.random_like(made, judged, kept, settings)
     assert made[kept]["text_id"].value_counts().to_dict() == made[drawn]["text_id"].value_counts().to_dict()
     assert judged[drawn].mean() < judged[kept].mean()
 
 
-def test_random_control_draws_every_unit_equally_often():
+def test_random_control_draws_every_unit_of_a_text_equally_often():
     domain = planted_texts.Domain(n=10)
     made = filters.pieces(domain.of("generated"), domain.sentences, domain.claims, "sentence")
     judged = filters.scores(made, domain.claims, filters.own_belief(domain.claims, domain.beliefs, "probe"), "sentence")
-    kept = filters.keep(made, judged, Filter())
-    often = sum(filters.random_like(made, judged, kept, Filter(seed=seed)).astype(int) for seed in range(150))
-    share = kept.sum() / judged.notna().sum()
-    able = often[judged.notna()]
-    assert able.mean() == pytest.approx(150 * share)
-    assert np.abs(able - 150 * share).max() < 4.5 * np.sqrt(150 * share * (1 - share))
+    kept = filters.keep(made, judged, FilterConfig())
+    often = sum(filters.random_like(made, judged, kept, FilterConfig(seed=seed)).astype(int) for seed in range(150))
+    able = often[judged.notna() & made["entity"].isin(set(made.loc[kept, "entity"]))]
+    share = able.groupby(made["text_id"]).transform("mean") / 150
+    assert ((able - 150 * share).abs() < 4.5 * np.sqrt(150 * share * (1 - share)) + 1e-9).all() and share.min() > 0
 
 
 def test_claims_without_label_or_belief_are_named():

@@ -84,6 +84,13 @@ def test_another_source_has_other_noise_and_another_arm_the_same(named):
     assert gold[0].id == "bio/0/answer/GOLD/seed-0/0" and gen[-1].id == "bio/9/answer/GEN/seed-0/2"
 
 
+def test_greedy_texts_do_not_hang_on_how_samples_are_drawn():
+    greedy = Sampling(samples=0, greedy=True)
+    assert greedy.protocol() == Sampling(samples=0, greedy=True, seed=1, temperature=0.5, top_k=3, rows=1).protocol()
+    assert greedy.protocol() != Sampling(samples=0, greedy=True, max_tokens=7).protocol()
+    assert Sampling().protocol() != Sampling(seed=1).protocol() and Sampling().protocol() == Sampling(rows=1).protocol()
+
+
 def stage_of(folder, sampling=SAMPLING):
     settings = protocol_of(PROMPTS, sampling, model()[2], source="generated", label="", model="tiny")
     return Stage(folder, "bio", "texts", TEXTS, settings)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from slick_jax.data.prompt_styles import Qa
+from slick_jax.data.prompt_styles import Chat, Qa
 from slick_jax.errors import InputError
 from slick_jax.longform.prompts import choose_exemplars, few_shot_prompts, fine_tuned_prompts
 from slick_jax.longform.records import Entity
@@ -19,6 +19,18 @@ def test_examples_end_as_texts_do_and_get_no_prompt():
     assert list(found) == ["p2", "p3", "p4", "p5"]
     shots = "Who is P0?\nP0 sang. P0 died.\n\nWho is P1?\nP1 sang. P1 died.\n\n"
     assert found["p4"] == f"{shots}Who is P4?\n"
+
+
+def test_examples_of_a_chat_hold_no_stop_and_whole_paragraphs_without_one():
+    class Turns(Chat):
+        def __init__(self):
+            pass
+
+        def few_shot(self, exemplars, question):
+            return "|".join([*(f"{row.question} {row.answers[0]}" for row in exemplars), question])
+
+    shown = [few_shot_prompts(PEOPLE[5:], PEOPLE[:1], Turns(), stop)["p5"] for stop in ("\n\n", "")]
+    assert shown == ["Who is P0? P0 sang. P0 died.|Who is P5?", "Who is P0? P0 sang.\n\nP0 died.|Who is P5?"]
 
 
 def test_without_a_stop_a_blank_line_stands_between():

@@ -1,13 +1,16 @@
 """The page of a planted study: what it says, what it says is missing, and the files beside it."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
 from slick_jax.analysis import palette
-from slick_jax.longform import figures, gallery, report, score_tables
+from slick_jax.config import Config
+from slick_jax.config_longform import FilterConfig, LongformConfig
+from slick_jax.longform import figures, gallery, report, score_tables, summary
 from slick_jax.longform.arms import NAMES
 from slick_jax.longform.scores import Scores
 from tests.analysis.test_palette import lab
@@ -56,6 +59,10 @@ def test_tables_hold_the_numbers_of_the_page(folder):
     assert f"{one['value']:.1f} [{one['low']:.1f}, {one['high']:.1f}]" in page.text
     validity = pd.read_csv(folder / "tables/validity.csv")
     assert validity[validity["domain"] == "biographies"]["value"].iloc[0] == 97
+    parsed = table[table["metric"] == "parsed"]
+    assert len(parsed) == 3 * len(NAMES) and parsed["value"].between(80, 95).all()
+    assert f"{parsed['value'].iloc[0]:.1f} [" in page.text and "sentences that parse (%)" in page.text
+    assert "minus that of" in page.text and "0.050 [0.030, 0.070]" in page.text
     assert "**(a)" in (folder / "direction.md").read_text()
 
 
@@ -74,6 +81,27 @@ def test_what_is_not_there_is_named_and_its_old_files_are_removed(study, folder,
     assert {path.stem for path in (folder / "figures").iterdir()} == {"precision", "volume", "knowledge"}
     assert not (folder / "tables/belief.csv").exists()
     assert "cannot tell" in capsys.readouterr().out
+
+
+def test_what_has_no_place_and_what_filters_by_nothing_is_told(study, tmp_path):
+    answers = study.answers.assign(exposure=float("nan"))
+    silent = (answers["arm"] == "BASE") & (answers["entity"] == "plots.1")
+    answers.loc[silent, ["claims", "supported", "abstained", "precision", "factscore"]] = [0, 0, True, None, None]
+    answers = answers[(answers["domain"] == "plots") & answers["trained_on"].isin(["", "plots"])]
+    bare = dataclasses.replace(study, answers=answers, flat=["plots"])
+    page = Page(report.write(tmp_path, bare).read_text())
+    gone = answers[(answers["arm"] == "BASE") & (answers["claims"] == 0)]["entity"].nunique()
+    assert f"plots: {gone} of 45 entities are left out where they are grouped by precision of BASE" in page.text
+    assert "plots: probe ranks claims of split dev no better than chance" in page.text
+
+
+def test_belief_that_filters_is_flat_where_it_is_one_value():
+    def flat(scorer):
+        config = Config(longform=LongformConfig(filter=FilterConfig(scorer=scorer)))
+        return summary._flat(SimpleNamespace(config=config, believed=lambda source: (beliefs, "")))
+
+    beliefs = pd.DataFrame({"scorer": ["probe", "p_true"] * 2, "belief": [0.3, 0.3, 0.3, 0.6]})
+    assert flat("probe") and not flat("p_true")
 
 
 def test_a_study_that_fails_its_checks_says_so(study, tmp_path):

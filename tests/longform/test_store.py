@@ -21,13 +21,8 @@ def make(part):
 
 
 def test_records_go_into_tables_and_back(tmp_path):
-    entities = [
-        Entity("bio/a", "bio", "A", "test", "Who?", "A was.", (("born", "Oslo"), ("died", "Rome")), 12),
-        Entity("bio/b", "bio", "B", "dev", "Who?", "B was."),
-    ]
     claims = [Claim("a/gold/0#0.0", "a/gold/0", "a", 0, "A was.", ("is", "A")), Claim("a/gold/0#2.1", "t", "a", 2, "B")]
     for name, schema, things, row, back in (
-        ("entities", ENTITIES, entities, store.entity_row, store.entity_of),
         ("texts", TEXTS, TEXT, store.text_row, store.text_of),
         ("claims", CLAIMS, claims, store.claim_row, store.claim_of),
     ):
@@ -37,6 +32,15 @@ def test_records_go_into_tables_and_back(tmp_path):
         rows, counts = store.Stage(tmp_path, "bio", name, schema, SETTINGS).read()
         assert [back(one) for one in rows] == things and counts == {"n": len(things)}
         assert stage.path == tmp_path / "longform" / "bio" / f"{name}.parquet"
+
+
+def test_entities_go_into_a_table(tmp_path):
+    facts = (("born", "Oslo"), ("died", "Rome"))
+    stage = store.Stage(tmp_path, "bio", "entities", ENTITIES, SETTINGS)
+    stage.write([store.entity_row(Entity("bio/a", "bio", "A", "test", "Who?", "A was.", facts, 12))])
+    (row,) = stage.read()[0]
+    assert tuple(zip(row.pop("relations"), row.pop("values"), strict=True)) == facts
+    assert list(row.values()) == ["bio/a", "bio", "A", "test", "Who?", "A was.", 12]
 
 
 def test_support_becomes_a_label():
@@ -88,6 +92,14 @@ def test_other_parts_than_those_begun_end_the_same(tmp_path):
     second.in_parts(TEXT, 4, make)
     assert second.path.read_bytes() == first.path.read_bytes()
     assert [path.name for path in second.path.parent.iterdir()] == ["texts.parquet"]
+
+
+def test_parts_that_a_kill_left_beside_a_whole_table_go(tmp_path):
+    texts_stage(tmp_path).in_parts(TEXT, 3, make)
+    parts = texts_stage(tmp_path).path.with_suffix(".parts")
+    parts.mkdir()
+    (parts / "part-0000000-0000003.parquet").write_bytes(b"x")
+    assert texts_stage(tmp_path).done() and not parts.exists()
 
 
 def test_an_empty_table_is_a_table(tmp_path):

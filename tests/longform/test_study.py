@@ -1,16 +1,26 @@
 """The whole study with a tiny untrained model and scripted texts: what each table holds, and that nothing is lost."""
 
 import dataclasses
+import gc
 import json
+import shutil
+import weakref
 from pathlib import Path
 
+import jax
+import numpy as np
 import pandas as pd
 import pytest
 
-from slick_jax.config import LoraConfig
+from slick_jax.config import LoraConfig, MeshConfig
+from slick_jax.config_longform import ClaimsConfig, OwnConfig
 from slick_jax.errors import InputError
-from slick_jax.longform import finetune, rooms, study
+from slick_jax.longform import checkpoint, finetune, room_beliefs, rooms, study
 from slick_jax.longform.arm_files import file_name
+from slick_jax.longform.domains import make_domains
+from slick_jax.longform.p_true import odds
+from slick_jax.longform.reading import Reader
+from slick_jax.mesh import make_mesh
 from slick_jax.training import loop
 from tests.longform.scripted import config_of, make_model, own_config, script
 
@@ -51,11 +61,11 @@ def finished(patched, tmp_path_factory):
 
     def spied(reader, train, dev, *args, **settings):
         seen.append((train, dev))
-        return rooms_train_probe(reader, train, dev, *args, **settings)
+        return real_train_probe(reader, train, dev, *args, **settings)
 
-    rooms_train_probe = rooms.train_probe
+    real_train_probe = room_beliefs.train_probe
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rooms, "train_probe", spied)
+        patch.setattr(room_beliefs, "train_probe", spied)
         study.run(config)
     return config, seen, list(calls)
 
@@ -142,8 +152,9 @@ def test_every_model_answers_about_test_entities_of_every_domain(finished):
 
 def test_a_second_call_recomputes_nothing(finished, patched, monkeypatch):
     config, before = finished[0], contents(finished[0])
-    for place, name in ((finetune.loop, "train"), (rooms, "train_probe"), (rooms, "raw_scores"), (rooms.arms, "build"),
-                        (rooms.generate.Generator, "_texts"), (study.Judge, "_method")):  # fmt: skip
+    for place, name in ((finetune.loop, "train"), (room_beliefs, "train_probe"), (room_beliefs, "raw_scores"),
+                        (rooms.arms, "build"), (rooms.generate.Generator, "_texts"),
+                        (study.Judge, "_method")):  # fmt: skip
         monkeypatch.setattr(place, name, None)
     for stage in STAGES:
         stage(config)
@@ -166,8 +177,8 @@ def test_killed_anywhere_the_files_are_the_same(finished, patched, tmp_path, mon
         return call
 
     monkeypatch.setattr(rooms.generate.Generator, "_texts", dying(rooms.generate.Generator._texts))
-    monkeypatch.setattr(rooms, "train_probe", dying(rooms.train_probe))
-    monkeypatch.setattr(rooms, "raw_scores", dying(rooms.raw_scores))
+    monkeypatch.setattr(room_beliefs, "train_probe", dying(room_beliefs.train_probe))
+    monkeypatch.setattr(room_beliefs, "raw_scores", dying(room_beliefs.raw_scores))
     monkeypatch.setattr(finetune.loop, "train", dying(loop.train))
     monkeypatch.setattr(rooms.arm_files, "write", dying(rooms.arm_files.write))
     kills = 0
@@ -215,8 +226,124 @@ def test_a_model_that_says_nothing_is_told(patched, tmp_path, monkeypatch):
         return [rooms.Text(**{**vars(text), "text": ""}) for text in made]
 
     monkeypatch.setattr(rooms.generate.Generator, "_texts", silent)
-    with pytest.raises(InputError, match="towns: no claim was found .* split probe, train, dev, test .*'empty': 21"):
+    with pytest.raises(InputError, match="towns: no claim was found .* split probe, train, dev, test .*'empty': 23"):
         study.claims(config)
+
+
+@pytest.fixture
+def moved(finished, tmp_path):
+    """The config of a copy of the finished study, elsewhere."""
+    shutil.copytree(Path(finished[0].run_dir), tmp_path / "run")
+    return dataclasses.replace(finished[0], run_dir=str(tmp_path / "run"))
+
+
+def test_a_study_that_was_moved_goes_on_and_what_a_kill_left_is_removed(
+    finished, moved, model, tmp_path, patched, monkeypatch
+):
+    shutil.copytree(model, tmp_path / "model")
+    monkeypatch.setattr(study.pretrain, "run", lambda config, corpus: tmp_path / "model")
+    monkeypatch.setattr(finetune.loop, "train", None)
+    monkeypatch.setattr(room_beliefs, "raw_scores", None)
+    left = Path(moved.run_dir, "longform", "plots", "probe", "states", "states.npy")
+    left.parent.mkdir()
+    left.write_bytes(b"x")
+    Path(moved.run_dir, "longform", "plots", "arms", "gold.jsonl").unlink()
+    study.run(moved)
+    assert contents(moved) == contents(finished[0]) and not left.parent.exists()
+
+
+def test_arms_of_an_entity_that_has_moved_to_test_are_refused(moved, patched, monkeypatch):
+    def other_split(settings):
+        domains = make_domains(settings)
+        entities = domains["plots"].entities
+        place = next(at for at, entity in enumerate(entities) if entity.split == "train")
+        entities[place] = dataclasses.replace(entities[place], split="test")
+        return domains
+
+    monkeypatch.setattr(study, "make_domains", other_split)
+    folder = Path(moved.run_dir, "longform", "plots")
+    with pytest.raises(InputError, match="plots/entities of another protocol"):
+        study.arms(moved)
+    (folder / "entities.parquet").unlink()
+    with pytest.raises(InputError, match="plots/gold/sentences of another protocol .entities was"):
+        study.arms(moved)
+    for path in [*folder.glob("*/*.parquet"), *folder.glob("probe/*")]:
+        if path.stem != "texts":
+            path.unlink()
+    with pytest.raises(InputError, match="plots/arms: holds other arms .different: .*made_by"):
+        study.arms(moved)
+
+
+def test_domains_that_share_an_entity_are_refused_unless_none_is_asked_about_another(patched, tmp_path):
+    config = own_config(tmp_path / "run", tmp_path, transfer=("all",))
+    rows = [json.loads(line) for line in Path(config.longform.own.paths[0]).read_text().splitlines()]
+    splits = ["probe", "train", "dev", "test"]
+    for number, name in enumerate(("one", "two")):
+        named = [row | {"split": splits[(place + number) % 4]} for place, row in enumerate(rows[: 8 + number])]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in named))
+    paths = tuple(str(tmp_path / f"{name}.jsonl") for name in ("one", "two"))
+    config = dataclasses.replace(config, longform=dataclasses.replace(config.longform, own=OwnConfig(paths)))
+    with pytest.raises(InputError, match="(?s)longform.transfer=.*one name in two splits: one/Town A0 .probe., two/"):
+        study.entities(config)
+    apart = dataclasses.replace(config.longform, transfer=())
+    study.entities(dataclasses.replace(config, run_dir=str(tmp_path / "apart"), longform=apart))
+
+
+def test_references_that_training_cannot_hold_are_told_before_anything_is_written(patched, tmp_path, monkeypatch):
+    config = config_of(tmp_path)
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, max_target_tokens=50))
+    calls = script(monkeypatch, config)
+    with pytest.raises(InputError, match="plots: references: 8 texts have train.max_target_tokens=50 tokens or more"):
+        study.texts(config)
+    assert not calls
+
+
+def test_no_weights_are_held_that_a_stage_does_not_use(patched, model, tmp_path, monkeypatch):
+    """The model under study and the verifier are two copies of one: at any time at most one of them is there."""
+    config = own_config(tmp_path / "run", tmp_path, arms=("GOLD", "GEN"), scorers=("logprob",), transfer=())
+    longform = dataclasses.replace(
+        config.longform, claims=ClaimsConfig(verifier="model", verifier_model=str(model)),
+        filter=dataclasses.replace(config.longform.filter, scorer="logprob"),
+    )  # fmt: skip
+    config, read, seen = dataclasses.replace(config, longform=longform), [], []
+    script(monkeypatch, config)
+    load, read_rows = checkpoint.weights.load_hf, Reader.read
+
+    def alive():
+        gc.collect()
+        return sum(any(one() is not None for one in arrays) for arrays in read)
+
+    def loaded(*args):
+        params = load(*args)
+        read.append([weakref.ref(array) for array in jax.tree.leaves(params)])
+        seen.append(alive())
+        return params
+
+    def judged(self, program, rows, *columns, progress=""):
+        if program is not odds:
+            return read_rows(self, program, rows, *columns, progress=progress)
+        seen.append(alive())
+        return [(np.arange(len(rows)), np.arange(len(rows)) % 2 - 0.5)]
+
+    def fitted(job):
+        assert alive() == 0
+        return trained(job)
+
+    monkeypatch.setattr(checkpoint.weights, "load_hf", loaded)
+    monkeypatch.setattr(Reader, "read", judged)
+    monkeypatch.setattr(loop, "train", fitted)
+    study.answers(config)
+    assert len(read) >= 4 and set(seen) == {1}, seen
+    assert alive() == 0
+
+
+def test_another_tokenizer_is_another_model(model, tmp_path):
+    shutil.copytree(model, tmp_path / "other")
+    file = tmp_path / "other" / "tokenizer.json"
+    file.write_bytes(file.read_bytes() + b"\n")
+    config, mesh = config_of(tmp_path), make_mesh(MeshConfig(), jax.devices()[:1])
+    one, other = (checkpoint.open_second(config, str(path), "x", mesh) for path in (model, tmp_path / "other"))
+    assert {name for name in one.protocol if one.protocol[name] != other.protocol[name]} == {"tokenizer"}
 
 
 def test_other_settings_are_refused_and_named(finished, patched):
