@@ -20,7 +20,8 @@ def get_config():
     c.pretrain.rows_per_step, c.pretrain.peak_lr, c.pretrain.warmup_steps = 32, 2e-3, 100
     c.annotate.p_true = False
     c.mix.size, c.mix.percents, c.mix.known_only, c.mix.natural, c.mix.idk = "600", (0, 50, 100), False, False, False
-    c.train.batch_size, c.train.peak_lr = 32, 5e-5
-    c.train.epochs = 40
+    c.train.batch_size, c.train.peak_lr, c.train.epochs = 32, 1e-4, 24
+    c.train.eval_train_epochs = c.train.eval_dev_epochs = "1-6,every 2,last"
+    c.train.eval_test_epochs = "1-6,every 3,last"
     c.study.seeds = (0,)
     return c
