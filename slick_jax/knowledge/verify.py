@@ -253,6 +253,7 @@ class Verification:
                 for data, number in walk.alive.items():
                     counts["alive_branches"] += number
                     counts[f"alive: {cause(open_text(data)[0], inquiry.question.golds)}"] += number
+                walk.nodes.clear()  # most of what a question takes of memory, until it begins again
         return [inquiry.result() for inquiry in self._everyone], counts
 
 
