@@ -176,10 +176,9 @@ class Walk:
         self.inquiry = inquiry  # the question it belongs to
         self.judge, self.words, self.slot, self.prefix, self.tokens = judge, words, slot, prefix, tokens
         self.limit, self._n_draws, self._n_pairs = limit, n_draws, n_pairs
-        self.clear()
 
     def clear(self) -> None:
-        """Nothing is judged yet, and no draw has begun."""
+        """Before draws `start`: nothing is judged, and none has begun."""
         self.nodes: dict[Path, Choice] = {}
         self.masses = [Mass(pair) for pair in range(self._n_pairs)]
         self.hits = np.zeros((self._n_draws, 2), bool)
