@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Test files are shared out over a few processes: most of their time is compilation, on one core.
 SHARED := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo study longform longform-full test parity verify bench tpu-compile lint clean
+.PHONY: demo study longform longform-full test fuzz parity verify torture bench tpu-compile lint clean
 
 demo: .venv/.installed
 	$(BIN)/slick demo --config=configs/demo.py
@@ -22,7 +22,11 @@ longform-full: .venv/.installed
 	$(BIN)/slick longform --config=configs/longform.py --config.longform.seeds=0,1,2 --config.longform.more_seeds=
 
 test: lint
-	$(BIN)/python -m pytest -q -m "not verify" $(SHARED)
+	$(BIN)/python -m pytest -q -m "not verify and not torture" $(SHARED)
+
+# More than 20,000 odd inputs to the readers (SECURITY.md), drawn anew each time; a few minutes on 2 cores.
+fuzz: .venv/.tested
+	SLICK_FUZZ_INPUTS=$${SLICK_FUZZ_INPUTS:-1700} $(BIN)/python -m pytest -q tests/fuzz -n auto --maxprocesses 4
 
 # The same model code against transformers.
 parity: .venv/.parity
@@ -31,6 +35,12 @@ parity: .venv/.parity
 # The long exactness checks that docs/exactness.md reports.
 verify: .venv/.tested
 	$(BIN)/python -m pytest -q -m verify -s
+
+# Kills at random moments, signals, full disks, damaged files: figures in docs/reliability.md; under 30 minutes on 2 cores.
+torture: .venv/.tested
+	rm -rf runs/torture && mkdir -p runs/torture
+	TORTURE_LEDGER=runs/torture/kills.jsonl $(BIN)/python -m pytest -q -m torture tests/torture -n 2
+	$(BIN)/python -m tests.torture.ledger runs/torture/kills.jsonl docs/reliability.md
 
 # Speeds against peers, about 20 minutes on 2 cores; tables in runs/bench.
 bench: .venv/.bench
@@ -42,7 +52,7 @@ bench: .venv/.bench
 	$(BIN)/python benchmarks/load_weights.py
 	$(BIN)/python benchmarks/training_memory.py
 
-# Compiles the annotate step for TPU topologies, and writes docs/performance.md; no TPU is needed.
+# Compiles annotate programs and the training step for TPU topologies, and writes docs/performance.md; no TPU is needed.
 tpu-compile: .venv/.tpu
 	$(BIN)/python benchmarks/tpu_compile.py --write
 

@@ -6,9 +6,9 @@
 pretrain a 0.9 M parameter model, 2 to annotate with P(True), then 39 runs of 50 epochs, and 6 tuned models to annotate
 again. Stop it at any time: the same command goes on from there. Further processes, here or on machines that share the
 folder, take runs off its hands: `slick study` with the same config and --config.model.path=runs/demo_study/model. Files
-go to runs/demo_study. |D| is the sum over relations of the smallest category, as in the paper: about 350 examples, as
-many as the single categories can fill. The rate is low enough for Unknown examples to be fitted over forty epochs, as
-in the paper; with three times as much every run goes on overwriting what it knows after all is fitted.
+go to runs/demo_study. |D| is the sum over relations of the smallest category, as in the paper: 324 examples, as many
+as the single categories can fill. The rate is low enough for Unknown examples to be fitted over forty epochs, as in
+the paper; with three times as much every run goes on overwriting what it knows after all is fitted.
 """
 
 from slick_jax import config

@@ -2,11 +2,11 @@
 
     slick demo --config=configs/entity_questions_small.py
 
-For one GPU; data as in configs/entity_questions.py (dataset.zip beside you). The 112,000 facts (train, dev, both tests
-and ood_dev) are told with graded exposure, as in the built-in world: 22 % never, the others log-normally often, a fifth
-of them with a wrong rival, in three sentences a relation and as questions. What the model knows is thereby known to the
-study: categories by exposure are printed after `annotate`. It takes every mixture with three seeds; for the three that
-show most, `--config.study.variants=unknown_0,unknown_50,unknown_100 --config.study.seeds=0,`.
+For one GPU; data as in configs/entity_questions.py (dataset.zip beside you). The facts of its 114,337 rows (all splits)
+are told with graded exposure, as in the built-in world: 22 % never, the others log-normally often, a fifth of them with
+a wrong rival, in three sentences a relation and as questions. What the model knows is thereby known to the study:
+categories by exposure are printed after `annotate`. It takes every mixture with three seeds; for the three that show
+most, `--config.study.variants=unknown_0,unknown_50,unknown_100 --config.study.seeds=0,`.
 configs/entity_questions_tenth.py is the same at a tenth of the size, for 2 CPU cores.
 
 Cost, by FLOPs. N = 9.7e7 parameters; a token costs 2 N to read and 6 N to train on.

@@ -13,11 +13,12 @@ row has 21 tokens with its answer (about 30 with padding), and a question about 
   training   6,142 rows x 30 tokens x 6 N x 50 epochs                4.0e17 a run
   questions  32,932 (train, dev, both tests) x 13 x 2 N x 50 epochs  3.1e17 a run
   all        39 runs, 9 of them smaller                              about 2.6e19
-At 30 % of the 7.9e15 FLOP/s (bfloat16) of 8 H100 that is 3 hours. Disks may well take longer: a run saves its state (88
-GB: parameters and two moments in float32) after every epoch, 4.4 TB in all, 37 minutes at 2 GB/s; what stays of it is
-the checkpoint of EARLY_STOP. Memory: 117 GB of parameters, gradients and moments, 15 GB a device over fsdp=8, besides
-about 7 GB of activations. Further hosts take runs off the first one's hands: start the same `slick study` on each, on a
-folder that they share.
+At 30 % of the 7.9e15 FLOP/s (bfloat16) of 8 H100 that is 3 hours. Disks take longer: a run saves its state (88 GB:
+parameters and two moments in float32) after every epoch, 4.4 TB and 37 minutes at 2 GB/s, all 39 runs 172 TB and 24
+hours; what stays is the checkpoint of EARLY_STOP, 3.4 TB of 39 runs. Adapters (train.lora.rank=16, docs/lora.md) make
+both a hundredth. Memory: 117 GB of parameters, gradients and moments, 15 GB a device over fsdp=8, besides about 7 GB of
+activations. Further hosts take runs off the first one's hands: start the same `slick study` on each, on a folder that
+they share.
 """
 
 from slick_jax import config

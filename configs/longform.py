@@ -19,13 +19,15 @@ def get_config():
     c.run_dir = "runs/longform"
     c.model.scan_layers = False  # three layers run faster unrolled
     c.data.corpus.row_tokens = 320  # two examples and a text
-    c.pretrain.rows_per_step, c.pretrain.peak_lr = 3, 3e-3
+    c.data.corpus.vocab_size = 4000  # every word is one token
+    c.pretrain.rows_per_step, c.pretrain.peak_lr, c.pretrain.final_lr_fraction = 3, 3e-3, 0.02
 
     f = c.longform
     f.more_seeds, f.more_domains = (1, 2), ("biographies",)
     f.more_arms = ("GOLD", "GOLD+SELF", "GEN+GOLD", "GEN+SELF")
-    f.resamples = 2
-    f.write.exemplars, f.write.max_tokens, f.write.rows = 2, 160, 384
+    f.resamples, f.filter.scorer = 4, "consistency"  # AUROC 0.82; three layers hold little of truth: probe 0.6
+    f.write.exemplars, f.write.max_tokens, f.write.rows = 3, 160, 384
+    f.write.temperature = 0.7  # a model of a million parameters writes no sentences at 1
 
     t = c.train
     t.epochs, t.batch_size, t.peak_lr, t.schedule, t.warmup_steps = 3, 16, 3e-4, "cosine", 2

@@ -1,4 +1,7 @@
-"""Files that are whole or not there: written under a temporary name beside their own, and renamed."""
+"""Files that are whole or not there: written under a temporary name beside their own, and renamed.
+
+Objects of a store are whole or not there by themselves: they are put under their own name.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from slick_jax.errors import InputError
+from slick_jax import stores
+from slick_jax.errors import InputError, Stopped
 
 AnyPath = TypeVar("AnyPath", bound=Path)  # or etils.epath.Path
 
@@ -16,6 +20,10 @@ AnyPath = TypeVar("AnyPath", bound=Path)  # or etils.epath.Path
 def replace(path: AnyPath, write: Callable[[AnyPath], Any], remedy: str = "choose another folder") -> None:
     """Lets `write` fill a temporary file and gives it the name `path`, creating the folder; what stood there before
     stays until then. Raises InputError, with `remedy`, where that cannot be done."""
+    if stores.is_store(path):
+        with told(path, remedy):
+            write(path)
+        return
     temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
     with told(path, remedy):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,9 +36,18 @@ def replace(path: AnyPath, write: Callable[[AnyPath], Any], remedy: str = "choos
 
 @contextlib.contextmanager
 def told(path: AnyPath, remedy: str = "choose another folder") -> Iterator[None]:
-    """Within this block, where `path` is written, an OSError becomes an InputError."""
+    """Within this block, where `path` is written, an OSError, or of a store any error, becomes an InputError; one that
+    says that the store cannot be reached becomes Stopped."""
     try:
         yield
-    except OSError as error:
+    except (InputError, Stopped):
+        raise
+    except Exception as error:
+        if stores.is_store(path):  # whose libraries have errors of their own
+            if stores.is_unreachable(error):
+                raise stores.unreachable(path, error) from error
+            raise InputError(f"{path}: cannot be written ({stores.reason(error)}); {stores.REMEDY}") from error
+        if not isinstance(error, OSError):
+            raise
         reason = error.strerror or error
         raise InputError(f"{path}: cannot be written ({reason}); free space, or {remedy}") from error

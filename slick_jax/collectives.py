@@ -131,16 +131,38 @@ def _calls(one: _Instruction, computations: dict[str, list[_Instruction]]) -> It
         if kind != "body":
             yield name, 1.0
         else:
-            yield name, float(known.group(1)) if known else _turns(computations[conditions[0]])
+            yield name, float(known.group(1)) if known else _turns(computations[conditions[0]], computations[name])
 
 
-def _turns(condition: list[_Instruction]) -> float:
-    """Turns of a loop that counts from 0 while this holds, as those of `lax.scan` do: 'counter < constant'."""
-    constants = [one for one in condition if one.opcode == "constant" and one.shape.startswith("s32[]")]
+def _turns(condition: list[_Instruction], body: list[_Instruction]) -> float:
+    """Turns of a loop that counts from 0 while this holds: 'counter < constant'. `lax.scan` counts by one in s32; the
+    partitioner's own loops, which send a piece of a product round a ring, count in u32, several steps a turn."""
+    constants = [one for one in condition if one.opcode == "constant" and one.shape.startswith(("s32[]", "u32[]"))]
     last = condition[-1]
-    if len(constants) == 1 and last.opcode == "compare" and "direction=LT" in last.rest:
-        return float(constants[0].rest.partition(")")[0])
-    return math.nan
+    if len(constants) != 1 or last.opcode != "compare" or "direction=LT" not in last.rest:
+        return math.nan
+    return _constant(constants[0]) / (1.0 if constants[0].shape.startswith("s32") else _step(condition, body))
+
+
+def _step(condition: list[_Instruction], body: list[_Instruction]) -> float:
+    """By how much a turn raises the counter, a constant or several, one added after the other; else NaN."""
+    named = {one.name: one for one in body}
+    places = [one.rest for one in condition if one.opcode == "get-tuple-element"]
+    place = int(re.search(r"index=(\d+)", places[0]).group(1)) if len(places) == 1 else -1
+    at, step = named.get(_operands(body[-1])[place]), 0.0
+    while at is not None and at.opcode == "add":
+        operands = [named.get(name) for name in _operands(at)]
+        added = [one for one in operands if one is not None and one.opcode == "constant"]
+        rest = [one for one in operands if one not in added]
+        if len(added) != 1 or len(rest) != 1:
+            return math.nan
+        at, step = rest[0], step + _constant(added[0])
+    begins = at is not None and at.opcode == "get-tuple-element" and f"index={place}" in re.split(r"[ ,]+", at.rest)
+    return step if begins and step else math.nan
+
+
+def _constant(one: _Instruction) -> float:
+    return float(one.rest.partition(")")[0])
 
 
 def _callers_first(calls: dict[str, list[tuple[str, float]]], entry: str) -> list[str]:
@@ -160,7 +182,11 @@ def _callers_first(calls: dict[str, list[tuple[str, float]]], entry: str) -> lis
 
 
 def _first_operand(one: _Instruction) -> str:
-    return re.findall(r"%?([\w.-]+)[,)]", one.rest)[0]
+    return _operands(one)[0]
+
+
+def _operands(one: _Instruction) -> list[str]:
+    return re.findall(r"%?([\w.-]+)[,)]", one.rest.partition(")")[0] + ")")
 
 
 def _plain(shape: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import ml_collections
 
 from slick_jax.config_longform import LongformConfig
+from slick_jax.config_plan import PlanConfig
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class DataConfig:
     kind: str = "rows"  # 'rows' (JSONL or Parquet), 'tfds', 'entity_questions' or 'world' (built in)
     path: str = ""  # rows: the file; tfds: its folder; entity_questions: dataset.zip or a folder; world: not used
     dev_path: str = ""  # rows only: the file exemplars are drawn from; empty: 64 rows of `path` serve as the pool
+    test_path: str = ""  # rows only: the file of the questions that the report asks, split 'test'; empty: none
     splits: tuple[str, ...] = ()  # splits to annotate; empty: every split but the exemplar pools dev and ood_dev
     limit: int | None = None  # the first N rows of every split that is annotated; exemplar pools stay whole
     drop_shared_objects: bool = False  # entity_questions: drop train rows whose answer is a test answer, too
@@ -93,13 +95,13 @@ class MeshConfig:
 
 @dataclass(frozen=True)
 class DistributedConfig:
-    """Several processes of one `slick annotate` (docs/scaling.md); those of TPU pods and of srun find each other."""
+    """Several processes of one command (docs/scaling.md); those of TPU pods, srun and mpirun find each other."""
 
     coordinator: str = ""  # host:port of process 0, where no cluster says it
     process_count: int | None = None  # processes in all, with coordinator
     process_index: int | None = None  # number of this one, from 0, with coordinator
     cluster: str = "auto"  # 'auto' (join the processes of a TPU pod, srun or mpirun) or 'none' (work alone)
-    silence: int = 100  # seconds without a sign of life after which another process counts as dead
+    silence: int = 40  # seconds without a sign of life after which another process counts as dead
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,7 @@ class StudyConfig:
 
     variants: tuple[str, ...] = ()  # mixtures to train on; empty: all that were mixed
     seeds: tuple[int, ...] = (0,)  # a run per variant and seed
+    shard: str = ""  # 'i/n', i from 0: train share i of n alone, also as --shard=i/n; '': all runs
     processes: int = 1  # started here side by side, each with a share of the CPU's cores (docs/study.md)
     shift: tuple[str, ...] = ()  # variants whose tuned models are annotated again; 'all': every one
     shift_stops: tuple[str, ...] = ("CONVERGENCE",)  # when: 'EARLY_STOP', 'CONVERGENCE' or both
@@ -271,7 +274,7 @@ class RescoreConfig:
 class Config:
     """All settings of one run."""
 
-    run_dir: str = ""  # folder of everything the run writes
+    run_dir: str = ""  # folder of everything the run writes, also gs://bucket/folder (docs/storage.md)
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
@@ -285,6 +288,7 @@ class Config:
     export: ExportConfig = field(default_factory=ExportConfig)
     rescore: RescoreConfig = field(default_factory=RescoreConfig)
     longform: LongformConfig = field(default_factory=LongformConfig)
+    plan: PlanConfig = field(default_factory=PlanConfig)
 
 
 def defaults() -> ml_collections.ConfigDict:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from slick_jax.errors import short
+
 
 def at_least(name: str, value: float, low: float) -> Iterator[str]:
     if not value >= low:
@@ -16,6 +18,13 @@ def between(name: str, value: float, low: float, high: float) -> Iterator[str]:
 def above_zero(name: str, value: float) -> Iterator[str]:
     if not 0 < value < float("inf"):
         yield f"{name}: {value} must be a number above 0"
+
+
+def path(name: str, value: str) -> Iterator[str]:
+    """That a file system can hold this path, and files named after its last part."""
+    longest = max(len(part.encode()) for part in value.split("/"))
+    if longest > 200 or len(value.encode()) > 3000:
+        yield f"{name}: {short(value)} is too long for a path; a name in it may have 200 bytes"
 
 
 def choice(name: str, value: str, allowed: tuple[str, ...]) -> Iterator[str]:

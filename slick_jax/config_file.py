@@ -3,19 +3,21 @@
 import ast
 import dataclasses
 import difflib
+import math
+import os
 import runpy
 import traceback
 import types
 import typing
-from pathlib import Path
 
 import ml_collections
 
 from slick_jax.config import Config
 from slick_jax.config_rules import problems as rule_problems
-from slick_jax.errors import InputError
+from slick_jax.errors import InputError, short
 
 Settings = typing.TypeVar("Settings")
+SHORT = {"study": {"--shard": "study.shard"}}  # flags of a command besides --config
 USAGE = "give --config=configs/<file>.py, then overrides such as --config.data.limit=200"
 
 
@@ -25,7 +27,7 @@ def load_config(argv: list[str], command: str = "") -> Config:
     Raises one InputError that lists every unknown setting, wrong type, value out of range, unknown choice and
     conflict, and what `command` still needs.
     """
-    file, overrides, problems = _arguments(argv)
+    file, overrides, problems = _arguments(argv, SHORT.get(command, {}))
     if not file:
         raise InputError.of([f"--config is missing; {USAGE}", *problems])
     tree, places = _run_file(file), {}
@@ -38,7 +40,7 @@ def load_config(argv: list[str], command: str = "") -> Config:
             _assign(tree, name, _parse(text, kind))
             places[name] = "on the command line"
         except ValueError:
-            problems.append(f"config.{name}: {text!r} is not {_describe(kind)} (set on the command line)")
+            problems.append(f"config.{name}: {short(text)} is not {_describe(kind)} (set on the command line)")
     config = _build(Config, tree, "", lambda name: places.get(name, f"in {file}"), problems)
     problems += rule_problems(config, command)
     if problems:
@@ -60,8 +62,8 @@ def settings_of(cls: type[Settings], tree: object, group: str, where: str) -> Se
     return made
 
 
-def _arguments(argv: list[str]) -> tuple[str, dict[str, str], list[str]]:
-    """(config file, overrides by setting, complaints about the rest)."""
+def _arguments(argv: list[str], flags: dict[str, str]) -> tuple[str, dict[str, str], list[str]]:
+    """(config file, overrides by setting, complaints about the rest); flags: setting of every flag besides --config."""
     file, overrides, problems = "", {}, []
     for argument in argv:
         name, equals, value = argument.partition("=")
@@ -69,6 +71,8 @@ def _arguments(argv: list[str]) -> tuple[str, dict[str, str], list[str]]:
             file = value
         elif name.startswith("--config.") and equals:
             overrides[name.removeprefix("--config.")] = value
+        elif name in flags and equals:
+            overrides[flags[name]] = value
         else:
             problems.append(f"{argument}: not understood; {USAGE}")
     return file, overrides, problems
@@ -76,20 +80,21 @@ def _arguments(argv: list[str]) -> tuple[str, dict[str, str], list[str]]:
 
 def _run_file(file: str) -> dict:
     """The settings that the file's `get_config()` returns, as nested dicts."""
-    if not Path(file).is_file():
+    if not os.path.isfile(file):
         raise InputError(f"--config={file}: no such file; {USAGE}")
     try:
         made = runpy.run_path(file)
         found = made["get_config"]() if "get_config" in made else None
+        tree = found.to_dict() if isinstance(found, ml_collections.ConfigDict) else None
     except InputError:
         raise
     except Exception as error:  # the file is the user's code: whatever it raises is reported with its line
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else 1
         raise InputError(f"{file}:{line}: the config file failed with {type(error).__name__}: {error}") from error
-    if not isinstance(found, ml_collections.ConfigDict):
+    if tree is None:
         raise InputError(f"{file}: needs get_config() returning a ConfigDict; start from slick_jax.config.defaults()")
-    return found.to_dict()
+    return tree
 
 
 def _type_of(name: str) -> object:
@@ -129,20 +134,20 @@ def _parse(text: str, kind: object) -> object:
             return None
         kind = next(one for one in typing.get_args(kind) if one is not type(None))
     if kind is str:
-        return text
+        return _convert(text, kind)
     if kind is bool:
         if text.lower() not in _BOOLS:
             raise ValueError
         return _BOOLS[text.lower()]
     if kind in (int, float):
-        return kind(text)
+        return _convert(kind(text), kind)
     if typing.get_args(kind)[0] is str and text[:1] not in ("(", "["):
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        return _convert([part.strip() for part in text.split(",") if part.strip()], kind)
     if typing.get_args(kind)[0] is int and text[:1] not in ("(", "["):
-        return tuple(int(part) for part in text.split(",") if part.strip())
+        return _convert([int(part) for part in text.split(",") if part.strip()], kind)
     try:
         return _convert(ast.literal_eval(text), kind)
-    except (SyntaxError, TypeError) as error:
+    except (SyntaxError, TypeError, RecursionError, MemoryError) as error:  # the last two: nested too deeply
         raise ValueError(str(error)) from error
 
 
@@ -155,23 +160,26 @@ def _build(cls: type, tree: dict, prefix: str, place: typing.Callable[[str], str
     for key, value in tree.items():
         name = f"{prefix}{key}"
         if key not in hints:
-            problems.append(f"config.{name}: {_unknown(key, hints)} (set {place(name)})")
+            problems.append(f"config.{name}: {_unknown(str(key), hints)} (set {place(name)})")
         elif dataclasses.is_dataclass(hints[key]):
             if isinstance(value, dict):
                 values[key] = _build(hints[key], value, f"{name}.", place, problems)
             else:
-                problems.append(f"config.{name}: is a group of settings, found {value!r} (set {place(name)})")
+                problems.append(f"config.{name}: is a group of settings, found {short(value)} (set {place(name)})")
         else:
             try:
                 values[key] = _convert(value, hints[key])
             except ValueError:
-                found = f"{value!r} is {type(value).__name__}, not"
+                found = f"{short(value)} is {type(value).__name__}, not"
                 problems.append(f"config.{name}: {found} {_describe(hints[key])} (set {place(name)})")
     return cls(**values)
 
 
 def _convert(value: object, kind: object) -> object:
-    """`value` as `kind`, where that loses nothing (an int for a float, a list for a tuple); else ValueError."""
+    """`value` as `kind`, where that loses nothing (an int for a float, a list for a tuple); else ValueError.
+
+    Whole numbers have 64 bits, other numbers are finite, texts are Unicode without NUL: so they can be kept as JSON.
+    """
     if isinstance(kind, types.UnionType):
         if value is None:
             return None
@@ -184,9 +192,15 @@ def _convert(value: object, kind: object) -> object:
         if len(kinds) != len(value):
             raise ValueError
         return tuple(_convert(one, of) for one, of in zip(value, kinds, strict=True))
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError
+    if kind is float and not math.isfinite(value):
+        raise ValueError
+    if kind is str and ("\0" in value or any("\ud800" <= one <= "\udfff" for one in value)):
         raise ValueError
     return value
 

@@ -1,5 +1,7 @@
 """The settings of `slick longform` (docs/longform.md), a section of slick_jax.config."""
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 STAGES = ("entities", "texts", "claims", "beliefs", "arms", "train", "answers", "report")  # in their order
@@ -12,11 +14,11 @@ class DomainsConfig:
 
     seed: int = 0  # names, facts, how often they are told, and the documents
     names: tuple[str, ...] = ("biographies", "plots", "leaflets")  # which of them
-    probe: int = 90  # entities a domain whose texts teach the probe
-    train: int = 150  # those whose texts are fine-tuned on
-    dev: int = 40  # those that choose the probe's layer and calibrate beliefs
-    test: int = 120  # those that answers are scored on
-    median_texts: float = 30.0  # median number of corpus texts about an entity (strength of knowledge)
+    probe: int = 80  # entities a domain whose texts teach the probe
+    train: int = 240  # those whose texts are fine-tuned on
+    dev: int = 60  # those that choose the probe's layer and calibrate beliefs
+    test: int = 100  # those that answers are scored on
+    median_texts: float = 60.0  # median number of corpus texts about an entity (strength of knowledge)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class FilterConfig:
 
     granularity: str = "sentence"  # kept or dropped together: 'sentence', 'claim' or 'response'
     rule: str = "threshold"  # kept: 'threshold' (belief at least that) or 'share' (the best, until they hold the share)
-    threshold: float = 0.5  # rule 'threshold': least calibrated belief
+    threshold: float = 0.5  # rule 'threshold': least calibrated belief; in tables, of what counts as believed
     share: float = 0.5  # rule 'share': of the source's claims
     claimless: str = "drop"  # sentences without a claim in filtered arms: 'drop' or 'keep'
     random_within: str = "all"  # random controls keep the same share 'all' over, or as many units in every 'text'
@@ -111,7 +113,6 @@ class LongformConfig:
     scorers: tuple[str, ...] = ("probe", "p_true", "consistency", "logprob")  # of belief (docs/belief.md)
     context: str = "{prompt}\n"  # before a claim, for probe and logprob; fields: {prompt} and {name} of the entity
     calibration: str = "platt"  # raw score to belief, on dev: 'platt' or 'isotonic'
-    belief_threshold: float = 0.5  # belief from which on a claim counts as believed in tables
     margin: float = 1.0  # points by which an arm may lie below another in test (b) of the report
     gamma: float = 10.0  # claims that an answer needs for its full FActScore
     draws: int = 2000  # of the bootstrap of belief measures
@@ -122,6 +123,11 @@ class LongformConfig:
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     p_true: PTrueConfig = field(default_factory=PTrueConfig)
     filter: FilterConfig = field(default_factory=FilterConfig)
+
+    def runs(self, domains: Sequence[str]) -> list[tuple[str, str, int]]:
+        """(domain, arm, seed) of every fine-tuning run over `domains`, those of `more_seeds` last."""
+        more = self.more_domains or domains, self.more_arms or self.arms, self.more_seeds
+        return [*itertools.product(domains, self.arms, self.seeds), *itertools.product(*more)]
 
     @property
     def built_in(self) -> bool:

@@ -1,9 +1,13 @@
 """What a command asks of a config: settings that must not be empty or set, and files that must exist."""
 
+import operator
+import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from slick_jax.config import Config, DataConfig
+from slick_jax.config_checks import path as fits
+from slick_jax.config_longform import COMMANDS as LONGFORM
+from slick_jax.stores import SCHEME, is_installed
 
 # Settings that a command cannot do without, and the next thing to try.
 NEEDED = {
@@ -19,14 +23,25 @@ NEEDED = {
     "export.checkpoint": (("export",), "the training checkpoint to export"),
     "export.out": (("export",), "the Hugging Face folder to write"),
 }
+PATHS = (
+    "run_dir", "model.path", "data.path", "data.dev_path", "data.test_path", "mix.replay_path", "train.variant",
+    "train.mixture", "evaluate.checkpoint", "export.checkpoint", "export.out", "rescore.source",
+    "longform.claims.model", "longform.claims.verifier_model",
+)  # fmt: skip
+LOCAL = ("demo", "pretrain", "gradual")  # with models in their run folders; and all of `slick longform`
 READS_DATA = ("data", "pretrain", "demo", "annotate", "validate", "mix", "train", "evaluate", "study", "gradual")
 
 
 def needs(config: Config, command: str) -> Iterator[str]:
     """What `config` lacks or must leave out for `command`: a line each, `<setting>: <what is wrong, what to do>`."""
+    for name in PATHS:
+        yield from fits(name, operator.attrgetter(name)(config))
+    for name in config.study.variants:
+        yield from fits("study.variants", name)
+    for name in config.longform.own.paths:
+        yield from fits("longform.own.paths", name)
     for name, (commands, remedy) in NEEDED.items():
-        group, _, leaf = name.rpartition(".")
-        if command in commands and not getattr(getattr(config, group) if group else config, leaf):
+        if command in commands and not operator.attrgetter(name)(config):
             yield f"{name}: empty, and `slick {command}` needs it; give {remedy}"
     if command == "demo" and (config.model.path or config.data.splits):
         yield "model.path, data.splits: `slick demo` makes its own model and annotates every split; leave both empty"
@@ -47,13 +62,36 @@ def needs(config: Config, command: str) -> Iterator[str]:
             f"model.weights: {config.model.weights!r} is for `slick annotate` alone; give `slick {command}`"
             " --config.model.weights="
         )
-    if "://" in config.run_dir:
-        yield f"run_dir: {config.run_dir!r} is no local folder; object stores are not supported yet"
+    yield from _place(config, command)
     if command in READS_DATA and config.data.kind != "world":
-        yield from _paths(config.data)
+        yield from data_problems(config.data)
 
 
-def _paths(data: DataConfig) -> Iterator[str]:
+def _place(config: Config, command: str) -> Iterator[str]:
+    """What a run folder on an object store cannot do (docs/storage.md)."""
+    if "://" in config.export.out:
+        yield f"export.out: {config.export.out!r} is no local folder; export to one, and copy it"
+    for path in (config.run_dir, config.export.checkpoint, config.evaluate.checkpoint, config.train.mixture):
+        if path.startswith(SCHEME) and not is_installed():
+            yield f"{path!r} needs the extra gcs; pip install 'slick_jax[gcs]', or give a local folder"
+    if "://" not in config.run_dir:
+        return
+    if not config.run_dir.startswith(SCHEME):
+        yield f"run_dir: {config.run_dir!r} is on no store that is known; give a local folder, or {SCHEME}bucket/folder"
+        return
+    if command in LOCAL or command in LONGFORM:
+        yield (
+            f"run_dir: {config.run_dir!r}, but `slick {command}` makes models and reads them back from its run folder;"
+            " give a local folder, and copy it"
+        )
+    if config.data.write_tfds and command == "data":
+        yield "data.write_tfds: TFDS writes local folders; give a local run_dir, or set it to False"
+    if config.train.writers and command in ("train", "study"):
+        yield f"train.writers: {', '.join(config.train.writers)} write local files; give a local run_dir, or none"
+
+
+def data_problems(data: DataConfig) -> Iterator[str]:
+    """What is wrong with the paths of data that is not built in, a line each."""
     what = {
         "rows": "a JSONL or Parquet file",
         "tfds": "the folder with dataset_info.json",
@@ -61,9 +99,10 @@ def _paths(data: DataConfig) -> Iterator[str]:
     }.get(data.kind, "the place of the data")
     if not data.path:
         yield f"data.path: empty; give {what} (or set data.kind='world' for the built-in one)"
-    elif not Path(data.path).exists():
+    elif not os.path.exists(data.path):
         yield f"data.path: {data.path!r} does not exist; give {what}"
-    elif data.kind == "rows" and Path(data.path).is_dir():
+    elif data.kind == "rows" and os.path.isdir(data.path):
         yield f"data.path: {data.path!r} is a folder; give {what}"
-    if data.dev_path and not Path(data.dev_path).is_file():
-        yield f"data.dev_path: {data.dev_path!r} is not a file; give {what}, or leave it empty"
+    for name, path in (("dev_path", data.dev_path), ("test_path", data.test_path)):
+        if path and not os.path.isfile(path):
+            yield f"data.{name}: {path!r} is not a file; give {what}, or leave it empty"

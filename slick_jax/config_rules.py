@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import fields
 
-from slick_jax import config_rules_longform
+from slick_jax import config_plan, config_rules_longform, shards
 from slick_jax.config import (
     AnnotateConfig,
     Config,
@@ -23,12 +23,12 @@ from slick_jax.config import (
 from slick_jax.config_checks import above_zero, at_least, between, choice, seed
 from slick_jax.config_needs import needs
 from slick_jax.data import recipes
-from slick_jax.epochs import parse_epochs
+from slick_jax.epochs import MAX_EPOCHS, parse_epochs
 from slick_jax.knowledge.exemplars import MAX_SETS
 from slick_jax.knowledge.match import RULES
 
 SPLITS_OF_KIND = {
-    "rows": ("train", "dev"),
+    "rows": ("train", "dev", "test"),
     "tfds": ("train", "dev", "test", "ood_dev", "ood_test"),
     "entity_questions": ("train", "dev", "test", "ood_dev", "ood_test"),
     "world": ("train", "dev", "test", "ood_dev", "ood_test"),
@@ -58,6 +58,7 @@ def problems(config: Config, command: str = "") -> list[str]:
         *_evaluate(config.evaluate, config.data.kind),
         *_study(config),
         *config_rules_longform.problems(config, command),
+        *config_plan.problems(config.plan),
         *needs(config, command),
     ]
     return [f"config.{line}" for line in found]
@@ -73,8 +74,9 @@ def _data(data: DataConfig) -> Iterator[str]:
         yield from at_least("data.limit", data.limit, 1)
     if not 0 < data.share <= 1:
         yield f"data.share: {data.share} is no share of the rows; give more than 0, and 1 for all of them"
-    if data.dev_path and data.kind != "rows":
-        yield f"data.dev_path: only data.kind='rows' reads it; the kind is {data.kind!r}, so leave it empty"
+    for name in ("dev_path", "test_path"):
+        if getattr(data, name) and data.kind != "rows":
+            yield f"data.{name}: only data.kind='rows' reads it; the kind is {data.kind!r}, so leave it empty"
     if data.drop_shared_objects and data.kind != "entity_questions":
         yield "data.drop_shared_objects: only data.kind='entity_questions' has this option; set it to False"
 
@@ -146,8 +148,8 @@ def _annotate(annotate: AnnotateConfig) -> Iterator[str]:
         yield from at_least(f"annotate.{name}", getattr(annotate, name), 1)
     for name in ("n_reserve_sets", "batch_tokens"):
         yield from at_least(f"annotate.{name}", getattr(annotate, name), 0)
-    if annotate.kept_gib is not None and annotate.kept_gib < 0:
-        yield f"annotate.kept_gib: {annotate.kept_gib} is too small; give GiB, 0 for none, or None to choose for you"
+    if annotate.kept_gib is not None:
+        yield from at_least("annotate.kept_gib", annotate.kept_gib, 0)
     for name in ("seed", "exemplar_seed"):
         yield from seed(f"annotate.{name}", getattr(annotate, name))
     if annotate.n_exemplar_sets + annotate.n_reserve_sets > MAX_SETS:
@@ -205,7 +207,8 @@ def _pretrain(pretrain: PretrainConfig) -> Iterator[str]:
 
 
 def _mix(mix: MixConfig) -> Iterator[str]:
-    if mix.size not in ("paper", "known_unknown") and not (mix.size.isdecimal() and int(mix.size)):
+    whole = mix.size.isdecimal() and len(mix.size) <= 12 and int(mix.size) > 0
+    if mix.size not in ("paper", "known_unknown") and not whole:
         yield f"mix.size: {mix.size!r} is unknown; allowed: paper, known_unknown, or a whole number of examples"
     for percent in mix.percents:
         yield from between("mix.percents", percent, 0, 100)
@@ -232,7 +235,8 @@ def _mix(mix: MixConfig) -> Iterator[str]:
 
 
 def _train(train: TrainConfig) -> Iterator[str]:
-    for name in ("epochs", "batch_size", "accumulate"):
+    yield from between("train.epochs", train.epochs, 1, MAX_EPOCHS)
+    for name in ("batch_size", "accumulate"):
         yield from at_least(f"train.{name}", getattr(train, name), 1)
     yield from seed("train.seed", train.seed)
     for name in ("warmup_steps", "weight_decay", "clip_norm", "keep_every"):
@@ -256,7 +260,7 @@ def _train(train: TrainConfig) -> Iterator[str]:
         yield f"train.mixture: {train.mixture!r} besides train.variant={train.variant!r}; set one of them"
     for name in ("eval_train_epochs", "eval_dev_epochs", "eval_test_epochs"):
         try:
-            parse_epochs(getattr(train, name), max(train.epochs, 1))
+            parse_epochs(getattr(train, name), min(max(train.epochs, 1), MAX_EPOCHS))
         except ValueError as error:
             yield f"train.{name}: {error}"
     if not train.keep and not train.keep_every:
@@ -294,6 +298,7 @@ def _study(config: Config) -> Iterator[str]:
         yield f"study.seeds: {study.seeds} must name one seed or more, each once"
     for one in study.seeds:
         yield from seed("study.seeds", one)
+    yield from shards.problems(study.shard)
     yield from at_least("study.processes", study.processes, 1)
     for stop in study.shift_stops:
         yield from choice("study.shift_stops", stop, tuple(KEPT_FOR))

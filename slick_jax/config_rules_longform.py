@@ -1,11 +1,14 @@
 """What the settings of `slick longform` must satisfy beyond names and types, and what its commands need."""
 
+import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from slick_jax.config import Config
 from slick_jax.config_checks import above_zero, at_least, between, choice, seed
 from slick_jax.config_longform import COMMANDS, DomainsConfig, FilterConfig, LongformConfig, OwnConfig
+from slick_jax.data.corpus import MAX_EXPOSURES
 from slick_jax.errors import InputError
 from slick_jax.longform.contexts import check_form
 
@@ -48,7 +51,7 @@ def _runs(longform: LongformConfig) -> Iterator[str]:
 
 
 def _once(setting: str, values: tuple, needed: bool = False) -> Iterator[str]:
-    twice = list(dict.fromkeys(one for one in values if values.count(one) > 1))
+    twice = [one for one, times in Counter(values).items() if times > 1]
     if twice:
         yield f"{setting}: {values} names {', '.join(map(str, twice))} more than once; name each once"
     if needed and not values:
@@ -62,7 +65,6 @@ def _belief(longform: LongformConfig) -> Iterator[str]:
     yield from at_least("longform.samples", longform.samples, 1)
     yield from at_least("longform.resamples", longform.resamples, int("consistency" in longform.scorers))
     yield from choice("longform.calibration", longform.calibration, ("platt", "isotonic"))
-    yield from between("longform.belief_threshold", longform.belief_threshold, 0, 1)
     yield from at_least("longform.draws", longform.draws, 100)
     yield from at_least("longform.probe.claims", longform.probe.claims, 2)
     yield from seed("longform.probe.seed", longform.probe.seed)
@@ -72,7 +74,7 @@ def _belief(longform: LongformConfig) -> Iterator[str]:
     yield from _once("longform.probe.strengths", strengths)
     if not strengths or not all(one > 0 for one in strengths):
         yield f"longform.probe.strengths: {strengths} must name one number above 0 or more"
-    if len(set(longform.p_true.verdicts)) != 2:
+    if len(longform.p_true.verdicts) != 2 or len(set(longform.p_true.verdicts)) != 2:
         yield f"longform.p_true.verdicts: {longform.p_true.verdicts} are not two different answers"
     for form, name, claim in ((longform.context, "context", False), (longform.p_true.form, "p_true.form", True)):
         try:
@@ -89,6 +91,11 @@ def _domains(domains: DomainsConfig) -> Iterator[str]:
     for name in ("probe", "train", "dev", "test"):
         yield from at_least(f"longform.domains.{name}", getattr(domains, name), 1)
     yield from above_zero("longform.domains.median_texts", domains.median_texts)
+    if domains.median_texts > MAX_EXPOSURES / 2:
+        yield (
+            f"longform.domains.median_texts: {domains.median_texts:g} texts, of which no entity has more than"
+            f" {MAX_EXPOSURES}; set it to {MAX_EXPOSURES // 2} or less, or exposure is not graded"
+        )
 
 
 def stems(own: OwnConfig) -> tuple[str, ...]:
@@ -182,7 +189,7 @@ def _needs(config: Config, command: str) -> Iterator[str]:
     if not longform.built_in and not config.model.path:
         yield f"model.path: empty, and `slick {command}` needs the model to study; give a Hugging Face folder or hub id"
     for path in longform.own.paths:
-        if not Path(path).exists():
+        if not os.path.exists(path):
             yield f"longform.own.paths: {path!r} does not exist; give a JSONL or Parquet file, or a folder of texts"
     for name, value, by, chosen in (
         ("model", longform.claims.model, "method", longform.claim_method),

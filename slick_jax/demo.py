@@ -25,7 +25,7 @@ def run(config: Config) -> None:
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, path=str(model)))
     annotate.run(config)
     table = run_folder.read_parquet(epath.Path(config.run_dir) / "annotations.parquet").to_pandas()
-    told = run_folder.read_json(epath.Path(config.run_dir) / "exposures.json")
+    told = run_folder.read_object(epath.Path(config.run_dir) / "exposures.json")
     print("\nshare of each category (%) by how often the corpus tells the fact:")
     print(by_exposures(table, told).to_string())
     train = table.loc[table["split"] == "train", "category"].value_counts(normalize=True)

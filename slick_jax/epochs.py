@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 FORMS = "'all', 'none', or a list such as '1-12,every 4,last'"
+MAX_EPOCHS = 100_000  # of a run
 FIT_PERCENTS = (50, 90)  # half and nearly all of a group: the two epochs to fit that are reported
 
 
@@ -36,5 +37,5 @@ def _part(part: str, text: str, epochs: int) -> set[int]:
         return set(range(int(every[1]), epochs + 1, int(every[1])))
     span = re.fullmatch(r"(\d+)(?:\s*-\s*(\d+))?", part)
     if span and 1 <= int(span[1]) <= int(span[2] or span[1]):
-        return set(range(int(span[1]), int(span[2] or span[1]) + 1))
+        return set(range(int(span[1]), min(int(span[2] or span[1]), epochs) + 1))
     raise ValueError(f"{text!r} is not understood at {part!r}; give {FORMS}")

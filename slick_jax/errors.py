@@ -1,5 +1,8 @@
 """Exceptions the command line knows: bad input (status 2, no traceback) and work stopped by a signal (status 75)."""
 
+import reprlib
+from typing import Any
+
 
 class InputError(ValueError):
     """Bad input from the user: the message names the place (file:line or setting), what is wrong, and what to do.
@@ -21,3 +24,18 @@ class Stopped(Exception):
     from there."""
 
     STATUS = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run it again
+
+
+class _Short(reprlib.Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        return super().repr_int(x, level) if x.bit_length() < 4000 else f"<a number of {x.bit_length()} bits>"
+
+
+_SHORT = _Short()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 4, 80, 80, 40
+
+
+def short(value: Any) -> str:
+    """`value` as an error message shows it: at most 80 characters, however large or deeply nested it is."""
+    text = _SHORT.repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

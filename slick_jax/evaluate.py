@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -9,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from etils import epath
 
-from slick_jax import run_folder, tuned
+from slick_jax import run_folder, stores, tuned
 from slick_jax.categories import CATEGORIES
 from slick_jax.config import AnnotateConfig, Config
 from slick_jax.data.tokenizer import Tokenizer
@@ -21,42 +22,78 @@ from slick_jax.knowledge.match_rates import MatchRates
 from slick_jax.knowledge.questions import questions
 from slick_jax.mesh import make_mesh
 from slick_jax.models.transformer import Network
+from slick_jax.peers import Peers, in_lockstep
 from slick_jax.training.checkpoints import find_step
+
+HOW = ("prompt_style", "chat_options", "match")  # settings of annotate that decide how is asked, and judged
 
 
 def run(config: Config) -> dict[str, dict]:
     """Ask `config.evaluate.splits` of the checkpoint and print exact match by split, category and relation.
 
     With a run_dir, evaluations/<checkpoint>.json and .parquet (a row per question) are written there, and categories
-    are taken from its annotations. Returns the metrics per split. Raises InputError for bad input.
+    are taken from its annotations. Several processes ask on one mesh over the devices of all.
+
+    Returns the metrics per split. Raises InputError for bad input; Stopped when another process has ended.
     """
     checkpoint = config.evaluate.checkpoint or config.model.path
-    model, arithmetic = tuned.find(checkpoint, config.model.path), config.model
+    place = epath.Path(config.run_dir) / "evaluations" / _name(checkpoint, config.annotate)
+    # Processes meet in a folder of this evaluation's own: others may be under way beside it.
+    with in_lockstep(config, "evaluate", f"{place}.processes", "from its start", saves=False) as peers:
+        return _run(config, checkpoint, place, peers)
+
+
+def _run(config: Config, checkpoint: str, place: epath.Path, peers: Peers) -> dict[str, dict]:
+    settings, arithmetic = config.annotate, config.model
+    groups, _ = questions(config, config.evaluate.splits)  # categories may be of the model it was tuned from
+    if not groups:
+        raise InputError("config.evaluate.splits: the data has no dev, test or ood_test; name the splits to ask")
+    pinned, taught = _agree(config, checkpoint, groups, peers)
+    model = tuned.find(pinned, arithmetic.path)
     network = Network(
         model.spec, arithmetic.dtype, arithmetic.precision, arithmetic.scan_layers, lora=model.lora
     )
     tokenizer = Tokenizer.from_folder(model.folder, network.spec.vocab_size)
-    groups, _ = questions(config, config.evaluate.splits)  # categories may be of the model it was tuned from
-    if not groups:
-        raise InputError("config.evaluate.splits: the data has no dev, test or ood_test; name the splits to ask")
-    groups = {name: accepting(rows, _taught(checkpoint)) for name, rows in groups.items()}
+    groups = {name: accepting(rows, taught) for name, rows in groups.items()}
     mesh = make_mesh(config.mesh)
     limit = config.train.max_target_tokens
     with jax.set_mesh(mesh):
-        evaluator = GreedyEvaluator(network, mesh, tokenizer, groups, config.annotate, limit, str(model.folder))
+        evaluator = GreedyEvaluator(network, mesh, tokenizer, groups, settings, limit, str(model.folder))
         answers = evaluator(model.load(network, mesh), list(groups))
         rates = MatchRates(groups)
         found = {name: rates(name, answers[name]) for name in groups}
     print(table(found))
-    if config.run_dir and jax.process_index() == 0:
-        _write(epath.Path(config.run_dir) / "evaluations", checkpoint, config.annotate, groups, answers, found)
+    if config.run_dir and peers.leads:
+        _write(place, _asked(checkpoint, settings), groups, answers, found)
     return found
+
+
+def _agree(
+    config: Config, checkpoint: str, groups: dict[str, list[Asked]], peers: Peers
+) -> tuple[str, list[str]]:
+    """The checkpoint with its step, which may be the newest of a run that goes on, and the endings that it was taught.
+
+    Raises InputError in a process that would ask otherwise than process 0.
+    """
+    asked = {name: [dataclasses.astuple(row) for row in rows] for name, rows in groups.items()}
+    ours = digest([asked, _asked(checkpoint, config.annotate), config.model.dtype, config.model.precision])
+
+    def find() -> dict:
+        return {"checkpoint": tuned.pin(checkpoint), "taught": _taught(checkpoint), "asked": ours}
+
+    told = peers.share("asked", find)
+    if told["asked"] != ours:
+        raise InputError(
+            f"process {peers.index} would ask something else than process 0; give all processes the same settings, data"
+            " and checkpoint"
+        )
+    return told["checkpoint"], told["taught"]
 
 
 def _taught(checkpoint: str) -> list[str]:
     """The endings that the finished run of a training checkpoint has taught, which answers may have."""
     folder, _ = find_step(checkpoint)
-    result = run_folder.read_json(folder.parent / "result.json") if folder.name == "checkpoints" else None
+    result = run_folder.read_object(folder.parent / "result.json") if folder.name == "checkpoints" else None
     return (result or {}).get("taught_endings", [])
 
 
@@ -78,16 +115,21 @@ def table(found: dict[str, dict]) -> str:
     return frame.reindex(columns=list(found)).round(1).to_string(na_rep="")
 
 
+def _asked(checkpoint: str, settings: AnnotateConfig) -> dict:
+    """What is asked, and how."""
+    return {"checkpoint": checkpoint} | {name: getattr(settings, name) for name in HOW}
+
+
+def _name(checkpoint: str, settings: AnnotateConfig) -> str:
+    """Name of the files: the end of the checkpoint's path, and a digest of all of it and of how it was asked."""
+    told_apart = digest([stores.absolute(checkpoint), _asked(checkpoint, settings)])[:8]
+    return "_".join([*(part for part in Path(checkpoint).parts[-4:] if part.strip("./\\")), told_apart])
+
+
 def _write(
-    folder: epath.Path,
-    checkpoint: str,
-    settings: AnnotateConfig,
-    groups: dict[str, list[Asked]],
-    answers: dict[str, Answered],
-    found: dict,
+    place: epath.Path, asked: dict, groups: dict[str, list[Asked]], answers: dict[str, Answered], found: dict
 ) -> None:
-    """Files named by the end of the checkpoint's path, and a digest of all of it and of how it was asked."""
-    rows = [(split, row, index) for split, asked in groups.items() for index, row in enumerate(asked)]
+    rows = [(split, row, index) for split, group in groups.items() for index, row in enumerate(group)]
     columns = {
         "id": [row.id for _, row, _ in rows],
         "split": [split for split, _, _ in rows],
@@ -97,10 +139,6 @@ def _write(
         "strict_hit": [bool(answers[split].hits[index, 0]) for split, _, index in rows],
         "abstained": [bool(answers[split].abstained[index]) for split, _, index in rows],
     }
-    how = {name: getattr(settings, name) for name in ("prompt_style", "chat_options", "match")}
-    asked = {"checkpoint": checkpoint, **how}
-    told_apart = digest([str(Path(checkpoint).resolve()), asked])[:8]
-    name = "_".join([*(part for part in Path(checkpoint).parts[-4:] if part.strip("./\\")), told_apart])
-    run_folder.write_parquet(folder / f"{name}.parquet", pa.table(columns))
-    run_folder.write_json(folder / f"{name}.json", asked | {"splits": found})
-    print(f"evaluate: {folder / name}.json")
+    run_folder.write_parquet(f"{place}.parquet", pa.table(columns))
+    run_folder.write_json(f"{place}.json", asked | {"splits": found})
+    print(f"evaluate: {place}.json")

@@ -14,17 +14,18 @@ from pathlib import Path
 import pandas as pd
 from etils import epath
 
-from slick_jax import export, run_folder
+from slick_jax import csv_text, export, run_folder
 from slick_jax.analysis.outcomes import STOPS
 from slick_jax.categories import CATEGORIES
+from slick_jax.claim import held
 from slick_jax.config import Config, ExportConfig, MixConfig
 from slick_jax.data import annotations, mix
 from slick_jax.data.examples import load_splits
 from slick_jax.data.mixtures import Annotated, place
 from slick_jax.errors import InputError
+from slick_jax.hashing import digest
 from slick_jax.knowledge import annotate
 from slick_jax.training import shift, train
-from slick_jax.training.claim import held
 from slick_jax.training.stops import ANSWERS
 
 FIRST, SECOND = "all_MaybeKnown", "gradual"  # the variants of the two stages
@@ -39,23 +40,27 @@ def run(config: Config) -> epath.Path:
     and train/gradual; summary.csv tells the accuracies of both. Killed at any moment, it goes on from there with the
     same result. Raises InputError for bad input and when nothing was promoted, Busy when another process is at it.
     """
-    mixed = run_folder.read_json(epath.Path(config.run_dir) / "mixtures" / "manifest.json")
+    mixed = run_folder.read_object(epath.Path(config.run_dir) / "mixtures" / "manifest.json")
     if FIRST not in (mixed or {}).get("variants", {}):
         names = (*config.mix.recipes, FIRST)
         mix.run(dataclasses.replace(config, mix=dataclasses.replace(config.mix, recipes=names)))
     first = train.run(_for(config, FIRST))
+    tuned = shift.checkpoint_at(config, first, "EARLY_STOP")
+    origin = {"run": digest(run_folder.read_object(first / "train.json")), "step": tuned.name}
     folder = epath.Path(config.run_dir) / "gradual" / f"seed-{config.train.seed}"
     own = _second(config, folder)
     with held(folder):
         if not (folder / "model" / "config.json").exists():  # written last
-            tuned = ExportConfig(str(shift.checkpoint_at(config, first, "EARLY_STOP")), own.model.path)
-            export.run(dataclasses.replace(config, export=tuned))
+            run_folder.write_json(folder / "first.json", origin)
+            export.run(dataclasses.replace(config, export=ExportConfig(str(tuned), own.model.path)))
+        elif run_folder.read_object(folder / "first.json") != origin:
+            raise InputError(f"{folder}: holds the model of another first stage; remove that folder and run again")
         if not annotations.path(own).exists():
             annotate.annotate(own)
         _mix(config, own)
     second = train.run(own)
     table = accuracies({FIRST: first, SECOND: second}, annotations.categories(config)[0])
-    run_folder.write_text(folder / "summary.csv", table.to_csv(index=False, lineterminator="\n"))
+    run_folder.write_text(folder / "summary.csv", csv_text.of(table))
     print(table.round(1).to_string(index=False, na_rep="-"))
     print(f"gradual: {folder / 'summary.csv'}")
     return folder
@@ -119,7 +124,7 @@ def _mix(config: Config, own: Config) -> None:
         "variants": {SECOND: mix.record(rows)},
     }
     folder = epath.Path(own.run_dir) / "mixtures"
-    earlier = run_folder.read_json(folder / "manifest.json")
+    earlier = run_folder.read_object(folder / "manifest.json")
     if earlier is not None and earlier != manifest:
         changed = ", ".join(name for name in manifest if earlier.get(name) != manifest[name])
         raise InputError(

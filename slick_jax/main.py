@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 
-from slick_jax import __version__, processes
+from slick_jax import __version__, processes, signals, stores
 from slick_jax.compilation import use_compilation_cache
 from slick_jax.config_file import load_config
 from slick_jax.config_longform import COMMANDS as LONGFORM
@@ -22,7 +22,7 @@ COMMANDS = {
     "mix": ("slick_jax.data.mix", "make mixtures of Known and Unknown examples from the annotations"),
     "train": ("slick_jax.training.train", "fine-tune on a mixture and follow what the model knows, epoch by epoch"),
     "evaluate": ("slick_jax.evaluate", "greedy exact match of a model or a training checkpoint"),
-    "study": ("slick_jax.study", "train on every mixture and seed, and report"),
+    "study": ("slick_jax.study", "train on every mixture and seed, and report; --shard=i/n: a share of them"),
     "gradual": ("slick_jax.gradual", "train on MaybeKnown, annotate again, train on what was promoted"),
     "longform": ("slick_jax.longform.study", "which long texts to fine-tune on: all these stages"),
     "longform-entities": ("slick_jax.longform.study:entities", "  1 what is written about, each in one split"),
@@ -35,6 +35,7 @@ COMMANDS = {
     "longform-report": ("slick_jax.longform.study:report", "  8 scores, figures and one HTML page"),
     "report": ("slick_jax.analysis.report", "tables, figures and one HTML page from the finished runs"),
     "export": ("slick_jax.export", "turn a training checkpoint into a Hugging Face folder"),
+    "plan": ("slick_jax.planning.plan", "what a config needs: memory, arithmetic, hours, without the devices"),
     "validate": ("slick_jax.validate", "show what a config would run, and everything wrong with it"),
 }
 # Those that go on where a stopped run was; the others begin again.
@@ -77,12 +78,15 @@ def _main(arguments: list[str]) -> int:
             print(_usage())
             return 0
         config = hub.resolve_config(load_config(rest, command), command)
-        use_compilation_cache()  # which imports JAX: bad input has been told before
-        processes.join(command, config)  # after the download: processes wait for each other a limited time
-        module, _, function = COMMANDS[command][0].partition(":")
-        run = getattr(importlib.import_module(module), function or "run")
-        collect_rarely()
-        run(config)
+        stores.check(config.run_dir)
+        with signals.noticed() as sigterm, sigterm.at_once(f"stopped by SIGTERM{_goes_on(command)}"):
+            use_compilation_cache()  # which imports JAX: bad input has been told before
+            processes.join(command, config)  # after the download: processes wait for each other a limited time
+            module, _, function = COMMANDS[command][0].partition(":")
+            run = getattr(importlib.import_module(module), function or "run")
+            collect_rarely()
+            with stores.within_reach(config.run_dir):
+                run(config)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -98,9 +102,13 @@ def _main(arguments: list[str]) -> int:
         print(f"error: the device's memory is full ({why}); {hint(command, config)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped" + "; the same command goes on from here" * (command in RESUMES), file=sys.stderr)
+        print(f"stopped{_goes_on(command)}", file=sys.stderr)
         return 130
     return 0
+
+
+def _goes_on(command: str) -> str:
+    return "; the same command goes on from here" * (command in RESUMES)
 
 
 def _usage() -> str:

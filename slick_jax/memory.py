@@ -8,14 +8,15 @@ from slick_jax.config import Config
 from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.knowledge.shapes import TOKENS
 
-ANNOTATES = ("annotate", "demo")
+ANNOTATES = ("annotate", "demo", "gradual")  # and `study`, where study.shift asks it to
 TRAINS = ("train", "study", "gradual", "demo", *LONGFORM)
-ASKS = (*ANNOTATES, "train", "study", "gradual", "evaluate")
+ASKS = (*ANNOTATES, "train", "study", "evaluate", *LONGFORM)
 
 
 def hint(command: str, config: Config) -> str:
     """The settings that lower the memory of `slick <command>`, each with what is in use; automatic ones resolved."""
     annotate, train = config.annotate, config.train
+    annotates = command in ANNOTATES or (command == "study" and bool(config.study.shift))
     found = [f"cut the model over more devices (mesh.fsdp is {config.mesh.fsdp}, mesh.tensor {config.mesh.tensor})"]
     if command in TRAINS:
         found.append(f"raise train.accumulate (it is {train.accumulate}, of train.batch_size={train.batch_size} rows)")
@@ -27,10 +28,10 @@ def hint(command: str, config: Config) -> str:
         found.append(f"lower annotate.batch_tokens (it is {known})")
     if command in LONGFORM:
         found.append(f"lower longform.write.rows (it is {config.longform.write.rows})")
-    if command in ANNOTATES and annotate.kept_gib != 0:
+    if annotates and annotate.kept_gib != 0:
         kept = "None, which takes half of what the weights leave" if annotate.kept_gib is None else annotate.kept_gib
         found.append(f"lower annotate.kept_gib (it is {kept})")
-    if command in ANNOTATES and annotate.answers != "none":
+    if annotates and annotate.answers != "none":
         found.append(f"lower annotate.answer_rows (it is {annotate.answer_rows})")
     if command == "annotate" and config.model.weights == "":
         found.append(f"hold the weights as model.weights='int8' (they are {config.model.dtype}), which changes labels")

@@ -11,7 +11,7 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
-from slick_jax.errors import InputError
+from slick_jax.errors import InputError, Stopped
 
 AXES = ("data", "fsdp", "tensor")
 BATCH_AXES = ("data", "fsdp")
@@ -42,15 +42,18 @@ class MeshSizes(Protocol):
 
 
 def make_mesh(sizes: MeshSizes, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """A mesh over `devices` (default: all) with axes (data, fsdp, tensor).
+    """A mesh over `devices` (default: those of all processes) with axes (data, fsdp, tensor).
 
     Axis types are Auto: the compiler places intermediate values. Raises InputError when the sizes do not multiply to
     the number of devices, and where JAX finds none.
     """
-    devices = _all_devices() if devices is None else devices
-    if jax.process_count() > 1:
-        raise InputError("only `slick annotate` runs on several processes yet; start one, over all devices of its host")
-    return _mesh(_shape(sizes, len(devices)), devices)
+    devices = all_devices() if devices is None else devices
+    if jax.process_count() > 1 and not jax.distributed.is_initialized():
+        raise InputError(
+            "these devices are those of several hosts, and this command runs on one; use a slice of one host, or a"
+            " command that takes several processes (docs/scaling.md)"
+        )
+    return _mesh(axis_sizes(sizes, len(devices)), devices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,13 +85,13 @@ def make_team(sizes: MeshSizes) -> Team:
     fit into a process. Raises InputError when the sizes do not multiply to the number of devices of all processes, or
     the processes have different numbers of them, and where JAX finds none.
     """
-    devices = _all_devices()
+    devices = all_devices()
     per_process = Counter(device.process_index for device in devices)
     if len(set(per_process.values())) > 1:
         numbers = ", ".join(f"process {index} has {n}" for index, n in sorted(per_process.items()))
         raise InputError(f"every process needs the same number of devices; {numbers}")
     local = len(devices) // len(per_process)
-    _, fsdp, tensor = _shape(sizes, len(devices))
+    _, fsdp, tensor = axis_sizes(sizes, len(devices))
     size = math.lcm(fsdp * tensor, local) // local  # divides the processes, as groups divide all devices
     number = jax.process_index() // size
     members = range(number * size, (number + 1) * size)
@@ -97,11 +100,16 @@ def make_team(sizes: MeshSizes) -> Team:
     return Team(mesh, number, len(per_process) // size, members)
 
 
-def _all_devices() -> Sequence[jax.Device]:
-    """Those of all processes."""
+def all_devices() -> Sequence[jax.Device]:
+    """Those of all processes. Raises InputError where JAX finds none."""
     try:
         return jax.devices()
     except (RuntimeError, AssertionError) as error:  # without a message where the platform has no plugin or no device
+        if "topolog" in str(error) and jax.distributed.is_initialized():  # told by each process to all others
+            raise Stopped(
+                "another process of this run ended before its devices were known (see its output); start all of them"
+                " again, which goes on from what is finished"
+            ) from error
         asked, why = jax.config.jax_platforms or "", f"; {error}" if str(error) else ""
         raise InputError(
             f"JAX finds no device (JAX_PLATFORMS={asked!r}{why});"
@@ -109,8 +117,8 @@ def _all_devices() -> Sequence[jax.Device]:
         ) from error
 
 
-def _shape(sizes: MeshSizes, count: int) -> tuple[int, ...]:
-    """The sizes of the axes on `count` devices, -1 resolved."""
+def axis_sizes(sizes: MeshSizes, count: int) -> tuple[int, ...]:
+    """The sizes of the axes on `count` devices, -1 resolved. Raises InputError where they do not multiply to it."""
     asked = {name: getattr(sizes, name) for name in AXES}
     text = ", ".join(f"mesh.{name}={value}" for name, value in asked.items())
     if any(value < 1 and value != -1 for value in asked.values()) or list(asked.values()).count(-1) > 1:
@@ -177,10 +185,10 @@ def place(array: np.ndarray, sharding: NamedSharding) -> jax.Array:
     return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
 
-def readable(mesh: Mesh) -> NamedSharding | None:
+def readable(mesh: Mesh | AbstractMesh) -> NamedSharding | None:
     """`out_shardings` of a result that the host reads with `jax.device_get`: whole in every process of a mesh that
     spans several, else where the compiler leaves it."""
-    return replicated(mesh) if mesh.is_multi_process else None
+    return replicated(mesh) if isinstance(mesh, Mesh) and mesh.is_multi_process else None
 
 
 def constrain(array: jax.Array, logical_axes: Sequence[str | None]) -> jax.Array:

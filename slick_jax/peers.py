@@ -1,7 +1,7 @@
 """Signs of life and agreements between the processes of a run: small files on the folder that they share.
 
-Files and no collectives: processes do not wait for each other while they work, one that dies takes no other with it,
-and nothing is held by a process that is not on the disk as well.
+Files and no collectives: one process that hangs within a collective is noticed by the others, and nothing is held by a
+process that is not on the disk as well.
 """
 
 from __future__ import annotations
@@ -13,33 +13,35 @@ import sys
 import threading
 import time
 import traceback
-import uuid
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import jax
 from etils import epath
 
-from slick_jax import run_folder
+from slick_jax import atomic, run_folder
+from slick_jax.config import Config
 from slick_jax.errors import Stopped
+from slick_jax.mesh import all_devices
 from slick_jax.wakeup import ENDING, Wakeup, end_process
 
-FOLDER = "processes"  # in the run folder, while several processes are at work
-ENDED = ("finished", "failed", "silent")
+FOLDER = "processes"  # in the folder of a run, while several processes are at work on it
+LOST = ("failed", "stopped", "silent")
+ENDED = ("finished", *LOST)
 LINGER = 15.0  # seconds that process 0, which holds JAX's coordination service, waits for the others to end after it
 GRACE = 5.0  # seconds for the main thread to end the work itself, after a signal or the end of a mate
-_RESTART = "the same command goes on from the finished parts, on any number of processes"
+POLL = 0.2  # seconds between two looks for what process 0 tells
+
+Value = TypeVar("Value")
 
 _worked = False  # whether this process has worked beside others
-_started = 0.0  # time of the shared file system before the processes met: older files are of an earlier run
+_job = "alone"  # names the files of these processes: others in the folder are of a job before, or beside them
 
 
-def mark_start(run_dir: epath.PathLike) -> None:
-    """Take the time of the shared file system; before jax.distributed.initialize, where all processes meet."""
-    global _started
-    path = run_folder.write_text(epath.Path(run_dir) / FOLDER / f"start-{uuid.uuid4().hex}", "")
-    _started = path.stat().mtime
-    path.unlink(missing_ok=True)
+def name_job(name: str) -> None:
+    """Give these processes a name that all of them know and no others have."""
+    global _job
+    _job = name
 
 
 def leave(status: int) -> None:
@@ -64,24 +66,42 @@ class Peers:
     changed for `silence` seconds of this process's clock. `mates` work in lock-step with this one: when one of them
     ends, this process does too, as it may be waiting for it within a collective that never returns. For the same reason
     SIGTERM and SIGINT end this process GRACE seconds after they came, if the main thread has not done it by then.
+
+    command, resumes: for messages, who speaks and from where the same command goes on. saves: SIGTERM is answered by
+    saving, which takes its time: it ends the process only where a mate gives no sign of life, or after `silence`.
     """
 
-    def __init__(self, run_dir: epath.PathLike, mates: Sequence[int], silence: float):
+    def __init__(
+        self,
+        folder: epath.PathLike,
+        mates: Sequence[int],
+        silence: float,
+        *,
+        command: str,
+        resumes: str,
+        saves: bool = False,
+    ):
+        """`folder`: shared by all of them; gone after a clean end."""
         self.index, self.count = jax.process_index(), jax.process_count()
         self.leads = self.index == 0
-        self._folder = epath.Path(run_dir) / FOLDER
+        self._folder = epath.Path(folder)
+        self._command, self._saves = command, saves
+        self._restart = f"the same command goes on {resumes}, on any number of processes"
         self._mates = [mate for mate in mates if mate != self.index]
         self._silence, self._beat = silence, max(0.2, min(silence / 20, 5.0))
         watched = range(self.count) if self.leads else {0, *self._mates}
         self._seen = {index: ("", time.monotonic()) for index in watched if index != self.index}  # text, since when
         self._state, self._number = "preparing", 0
-        self._wakeup, self._lock = Wakeup(f"stopped by SIGTERM; {_RESTART}"), threading.Lock()
+        self._wakeup, self._lock = Wakeup(f"stopped by SIGTERM; {self._restart}"), threading.Lock()
+        self._signalled: float | None = None  # when a signal was first seen
         self._thread = threading.Thread(target=self._watch, name="peers", daemon=True)
 
     def __enter__(self) -> Peers:
         global _worked
         if self.count > 1:
             _worked = jax.distributed.is_initialized()
+            with atomic.told(self._folder, "choose another run_dir"):
+                self._folder.mkdir(parents=True, exist_ok=True)
             self.say("preparing")
             self._wakeup.open()
             self._thread.start()
@@ -91,12 +111,16 @@ class Peers:
         if self.count == 1:
             return
         # A collective may fail before the silence of the mate that broke it is certain.
-        broken = isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error)
-        lost = self._await_lost_mate() if broken else None
+        lost = self._await_lost_mate() if _is_broken(error) else None
         self._wakeup.stop()
         self._thread.join()
         self._wakeup.close()
-        self.say("finished" if error is None else "failed")
+        if error is None:
+            self._disconnect()
+            self.say("finished")
+        else:
+            failed = lost is None and isinstance(error, Exception) and not isinstance(error, Stopped)
+            self.say("failed" if failed else "stopped")
         if self.leads:
             self._linger(clean=error is None)
         if lost is not None:
@@ -108,7 +132,9 @@ class Peers:
             self._state, self._number = state or self._state, self._number + 1
             if self.count > 1:
                 text = json.dumps({"state": self._state, "beat": self._number, "pid": os.getpid()})
-                run_folder.write_text(self._path(self.index), text)
+                with atomic.told(self._path(self.index), "choose another run_dir"):
+                    # Not renamed: network file systems look anew into a file that is opened, but cache names.
+                    self._path(self.index).write_text(text)
 
     def state(self, index: int) -> str:
         """Where process `index` stands: what it said last, 'silent', or '' while it has said nothing."""
@@ -116,25 +142,35 @@ class Peers:
         said = json.loads(text)["state"] if text else ""
         return "silent" if said not in ENDED and time.monotonic() - since > self._silence else said
 
-    def publish(self, value: Any) -> None:
+    def share(self, name: str, find: Callable[[], Value]) -> Value:
+        """What `find` gives (JSON) in process 0, for all. Raises Stopped when that one ends before."""
+        if self.count > 1 and not self.leads:
+            return self.published(name)
+        value = find()
+        self.publish(name, value)
+        return value
+
+    def publish(self, name: str, value: Any) -> None:
         """Give the others `value` (JSON), for `published`; what was written before this call is on the disk then."""
         if self.count > 1:
-            run_folder.write_json(self._folder / "plan.json", value)
+            run_folder.write_json(self._told(name), value)
             self.say("working")
 
-    def published(self) -> Any:
+    def published(self, name: str) -> Any:
         """What process 0 published; waits for it. Raises Stopped when process 0 ends before."""
-        self._await_leader("working", "merged")
-        return run_folder.read_json(self._folder / "plan.json")
+        while not self._told(name).exists():
+            self._await_leader()
+        return run_folder.read_json(self._told(name))
 
-    def await_merge(self) -> None:
-        """Wait until process 0 has merged the parts. Raises Stopped when it ends before."""
+    def await_completion(self) -> None:
+        """Wait until process 0 says that all is complete. Raises Stopped when it ends before."""
         self.say("done")
-        self._await_leader("merged", "finished")
+        while self.count > 1 and self.state(0) not in ("complete", "finished"):
+            self._await_leader()
 
     def check(self) -> None:
         """Between two parts: raises Stopped when process 0 has failed."""
-        if self.count > 1 and not self.leads and self.state(0) in ("failed", "silent"):
+        if self.count > 1 and not self.leads and self.state(0) in LOST:
             raise Stopped(self._lost(0))
 
     def await_parts(self, missing: Callable[[], dict[int, int]]) -> None:
@@ -151,18 +187,18 @@ class Peers:
             elif "done" not in states.values() or time.monotonic() - seen > self._silence:
                 gone = ", ".join(f"process {index} {_TOLD[state]}" for index, state in sorted(states.items()))
                 parts = ", ".join(map(str, sorted(left)[:10])) + (", ..." if len(left) > 10 else "")
-                raise Stopped(f"{len(left)} unwritten parts ({parts}): {gone}; {_RESTART}")
+                raise Stopped(f"{len(left)} unwritten parts ({parts}): {gone}; {self._restart}")
             time.sleep(min(self._beat, 1.0))
             self._look()
             now = missing()
             seen, left = time.monotonic() if len(now) < len(left) else seen, now
 
-    def _await_leader(self, *states: str) -> None:
-        while self.state(0) not in states:
-            if self.state(0) in ENDED:
-                raise Stopped(self._lost(0))
-            time.sleep(min(self._beat, 1.0))
-            self._look()
+    def _await_leader(self) -> None:
+        """Wait a moment for what process 0 says. Raises Stopped when it has ended."""
+        if self.state(0) in ENDED:
+            raise Stopped(self._lost(0))
+        time.sleep(min(self._beat, POLL))
+        self._look()
 
     def _await_lost_mate(self) -> int | None:
         """The mate whose end explains an error, once it is certain; None when all are alive."""
@@ -173,6 +209,11 @@ class Peers:
                 return gone[0]
             time.sleep(self._beat)
         return None
+
+    def _disconnect(self) -> None:
+        """Leave JAX's coordination service, before process 0 ends it: its end would abort this process."""
+        if not self.leads and jax.distributed.is_initialized():
+            jax.distributed.shutdown()
 
     def _linger(self, clean: bool) -> None:
         """Let the others end first; after a clean end of all, remove what they told each other."""
@@ -196,45 +237,77 @@ class Peers:
             since = (since or time.monotonic()) if found else None  # a silent mate may come back
             if found and time.monotonic() - since > GRACE:
                 with contextlib.suppress(Exception):
-                    self.say("failed")
+                    self.say("stopped")
                 end_process(*found)
 
     def _ending(self) -> tuple[str, int] | None:
         """Why this process must end, for its user, and its exit status; None while all is well."""
-        gone = [mate for mate in self._mates if self.state(mate) in ("failed", "silent")]
+        gone = [mate for mate in self._mates if self.state(mate) in LOST]
         if gone:
-            return f"annotate: {self._lost(gone[0])}", Stopped.STATUS
+            return f"{self._command}: {self._lost(gone[0])}", Stopped.STATUS
         came = self._wakeup.signal
         if came is None:
             return None
+        self._signalled = self._signalled or time.monotonic()
         quiet = {mate: time.monotonic() - self._seen[mate][1] for mate in self._mates}
         unheard = [f"no sign of life of process {m} for {t:.0f} s" for m, t in quiet.items() if t > 3 * self._beat]
+        if self._saves and not unheard and time.monotonic() - self._signalled < self._silence:
+            return None
         told = ", ".join([came.name, *unheard])
-        return f"annotate: stopped by {told}, within a step that does not return; {_RESTART}", ENDING[came]
+        reason = f"{self._command}: stopped by {told}, within a step that does not return; {self._restart}"
+        return reason, ENDING[came]
 
     def _look(self) -> None:
         """Read what the watched processes say, and note when it changed."""
         for index, (known, _) in self._seen.items():
-            path = self._path(index)
             try:
-                if path.stat().mtime < _started:
-                    continue  # of an earlier run
-                text = path.read_text()
+                text = self._path(index).read_text()
                 json.loads(text)
             except (OSError, ValueError):
-                continue  # not there yet, or just being replaced
+                continue  # not there yet, or just being written
             if text != known:
                 self._seen[index] = (text, time.monotonic())
 
     def _lost(self, index: int) -> str:
-        return f"process {index} {_TOLD[self.state(index)]} (see its output); {_RESTART}"
+        heard = self._seen[index][0]
+        told = _TOLD[self.state(index)] if heard else f"was never heard of in {self._folder}, which all must share"
+        return f"process {index} {told} (see its output); {self._restart}"
 
     def _path(self, index: int) -> epath.Path:
-        return self._folder / f"{index}.json"
+        return self._folder / f"{_job}-{index}.json"
+
+    def _told(self, name: str) -> epath.Path:
+        return self._folder / f"{_job}-{name}.json"
+
+
+@contextlib.contextmanager
+def in_lockstep(
+    config: Config, command: str, folder: epath.PathLike, resumes: str, saves: bool = True
+) -> Iterator[Peers]:
+    """All processes of a `command` as mates, as all of them compute everything together (see Peers).
+
+    None of them ends well before process 0 has done all.
+    """
+    all_devices()  # which tells more clearly where there are none
+    mates = range(jax.process_count())
+    with Peers(folder, mates, config.distributed.silence, command=command, resumes=resumes, saves=saves) as peers:
+        yield peers
+        if peers.leads:
+            peers.say("complete")
+        else:
+            peers.await_completion()
+
+
+def _is_broken(error: BaseException | None) -> bool:
+    """Whether an error, or what it was raised from, may be of a collective whose other side is gone."""
+    while error is not None and not (isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error)):
+        error = error.__cause__
+    return error is not None
 
 
 _TOLD = {
     "failed": "has stopped with an error",
+    "stopped": "was stopped",
     "silent": "gives no sign of life",
     "finished": "has ended",
     "done": "says that it is done, but its parts cannot be seen from here",

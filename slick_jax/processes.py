@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 from slick_jax.config import Config, DistributedConfig
 from slick_jax.errors import InputError
 
-SEVERAL = ("annotate",)  # commands that share their work out over processes
+SEVERAL = ("pretrain", "annotate", "train", "evaluate")  # commands that share their work out over processes
 START_TIMEOUT = 900  # seconds that processes wait for each other at the start
 
 
@@ -36,10 +38,6 @@ def join(command: str, config: Config) -> None:
 
     import jax  # here, as the command line tells bad input without it
 
-    from slick_jax.peers import mark_start
-
-    mark_start(config.run_dir)
-
     # The end of one process shall not end the others by itself: what they finish is not lost.
     jax.config.update("jax_enable_recoverability", True)
     jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM, and nothing here asks it
@@ -51,6 +49,24 @@ def join(command: str, config: Config) -> None:
             f"the other processes of this run cannot be found ({error}); give config.distributed.coordinator,"
             " process_count and process_index, or set config.distributed.cluster=none to work alone"
         ) from error
+    _meet(command, config)
+
+
+def _meet(command: str, config: Config) -> None:
+    """What the processes that have found each other begin with."""
+    from jax._src.distributed import global_state as joined  # JAX has no public way to its key-value store
+
+    from slick_jax.aborts import explain_loss
+    from slick_jax.peers import name_job
+
+    if joined.num_processes > 1 and not config.run_dir:
+        raise InputError("config.run_dir: empty, and several processes need a folder that all of them share")
+    if joined.process_id == 0:
+        joined.client.key_value_set("slick_jax/job", uuid.uuid4().hex[:12])
+    else:
+        explain_loss(command, joined.coordinator_address)
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  process 0 tells all there is; errors go to stderr
+    name_job(joined.client.blocking_key_value_get("slick_jax/job", 1000 * START_TIMEOUT))
 
 
 def _others(settings: DistributedConfig, environment: Mapping[str, str], several: bool) -> dict | None:

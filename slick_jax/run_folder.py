@@ -1,20 +1,24 @@
 """Files of a run folder: every one is written to a temporary name and renamed, so that a file that exists is whole.
 
-Paths go through etils.epath. Folders must be able to rename, as local and network file systems are.
+Paths go through etils.epath. On object stores (slick_jax.stores), which cannot rename, every object is whole.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
 
-from slick_jax import atomic
-from slick_jax.errors import InputError
+from slick_jax import atomic, stores
+from slick_jax.errors import InputError, short
+from slick_jax.json_text import parse
+
+stores.configure()
 
 
 def write_bytes(path: epath.PathLike, content: bytes) -> epath.Path:
@@ -35,9 +39,9 @@ def write_json(path: epath.PathLike, value: Any) -> epath.Path:
 
 
 def write_parquet(path: epath.PathLike, table: pa.Table) -> epath.Path:
-    """`write_bytes` of a Parquet file; equal tables are equal files."""
+    """`write_bytes` of a Parquet file; equal tables are equal files. Its pages carry checksums."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     return write_bytes(path, sink.getvalue().to_pybytes())
 
 
@@ -47,14 +51,47 @@ def read_json(path: epath.PathLike) -> Any:
     if not path.exists():
         return None
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
+        return parse(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); remove it and run again") from error
+
+
+def read_object(path: epath.PathLike) -> dict[str, Any] | None:
+    """`read_json` of a file that holds an object. Raises InputError where it holds another value."""
+    found = read_json(path)
+    if found is not None and not isinstance(found, dict):
+        raise InputError(f"{path}: expected a JSON object, found {short(found)}; remove it and run again")
+    return found
+
+
+@contextlib.contextmanager
+def explained(path: epath.PathLike, remedy: str = "remove it and run again") -> Iterator[None]:
+    """Within this block, where the content of `path` is taken apart, an InputError says that it is not what the
+    program writes there: fields are missing, or of other types."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError, pa.ArrowException) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not what is written there ({type(error).__name__}: {error}); {remedy}") from error
 
 
 def read_parquet(path: epath.PathLike) -> pa.Table:
     """A Parquet file as a table. Raises InputError on a damaged one."""
-    return _parquet(path, pq.read_table)
+
+    def read(buffer: pa.BufferReader) -> pa.Table:
+        file = pq.ParquetFile(buffer, page_checksum_verification=True)
+        table = file.read()
+        groups = range(file.metadata.num_row_groups)
+        counted = sum(file.metadata.row_group(number).num_rows for number in groups)
+        if not table.num_rows == file.metadata.num_rows == counted:  # the footer has no checksum, but counts twice
+            raise ValueError("its counts of rows differ")
+        if len(set(table.column_names)) < table.num_columns:
+            raise ValueError("a column twice")
+        table.validate(full=True)  # lengths of lists, texts that are no UTF-8
+        return table
+
+    return _parquet(path, read)
 
 
 def read_parquet_schema(path: epath.PathLike) -> pa.Schema:
@@ -66,7 +103,7 @@ def _parquet(path: epath.PathLike, read: Callable[[pa.BufferReader], Any]) -> An
     path = epath.Path(path)
     try:
         return read(pa.BufferReader(path.read_bytes()))
-    except (pa.ArrowException, OSError) as error:  # damaged pages are an OSError
+    except (pa.ArrowException, OSError, ValueError) as error:  # damaged pages are an OSError
         raise InputError(f"{path}: not a readable Parquet file ({error}); remove it and run again") from error
 
 

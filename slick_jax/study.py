@@ -12,16 +12,18 @@ from typing import Any
 import jax
 from etils import epath
 
-from slick_jax import run_folder, workers
+from slick_jax import presence, run_folder, shards, stores, workers
 from slick_jax.analysis import report, runs
+from slick_jax.claim import Busy, is_held
 from slick_jax.config import Config
 from slick_jax.errors import InputError, Stopped
 from slick_jax.progress import Progress
-from slick_jax.training import presence, shift, train
-from slick_jax.training.claim import Busy, is_held
+from slick_jax.training import shift, train
 from slick_jax.training.writers import read_lines
 
 POLL = 2.0  # seconds between two looks at runs that others are at work on
+LOOK = 1.0  # seconds between two looks at how far all of them are
+STORE = 20  # times as long on an object store, where a look at a file takes a while
 SHIFT_SHARE = 4  # a model that is annotated again counts as a run's epochs divided by this, in the progress
 
 
@@ -53,8 +55,14 @@ def run(config: Config) -> epath.Path | None:
     several of them here. A finished run of the same settings is left as it is, an unfinished one goes on from its last
     checkpoint. A run that fails does not keep the others from running: all failures come together in one InputError,
     after the report on what did finish. Raises Stopped when a signal asks for it.
+
+    With `study.shard` only a share of the runs is done here, whatever becomes of the others: the report says what is
+    missing then.
     """
     work = units(config)
+    if config.study.shard:
+        names = ", ".join(unit.name for unit in work)
+        print(f"study: shard {config.study.shard}: {names or 'no runs, as they are few'}")
     with presence.told(config.run_dir) as alone:
         watch = Watch(config, work)
         if config.study.processes > 1:
@@ -100,7 +108,7 @@ def work_on(config: Config, watch: Callable[[], None] = lambda: None) -> dict[st
                 left.remove(unit)
             watch()
         if left:
-            time.sleep(POLL)
+            time.sleep(POLL * (STORE if stores.is_store(config.run_dir) else 1))
     return failed
 
 
@@ -125,14 +133,15 @@ class Watch:
         self._shift = -(-self._epochs // SHIFT_SHARE)
         total = sum(self._epochs + self._shift * len(unit.stops) for unit in work)
         self._finished: set[Unit] = set()
-        self._next = 0.0
-        self._line = Progress("study", total, "epochs", self._done())
+        self._next, self._pause = 0.0, LOOK * (STORE if stores.is_store(config.run_dir) else 1)
+        name = f"study {config.study.shard}" if config.study.shard else "study"
+        self._line = Progress(name, total, "epochs", self._done())
 
     def show(self, *, now: bool = False) -> None:
-        """Look, once a second at most, or `now`."""
+        """Look, every `LOOK` seconds at most, or `now`."""
         if now or time.monotonic() >= self._next:
-            self._next = time.monotonic() + 1.0
             done = self._done()
+            self._next = time.monotonic() + self._pause
             self._line.show(done, f"{len(self._finished)} of {len(self._work)} runs, ")
 
     def _done(self) -> int:
@@ -151,8 +160,9 @@ class Watch:
 
 
 def units(config: Config) -> list[Unit]:
-    """The runs of the study, in the order in which they are begun: the first seed of every variant comes first."""
-    variants, study = chosen(config), config.study
+    """The runs of the study, or of its shard, in the order in which they are begun: first seeds come first."""
+    manifest = _manifest(config)
+    variants, study = chosen(config, manifest), config.study
     shifted = variants if study.shift == ("all",) else study.shift
     unknown = [name for name in shifted if name not in variants]
     if unknown:
@@ -160,19 +170,30 @@ def units(config: Config) -> list[Unit]:
             f"config.study.shift: {', '.join(unknown)} is not among the variants of the study; there are"
             f" {', '.join(variants)}, or 'all'"
         )
-    return [
+    made = [
         Unit(name, seed, train.folder_of(config.run_dir, name, seed), study.shift_stops if name in shifted else ())
         for seed in study.seeds
         for name in variants
     ]
+    if not study.shard:
+        return made
+    rows = {name: manifest["variants"][name]["n"] + manifest["variants"][name].get("n_replay", 0) for name in variants}
+    shift_cost = sum(rows.values()) / len(rows) / SHIFT_SHARE  # the questions are the same for every variant
+    costs = [rows[unit.variant] + shift_cost * len(unit.stops) for unit in made]
+    return [made[place] for place in shards.share(costs, *shards.parse(study.shard))]
 
 
-def chosen(config: Config) -> list[str]:
-    """The variants to train on. Raises InputError where there are no mixtures, or none of a name that is asked for."""
+def _manifest(config: Config) -> dict[str, Any]:
+    """What `slick mix` wrote. Raises InputError where there are no mixtures."""
     path = epath.Path(config.run_dir) / "mixtures" / "manifest.json"
-    manifest: dict[str, Any] | None = run_folder.read_json(path)
+    manifest: dict[str, Any] | None = run_folder.read_object(path)
     if not manifest or not runs.variant_names(manifest):
         raise InputError(f"{path}: no mixtures there; run `slick mix` with the same config first")
+    return manifest
+
+
+def chosen(config: Config, manifest: dict[str, Any]) -> list[str]:
+    """The variants to train on. Raises InputError where there is no mixture of a name that is asked for."""
     mixed = runs.variant_names(manifest)
     problems = []
     for name in config.study.variants:

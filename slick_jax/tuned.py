@@ -6,15 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from etils import epath
 from jax.sharding import Mesh
 
+from slick_jax import stores
 from slick_jax.errors import InputError
 from slick_jax.models import hub, peft_folder, weights
 from slick_jax.models.lora import LoraSpec, join
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network, Params
 from slick_jax.training.adapters import Origin, load_base, origin_of
-from slick_jax.training.checkpoints import find_step, load_params
+from slick_jax.training.checkpoints import description, find_step, load_params
 
 
 @dataclass(frozen=True)
@@ -30,25 +32,37 @@ class Tuned:
     load: Callable[[Network, Mesh], Params]
 
 
-def find(checkpoint: str | Path, model: str = "") -> Tuned:
+def find(checkpoint: epath.PathLike, model: str = "") -> Tuned:
     """The model of a Hugging Face folder, of a PEFT folder, of a run's checkpoints (the newest), or a step in them.
 
     `model` is where the base of adapters is looked for besides the place they name. Raises InputError when there is no
     checkpoint, or not the base that it needs.
     """
-    if (Path(checkpoint) / peft_folder.CONFIG).is_file():
+    if not stores.is_store(checkpoint) and (Path(checkpoint) / peft_folder.CONFIG).is_file():
         return _adapter(Path(checkpoint), model)
     folder, step = find_step(checkpoint)
-    spec = weights.read_spec(folder)
+    described = description(folder)
+    spec = weights.read_spec(described)
     if step is None and not _is_training(folder):
-        return Tuned(folder, spec, None, lambda network, mesh: weights.load_hf(folder, network, mesh))
-    origin = origin_of(folder)
+        if stores.is_store(folder):
+            raise InputError(f"{folder}: holds no checkpoints; models are read from local folders, so copy it to one")
+        return Tuned(described, spec, None, lambda network, mesh: weights.load_hf(described, network, mesh))
+    origin = origin_of(described)
 
     def load(network: Network, mesh: Mesh) -> Params:
         base = None if origin is None else load_base(origin, network, mesh, base_of(origin, model))
         return join(base, load_params(folder, network, mesh, step))
 
-    return Tuned(folder, spec, origin and origin.lora, load)
+    return Tuned(described, spec, origin and origin.lora, load)
+
+
+def pin(checkpoint: str | Path) -> str:
+    """The checkpoint, with the step that is the newest now where it is a training run's and names none."""
+    folder, step = find_step(checkpoint)
+    named = step is not None or not folder.is_dir()
+    if named or (folder / peft_folder.CONFIG).is_file() or not _is_training(folder):
+        return str(checkpoint)
+    return str(folder / str(max(int(path.name) for path in folder.iterdir() if path.name.isdecimal())))
 
 
 def base_of(origin: Origin, model: str) -> str:
@@ -77,6 +91,6 @@ def _adapter(folder: Path, model: str) -> Tuned:
     return Tuned(base, spec, lora, load)
 
 
-def _is_training(folder: Path) -> bool:
+def _is_training(folder: epath.Path) -> bool:
     """Whether the folder holds numbered checkpoints and no weights of its own."""
     return not any(folder.glob("*.safetensors*")) and any(path.name.isdecimal() for path in folder.iterdir())

@@ -8,13 +8,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from etils import epath
+from jax.sharding import Mesh
+
+from slick_jax import run_folder
 from slick_jax.config import Config, ModelConfig
+from slick_jax.config_needs import needs
 from slick_jax.data.prepare import table_text
 from slick_jax.data.prompt_styles import few_shot_prompt, prompt_style
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
-from slick_jax.knowledge import match, p_true, preparation
-from slick_jax.knowledge.preparation import Asked
+from slick_jax.knowledge import match, p_true, preparation, store
+from slick_jax.knowledge.preparation import AskedRows, Prepared
 from slick_jax.mesh import make_mesh
 from slick_jax.models import weights
 from slick_jax.models.hf_folder import read_config, tensor_names
@@ -44,12 +49,12 @@ def run(config: Config) -> None:
     if mesh:
         print(f"\ndevices\n  {mesh.devices.size} {mesh.devices.flat[0].platform}: {_pairs(mesh.shape)}")
     if config.model.path:
-        _check_model(found, config, asked)
+        _check_model(found, config, asked, mesh)
     else:
         print("\nmodel\n  none: model.path is empty (demo and pretrain make their own)")
     if found:
         raise InputError.of(found, f"{len(found)} problem{'s' * (len(found) > 1)}")
-    print("\nno problems found" + ("" if config.model.path else "; annotate also needs model.path"))
+    print("\n".join(["\nno problems found", *(f"  but config.{line}" for line in needs(config, "annotate"))]))
 
 
 def _attempt(found: list[str], check: Callable[..., T], *arguments: Any) -> T | None:
@@ -61,8 +66,8 @@ def _attempt(found: list[str], check: Callable[..., T], *arguments: Any) -> T | 
         return None
 
 
-def _check_model(found: list[str], config: Config, asked: Asked | None) -> None:
-    """Print the checkpoint and its tokenizer, and check that prompts and answers fit."""
+def _check_model(found: list[str], config: Config, asked: AskedRows | None, mesh: Mesh | None) -> None:
+    """Print the checkpoint and its tokenizer; check that prompts and answers fit, and that run_dir is no other's."""
     before = len(found)
     if _attempt(found, read_config, config.model.path) is None:
         return
@@ -80,9 +85,21 @@ def _check_model(found: list[str], config: Config, asked: Asked | None) -> None:
         prepared = _attempt(found, preparation.prepare, config, asked, tokenizer, spec.max_position_embeddings)
         if prepared:
             print(f"  part files: {len(prepared.parts):,}; tokens in shared prefixes: {sum(prepared.prefix_lengths):,}")
+        if prepared and mesh and config.run_dir:
+            _attempt(found, _check_run_dir, config, prepared, tokenizer, mesh)
 
 
-def _print_prompt(asked: Asked, few_shot: Callable[..., str]) -> None:
+def _check_run_dir(config: Config, prepared: Prepared, tokenizer: Tokenizer, mesh: Mesh) -> None:
+    """Raises InputError where run_dir holds another run. Its model is taken for this one: weights are not read here."""
+    folder = epath.Path(config.run_dir) / "annotations"
+    there = run_folder.read_object(folder / "manifest.json") or {}
+    model = there.get("protocol", {}).get("model", "")
+    protocol = preparation.protocol_fields(config, prepared, model, tokenizer.fingerprint(), mesh.shape)
+    further = preparation.further_columns(config.annotate)
+    store.check(folder, store.manifest_of(protocol, prepared.rows, config.annotate.part_size, further))
+
+
+def _print_prompt(asked: AskedRows, few_shot: Callable[..., str]) -> None:
     row, chosen = asked.rows[0], asked.assigned[0]
     exemplars = asked.sets[row.relation].get(chosen[0])
     print(f"\nfirst prompt, of {row.id!r}\n{few_shot(exemplars, row.question)}")
@@ -98,7 +115,7 @@ def _print_model(model: ModelConfig, spec: ModelSpec) -> None:
         print("  tensors: not fetched, their names and shapes are checked by `slick annotate`")
 
 
-def _work(config: Config, asked: Asked) -> str:
+def _work(config: Config, asked: AskedRows) -> str:
     settings = config.annotate
     sampled, draws = settings.drawn_samples, settings.draws
     most = "up to " if settings.mode == "labels" else ""
@@ -110,7 +127,7 @@ def _work(config: Config, asked: Asked) -> str:
     )
 
 
-def _pools(asked: Asked) -> str:
+def _pools(asked: AskedRows) -> str:
     questions = Counter(row.relation for row in asked.rows)
     lines = (f"  {name}: {questions[name]:,} questions, {len(sets.pool):,} rows" for name, sets in asked.sets.items())
     return "\n".join(["exemplar pools", *lines])

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any
 
+from slick_jax import signals
 from slick_jax.config import Config
 from slick_jax.errors import InputError, Stopped
 from slick_jax.garbage import collect_rarely
-from slick_jax.training import signals
 
 WAIT = 0.5  # seconds between two looks at the workers
 Failed = dict[str, list[str]]
@@ -35,7 +37,8 @@ def share(config: Config, work: Callable[..., Failed], watch: Callable[[], None]
             " (CUDA_VISIBLE_DEVICES)"
         )
     spawn = multiprocessing.get_context("spawn")
-    running = []
+    running: list[tuple[BaseProcess, Connection]] = []
+    said: dict[int, dict[str, Any]] = {}
     with signals.noticed() as sigterm:
         try:
             for cores in _shares(config.study.processes):
@@ -44,20 +47,19 @@ def share(config: Config, work: Callable[..., Failed], watch: Callable[[], None]
                 process.start()
                 theirs.close()
                 running.append((process, ours))
-            while any(process.is_alive() for process, _ in running) and not sigterm.came:
+            while _listen(running, said) and not sigterm.came:
                 watch()
                 time.sleep(WAIT)
         finally:
             for process, _ in running:
                 process.terminate()
-            for process, _ in running:
-                process.join()
-    said = [_said(pipe) for _, pipe in running]
-    stopped = [one["stopped"] for one in said if "stopped" in one]
+            while _listen(running, said):
+                time.sleep(WAIT)
+    stopped = [one["stopped"] for one in said.values() if "stopped" in one]
     if sigterm.came or stopped:
         raise Stopped(stopped[0] if stopped else "stopped by a signal; run it again")
     failed: Failed = {}
-    for one in said:
+    for one in said.values():
         for problem, names in one.get("failed", {}).items():
             failed[problem] = sorted({*failed.get(problem, ()), *names})
     return failed
@@ -95,9 +97,14 @@ def _end_with(parent: int) -> None:
     os._exit(Stopped.STATUS)
 
 
-def _said(pipe: Connection) -> dict[str, Any]:
-    """What a worker sent before it ended; nothing where it was killed."""
-    try:
-        return pipe.recv() if pipe.poll() else {}
-    except EOFError:
-        return {}
+def _listen(running: Sequence[tuple[BaseProcess, Connection]], said: dict[int, dict[str, Any]]) -> bool:
+    """Put what the workers have sent into `said`, by their numbers; whether one of them was still there.
+
+    A worker with more to say than a pipe holds cannot end before it is heard.
+    """
+    there = any([process.is_alive() for process, _ in running])  # asked before: what one says comes before its end
+    for number, (_, pipe) in enumerate(running):
+        with contextlib.suppress(EOFError, OSError):  # it has ended, maybe while it spoke
+            if pipe.poll():
+                said[number] = pipe.recv()
+    return there

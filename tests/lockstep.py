@@ -29,7 +29,8 @@ def run(config) -> None:
     rows = place(np.ones((8, 4), np.float32), NamedSharding(team.mesh, PartitionSpec("tensor")))
     total = jax.jit(lambda array: array.sum(), out_shardings=replicated(team.mesh))
     mutex = ctypes.create_string_buffer(64)
-    with peers.Peers(config.run_dir, team.members, config.distributed.silence) as found:
+    folder, silence = Path(config.run_dir) / peers.FOLDER, config.distributed.silence
+    with peers.Peers(folder, team.members, silence, command="annotate", resumes="from the finished parts") as found:
         for step in itertools.count():
             fails = step == 5 and (Path(config.run_dir) / "fail").exists()
             if fails and found.leads:
@@ -40,7 +41,7 @@ def run(config) -> None:
             started = total(rows)
             if fails:
                 raise ZeroDivisionError("a bug")
-            print("step", step, float(started), flush=True)
+            print("step", step, float(started), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

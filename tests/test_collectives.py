@@ -129,3 +129,40 @@ def test_programs_as_the_tpu_compiler_writes_them():
         collectives_of(text.replace("direction=LT", "direction=NE"), mesh)
     with pytest.raises(ValueError, match="notation"):
         collectives_of(text.replace("replica_groups={}", "replica_groups=@all"), mesh)
+
+
+WINDOWED = """HloModule windowed
+%body (w: (bf16[8,16], u32[])) -> (bf16[8,16], u32[]) {
+  %w = (bf16[8,16]{1,0}, u32[]{:T(128)}) parameter(0)
+  %piece = bf16[8,16]{1,0} get-tuple-element(%w), index=0
+  %one = u32[]{:T(128)} constant(1)
+  %sent = bf16[8,16]{1,0} collective-permute(%piece), source_target_pairs={{0,1},{1,0},{2,3},{3,2}}
+  %count = u32[]{:T(128)} get-tuple-element(%w), index=1
+  %next = u32[]{:T(128)} add(%count, %one)
+  %after = u32[]{:T(128)} add(%one, %next)
+  ROOT %out = (bf16[8,16]{1,0}, u32[]{:T(128)}) tuple(%sent, /*index=1*/%after)
+}
+%condition (c: (bf16[8,16], u32[])) -> pred[] {
+  %c = (bf16[8,16]{1,0}, u32[]{:T(128)}) parameter(0)
+  %counted = u32[]{:T(128)} get-tuple-element(%c), index=1
+  %bound = u32[]{:T(128)} constant(8)
+  ROOT %less = pred[]{:T(512)} compare(%counted, %bound), direction=LT
+}
+ENTRY %main (a: bf16[8,16]) -> bf16[8,16] {
+  %a = bf16[8,16]{1,0} parameter(0)
+  %zero = u32[]{:T(128)} constant(0)
+  %t = (bf16[8,16]{1,0}, u32[]{:T(128)}) tuple(%a, %zero)
+  %loop = (bf16[8,16]{1,0}, u32[]{:T(128)}) while(%t), condition=%condition, body=%body
+  ROOT %done = bf16[8,16]{1,0} get-tuple-element(%loop), index=0
+}
+"""
+
+
+def test_loops_of_the_partitioner_count_several_steps_a_turn():
+    """Pieces of a product that go round a ring: 8 steps, two a turn; what does not end in a counter is not guessed."""
+    (found,) = collectives_of(WINDOWED, mesh_of(2, 2, 2))
+    assert (found.kind, found.bytes, found.times) == ("collective-permute", 256, 4)
+    (single,) = collectives_of(WINDOWED.replace("%after)", "%next)"), mesh_of(2, 2, 2))
+    assert single.times == 8
+    with pytest.raises(ValueError, match="turns"):
+        collectives_of(WINDOWED.replace("add(%one, %next)", "multiply(%one, %next)"), mesh_of(2, 2, 2))

@@ -114,17 +114,21 @@ def test_all_mistakes_come_in_one_error(config_file):
         ("model.scan_layers=maybe", "'maybe' is not True or False"),
         ("annotate.exact_pairs=(0.7, 40)", "is not pairs such as"),
         ("annotate.exact_pairs=((0.7,", "is not pairs such as"),
-        ("annotate.temperature=nan", "config.annotate.temperature: nan must be a number above 0"),
+        ("annotate.temperature=nan", "config.annotate.temperature: 'nan' is not a number"),
         ("annotate.top_k=0", "config.annotate.top_k: 0 is too small; give 1 or more"),
         ("annotate.n_samples=0", "config.annotate.n_samples: 0 is too small"),
         ("annotate.mode=fast", "allowed: full, labels, exact"),
         ("annotate.match=loose", "squad, strict, or your own as module:function"),
         ("annotate.batch_tokens=-1", "annotate.batch_tokens: -1 is too small"),
+        ("annotate.kept_gib=nan", "annotate.kept_gib: 'nan' is not a number or None"),
+        ("mix.gradual_replay=inf", "mix.gradual_replay: 'inf' is not a number"),
+        ("train.weight_decay=inf", "train.weight_decay: 'inf' is not a number"),
         ("annotate.exact_tolerance=2", "is not a probability"),
         ("annotate.exact_pairs=((0.0, 40),)", "needs a temperature above 0"),
+        ("annotate.exact_pairs=((1e999, 40),)", "is not pairs such as"),
         ("annotate.abstain_phrases=['']", "holds an empty phrase"),
         ("data.kind=csv", "allowed: rows, tfds, entity_questions, world"),
-        ("data.splits=test", "no split 'test' in data of kind 'rows'; it has train, dev"),
+        ("data.splits=ood_test", "no split 'ood_test' in data of kind 'rows'; it has train, dev, test"),
         ("data.limit=0", "config.data.limit: 0 is too small"),
         ("data.share=0", "config.data.share: 0.0 is no share of the rows"),
         ("data.corpus.median_exposures=0", "must be a number above 0"),
@@ -156,11 +160,11 @@ def test_all_mistakes_come_in_one_error(config_file):
         ("mix.unsure_text=I am sure.", "give phrases that can be told apart"),
         ("mix.upweight_percent=0", "config.mix.upweight_percent: 0.0 is no share of D"),
         ("evaluate.splits=valid", "config.evaluate.splits: 'valid' is unknown"),
-        ("evaluate.splits=test", "config.evaluate.splits: 'test' is unknown; allowed: train, dev"),  # kind rows
+        ("evaluate.splits=ood_dev", "evaluate.splits: 'ood_dev' is unknown; allowed: train, dev, test"),  # kind rows
         ("study.seeds=1,1", "must name one seed or more, each once"),
         ("study.processes=0", "config.study.processes: 0 is too small"),
         ("study.shift_stops=LAST", "config.study.shift_stops: 'LAST' is unknown; allowed: EARLY_STOP, CONVERGENCE"),
-        ("study.shift_splits=test", "config.study.shift_splits: 'test' is unknown; allowed: train, dev"),  # kind rows
+        ("study.shift_splits=ood_test", "study.shift_splits: 'ood_test' is unknown; allowed: train, dev, test"),
         ("study.seeds=0,4294967296", "config.study.seeds: 4294967296 is no seed"),
         ("train.seed=-1", "config.train.seed: -1 is no seed"),
         ("train.keep=()", "config.train.keep: empty, and so is train.keep_every"),
@@ -193,8 +197,8 @@ def test_rounded_weights_are_for_annotation_alone(config_file, command):
 
 def test_what_a_command_needs(config_file):
     path = config_file()
-    remote = errors_of([f"--config={path}", "--config.run_dir=gs://bucket/run"], "data")
-    assert "config.run_dir: 'gs://bucket/run' is no local folder" in remote
+    remote = errors_of([f"--config={path}", "--config.run_dir=ftp://bucket/run"], "data")
+    assert "config.run_dir: 'ftp://bucket/run' is on no store that is known" in remote
     text = errors_of([f"--config={path}"], "annotate")
     for setting in ("run_dir", "model.path", "data.path"):
         assert f"config.{setting}: empty" in text
@@ -202,6 +206,28 @@ def test_what_a_command_needs(config_file):
     missing = errors_of([f"--config={path}", "--config.data.path=absent.jsonl"], "validate")
     assert "config.data.path: 'absent.jsonl' does not exist" in missing
     assert load_config([f"--config={path}", "--config.data.kind=world"], "validate").data.kind == "world"
+
+
+def test_the_flag_of_a_shard_is_a_setting_of_study_alone(config_file):
+    path = config_file("c.run_dir, c.model.path, c.data.kind = 'r', 'm', 'world'")
+    for words in (["--shard=3/8"], ["--config.study.shard=3/8"]):
+        assert load_config([f"--config={path}", *words], "study").study.shard == "3/8"
+    with pytest.raises(InputError, match="--shard=3/8: not understood"):
+        load_config([f"--config={path}", "--shard=3/8"], "annotate")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("8/8", "'8/8', but shares count from 0: the last of 8 is 7/8; an array of 8 tasks is --array=0-7"),
+        ("0/0", "'0/0' shares the runs among no one"),
+        ("/8", "'/8' is no i/n, such as 0/8"),  # as where $SLURM_ARRAY_TASK_ID is not set
+        ("-1/8", "'-1/8' is no i/n"),
+    ],
+)
+def test_shards_that_there_are_not(config_file, text, complaint):
+    with pytest.raises(InputError, match=f"config.study.shard: {complaint}"):
+        load_config([f"--config={config_file('c.data.kind = 1')}", f"--shard={text}"], "study")
 
 
 def test_missing_config_argument():
@@ -226,7 +252,7 @@ def test_broken_config_files(tmp_path, content, complaint):
 
 
 def test_every_field_has_its_own_line_of_documentation(root):
-    files = (root / "slick_jax" / name for name in ("config.py", "config_longform.py"))
+    files = (root / "slick_jax" / name for name in ("config.py", "config_longform.py", "config_plan.py"))
     source = [line for file in files for line in file.read_text().splitlines()]
 
     def check(cls):

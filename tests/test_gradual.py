@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -117,6 +118,15 @@ def test_it_goes_on_where_it_was_killed(config, monkeypatch):
     other = dataclasses.replace(config, mix=dataclasses.replace(config.mix, gradual_replay=1.0))
     with pytest.raises(InputError, match="holds another mixture .different: n, replay, variants"):
         gradual.run(other)
+
+
+def test_another_first_stage_is_not_gone_on_from(config):
+    gradual.run(config)
+    shutil.rmtree(Path(config.run_dir) / "train/all_MaybeKnown")
+    shutil.rmtree(Path(config.run_dir) / "gradual/seed-0/train")
+    longer = dataclasses.replace(config, train=dataclasses.replace(config.train, peak_lr=2e-3))
+    with pytest.raises(InputError, match="gradual/seed-0: holds the model of another first stage"):
+        gradual.run(longer)
 
 
 def test_nothing_promoted_is_told(config, monkeypatch):

@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -160,6 +161,23 @@ def test_validate_describes_a_model(run, tmp_path, small_model):
     assert "d_model 128" in out and "tokenizer 1,000 ids" in out and "part files: 1;" in out
 
 
+def test_validate_says_what_annotate_would_stop_at(run, tmp_path, small_model):
+    path = write_rows(tmp_path / "rows.jsonl")
+    status, out, _ = run("validate", f"--config.data.path={path}", "--config.run_dir=")
+    assert status == 0 and "but config.run_dir: empty, and `slick annotate` needs it" in out
+    assert "but config.model.path: empty" in out
+    model, folder = f"--config.model.path={small_model}", f"--config.run_dir={tmp_path}/run"
+    (tmp_path / "run").mkdir()
+    status, out, err = run("validate", f"--config.data.path={path}", model, folder)
+    assert status == 0 and "but config" not in out, err
+    held = {"protocol": {"temperature": 0.7}, "rows": "of another run"}
+    (tmp_path / "run" / "annotations").mkdir()
+    (tmp_path / "run" / "annotations" / "manifest.json").write_text(json.dumps(held))
+    (tmp_path / "run" / "annotations.parquet").touch()
+    status, _, err = run("validate", f"--config.data.path={path}", model, folder)
+    assert status == 2 and "of another protocol (different: " in err and "temperature, " in err
+
+
 def test_validate_shows_the_first_chat(run, tmp_path, small_model):
     path = write_rows(tmp_path / "rows.jsonl")
     shutil.copytree(small_model, tmp_path / "model")
@@ -240,8 +258,10 @@ def test_a_full_device_is_one_message(root, capsys, monkeypatch):
         ("annotate", ("annotate.batch_tokens=77",), "annotate.batch_tokens (it is 77)", "annotate.answer_rows"),
         ("annotate", ("annotate.answers=all",), "annotate.answer_rows (it is 4096)", "train."),
         ("train", ("train.accumulate=2",), "train.accumulate (it is 2, of train.batch_size=128 rows)", "answer_rows"),
+        ("study", (), "train.accumulate", "kept_gib"),
+        ("study", ("study.shift=all",), "annotate.kept_gib (it is None", "answer_rows"),
         ("evaluate", (), "annotate.batch_tokens", "train."),
-        ("longform", (), "longform.write.rows (it is 256)", "annotate."),
+        ("longform", (), "longform.write.rows (it is 256)", "annotate.kept_gib"),
     ],
 )
 def test_the_hint_for_a_full_device_names_what_the_command_uses(root, command, settings, named, left_out):
@@ -250,14 +270,26 @@ def test_the_hint_for_a_full_device_names_what_the_command_uses(root, command, s
     assert named in told and left_out not in told and "mesh.fsdp" in told
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
 @pytest.mark.parametrize(("command", "goes_on"), [("pretrain", True), ("data", False)])
-def test_stopped_by_the_keyboard_promises_only_what_is_so(root, tmp_path, capsys, monkeypatch, command, goes_on):
+def test_a_command_that_is_stopped_promises_only_what_is_so(
+    root, tmp_path, capsys, monkeypatch, command, goes_on, number, status
+):
+    handler, ended = signal.getsignal(signal.SIGTERM), []
+
     def stop(config):
-        raise KeyboardInterrupt
+        try:
+            os.kill(os.getpid(), number)
+            pytest.fail("the signal was not seen")
+        finally:
+            if number == signal.SIGTERM:
+                os.kill(os.getpid(), number)  # a second one breaks nothing off
+            ended.append(True)
 
     monkeypatch.setattr(importlib.import_module(COMMANDS[command][0]), "run", stop)
-    assert main([command, f"--config={root}/tests/small_world.py", f"--config.run_dir={tmp_path}"]) == 130
+    assert main([command, f"--config={root}/tests/small_world.py", f"--config.run_dir={tmp_path}"]) == status
     assert ("goes on from here" in capsys.readouterr().err) == goes_on
+    assert ended and signal.getsignal(signal.SIGTERM) is handler
 
 
 def test_programs_are_kept_in_the_folder_that_is_asked_for(root, tmp_path):

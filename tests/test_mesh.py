@@ -10,7 +10,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from slick_jax import mesh as meshes
-from slick_jax.errors import InputError
+from slick_jax.errors import InputError, Stopped
 from slick_jax.mesh import batch_sharding, constrain, make_mesh, make_team, partition_spec, place, sharding_for
 
 
@@ -147,3 +147,17 @@ def test_a_group_may_be_part_of_an_axis_of_the_pod():
     assert mesh.devices.shape == (128, 1, 2)
     for first, second in mesh.devices[:, 0]:
         assert sum(abs(a - b) for a, b in zip(first.coords, second.coords, strict=True)) == 1, "neighbours"
+
+
+def test_a_process_that_is_lost_before_its_devices_are_known_is_no_want_of_devices(monkeypatch):
+    why = "INTERNAL: Getting local topologies failed: GetKeyValue() timed out with key: cpu:local_topology/cpu/1"
+
+    def fail():
+        raise RuntimeError(f"Unable to initialize backend 'cpu': {why}")
+
+    monkeypatch.setattr(meshes.jax, "devices", fail)
+    with pytest.raises(InputError, match="JAX finds no device .*local_topology"):
+        make_mesh(sizes())
+    monkeypatch.setattr(meshes.jax.distributed, "is_initialized", lambda: True)
+    with pytest.raises(Stopped, match="another process of this run ended before its devices were known"):
+        make_mesh(sizes())

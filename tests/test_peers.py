@@ -1,7 +1,8 @@
-"""What processes tell each other by files: agreements, silence, failures, and leftovers of an earlier run."""
+"""What processes tell each other by files: agreements, silence, failures, and other jobs in the same folder."""
 
+import itertools
 import json
-import os
+import signal
 import threading
 import time
 
@@ -9,9 +10,10 @@ import pytest
 
 from slick_jax import peers
 from slick_jax.errors import InputError, Stopped
-from slick_jax.peers import Peers, mark_start
+from slick_jax.peers import Peers
 
 SILENCE = 1.0
+NAMED = {"command": "annotate", "resumes": "from the finished parts"}
 
 
 @pytest.fixture
@@ -21,12 +23,11 @@ def process(tmp_path, monkeypatch):
     def make(index):
         monkeypatch.setattr(peers.jax, "process_index", lambda: index)
         monkeypatch.setattr(peers.jax, "process_count", lambda: 2)
-        return Peers(tmp_path, [index], SILENCE)
+        return Peers(tmp_path / "together", [index], SILENCE, **NAMED)
 
-    mark_start(tmp_path)
+    monkeypatch.setattr(peers, "_job", "ours")
     monkeypatch.setattr(peers, "LINGER", 2.0)
-    yield make
-    monkeypatch.setattr(peers, "_started", 0.0)
+    return make
 
 
 def together(*works):
@@ -51,32 +52,31 @@ def test_a_plan_is_given_on_and_all_end_together(process, tmp_path):
 
     def lead():
         with first:
-            first.publish([3, 5])
+            first.publish("plan", [3, 5])
             first.await_parts(lambda: {} if written else {5: 1})
-            first.say("merged")
+            first.say("complete")
 
     def follow():
         with second:
-            plan = second.published()
+            plan = second.published("plan")
             time.sleep(1.5 * SILENCE)  # at work, and alive
             written.append(5)
             second.check()
-            second.await_merge()
+            second.await_completion()
             return plan
 
     assert together(lead, follow) == [None, [3, 5]]
-    assert not (tmp_path / peers.FOLDER).exists()
+    assert not (tmp_path / "together").exists()
 
 
-def test_what_an_earlier_run_left_is_not_taken_for_this_one(process, tmp_path):
-    first = process(0)
-    left = tmp_path / peers.FOLDER / "1.json"
-    left.write_text('{"state": "failed", "beat": 1}')
-    os.utime(left, (1.0, 1.0))
+def test_what_another_job_says_there_is_not_taken_for_this_one(process, tmp_path):
+    first, folder = process(0), tmp_path / "together"
     with first:
+        (folder / "before-1.json").write_text('{"state": "failed", "beat": 1}')
+        (folder / "before-plan.json").write_text("[1]")
         time.sleep(SILENCE / 2)
         assert first.state(1) == ""
-        left.write_text('{"state": "working", "beat": 1}')
+        (folder / "ours-1.json").write_text('{"state": "working", "beat": 1}')
         time.sleep(SILENCE / 2)
         assert first.state(1) == "working"
         time.sleep(1.5 * SILENCE)
@@ -88,12 +88,12 @@ def test_missing_parts_of_ended_processes_are_told_and_those_of_others_awaited(p
 
     def lead():
         with first:
-            first.publish([])
+            first.publish("plan", [])
             first.await_parts(lambda: {4: 1})
 
     def fail():
         with second:
-            second.published()
+            second.published("plan")
             raise InputError("broken")
 
     stopped, failed = together(lead, fail)
@@ -104,8 +104,9 @@ def test_missing_parts_of_ended_processes_are_told_and_those_of_others_awaited(p
 def test_the_end_of_the_first_process_ends_the_waiting_of_the_others(process):
     second = process(1)
     began = time.monotonic()
-    with pytest.raises(Stopped, match="process 0 gives no sign of life .*goes on from the finished parts"), second:
-        second.published()
+    told = "process 0 was never heard of in .*together, which all must share .*goes on from the finished parts"
+    with pytest.raises(Stopped, match=told), second:
+        second.published("plan")
     assert time.monotonic() - began < 4 * SILENCE
 
 
@@ -113,13 +114,13 @@ def test_a_mate_that_was_only_slow_is_forgiven_and_ends_this_process_when_it_is_
     process, tmp_path, monkeypatch
 ):
     process(0)
-    first, ended = Peers(tmp_path, [0, 1], SILENCE), []
+    first, ended = Peers(tmp_path, [0, 1], SILENCE, **NAMED), []
     monkeypatch.setattr(peers, "GRACE", 2.0)
     monkeypatch.setattr(peers, "end_process", lambda *reason: ended.append(reason))
     beats = iter(range(100))
 
     def beat():
-        (tmp_path / peers.FOLDER / "1.json").write_text(json.dumps({"state": "working", "beat": next(beats)}))
+        (tmp_path / "ours-1.json").write_text(json.dumps({"state": "working", "beat": next(beats)}))
 
     with first:
         beat()
@@ -137,9 +138,42 @@ def test_a_mate_that_was_only_slow_is_forgiven_and_ends_this_process_when_it_is_
 
 
 def test_one_process_writes_no_files(tmp_path):
-    with Peers(tmp_path, [0], SILENCE) as alone:
-        alone.publish([1])
+    with Peers(tmp_path, [0], SILENCE, **NAMED) as alone:
+        assert alone.share("plan", lambda: [1]) == [1]
         alone.check()
         alone.await_parts(dict)
-        alone.say("merged")
+        alone.say("complete")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_process_0_finds_is_shared(process):
+    first, second = process(0), process(1)
+
+    def share(one):
+        with one:
+            found = one.share("step", lambda: [one.index, {"loss": 0.1}])
+            one.await_completion() if not one.leads else one.say("complete")
+            return found
+
+    assert together(lambda: share(first), lambda: share(second)) == [[0, {"loss": 0.1}]] * 2
+
+
+def test_a_process_that_saves_is_not_ended_by_a_signal_while_its_mates_live(process, tmp_path, monkeypatch):
+    process(0)
+    monkeypatch.setattr(peers, "GRACE", 0.2)
+    ended = []
+    monkeypatch.setattr(peers, "end_process", lambda *reason: ended.append(reason))
+    with Peers(tmp_path, [0, 1], 4 * SILENCE, **NAMED, saves=True) as saving:
+        saving._wakeup.signal = signal.SIGTERM
+        until = time.monotonic() + SILENCE
+        for beat in itertools.count():
+            (tmp_path / "ours-1.json").write_text(json.dumps({"state": "working", "beat": beat}))
+            time.sleep(0.1)
+            if time.monotonic() > until:
+                break
+        assert not ended
+        until = time.monotonic() + 20
+        while not ended and time.monotonic() < until:
+            time.sleep(0.1)
+    message, status = ended[0]
+    assert status == Stopped.STATUS and "SIGTERM, no sign of life of process 1" in message

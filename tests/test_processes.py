@@ -41,9 +41,9 @@ def test_settings_come_before_the_cluster():
 
 
 def test_other_commands_refuse(root, tmp_path, monkeypatch, capsys):
-    arguments = ["evaluate", f"--config={root}/tests/small_world.py", f"--config.run_dir={tmp_path}"]
-    arguments += ["--config.model.path=nowhere"]
-    told = "`slick evaluate` runs in one process"
+    arguments = ["export", f"--config={root}/tests/small_world.py", f"--config.run_dir={tmp_path}"]
+    arguments += ["--config.export.checkpoint=nowhere", "--config.export.out=nowhere"]
+    told = "`slick export` runs in one process"
     flags = {"coordinator": "127.0.0.1:1", "process_count": "2", "process_index": "0"}
     assert main([*arguments, *(f"--config.distributed.{name}={value}" for name, value in flags.items())]) == 2
     assert told in capsys.readouterr().err

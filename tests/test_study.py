@@ -13,15 +13,16 @@ import time
 import pytest
 
 from slick_jax import study, workers
+from slick_jax.claim import Busy, held
 from slick_jax.config import Config, StudyConfig, TrainConfig
 from slick_jax.data.mix import content_digest
 from slick_jax.errors import InputError, Stopped
 from slick_jax.training import train
-from slick_jax.training.claim import Busy, held
 from tests.analysis import planted
 from tests.training.fine_tuning import config_for, make_folder, mixture_rows, write_mixture
 
 VARIANTS = ["unknown_0", "unknown_50", "known_only_50"]
+ALL = [(variant, seed) for seed in (0, 1) for variant in VARIANTS]
 
 
 @pytest.fixture
@@ -144,6 +145,38 @@ def test_the_chosen_models_are_annotated_again(folder, started, shifted):
         study.run(config_of(folder, shift=("unknown_1",)))
 
 
+def test_shards_take_every_run_once_and_the_report_says_what_is_missing(folder, started, shifted, capsys):
+    chosen = {"seeds": (0, 1), "shift": ("unknown_50",)}
+    taken = []
+    for number in (1, 0):
+        page = study.run(config_of(folder, **chosen, shard=f"{number}/2"))
+        taken.append(names(started))
+        printed, told = capsys.readouterr()
+        assert told.splitlines()[-1].startswith(f"study {number}/2: ")
+        missing = {name for name in ALL if f"{name[0]}, seed {name[1]}: not started" in printed}
+        assert page.exists() and missing == {*ALL} - {*names(started)}
+    assert sorted(taken[1]) == sorted(ALL) and len(taken[0]) == 3
+    assert {run[:2] for run in shifted} == {("unknown_50", "seed-0"), ("unknown_50", "seed-1")}
+
+
+def test_a_shard_that_died_is_started_again_and_leaves_what_is_finished_and_what_others_have(folder, started):
+    chosen = config_of(folder, seeds=(0, 1), shard="0/2")
+    own = [(unit.variant, unit.seed) for unit in study.units(chosen)]
+    started.fails[own[1]] = Stopped("killed")
+    with pytest.raises(Stopped):
+        study.run(chosen)
+    started.fails.clear()
+    study.run(chosen)
+    assert names(started)[2:] == own  # a finished one is handed on, too: training checks its settings and leaves it
+    assert not (folder / "train" / "unknown_50" / "seed-1" / "result.json").exists() or ("unknown_50", 1) in own
+
+
+def test_more_shards_than_runs(folder, started, capsys):
+    assert study.run(config_of(folder, shard="5/6")).exists()
+    assert started.calls == []
+    assert "shard 5/6: no runs" in capsys.readouterr().out
+
+
 @pytest.fixture
 def other(folder, monkeypatch):
     """Another process at work on the first run, which gives it up when this one has to wait for it."""
@@ -244,3 +277,18 @@ def test_failures_of_workers_come_together(tiny, tmp_path):
     with pytest.raises(InputError, match="1 of 2 runs failed\n  - other, seed 0: .*prompt is missing"):
         study.run(config)
     assert (tmp_path / "train" / "mixed" / "seed-0" / "result.json").exists()
+
+
+def fails_at_length(config):
+    """Work with more to say than a pipe holds."""
+    return {"the loss is nan " * 10_000: [f"run {number}" for number in range(3)]}
+
+
+def test_workers_with_much_to_say_are_heard(tmp_path):
+    begun = time.monotonic()
+
+    def watch():
+        assert time.monotonic() - begun < 60
+
+    failed = workers.share(config_of(tmp_path, processes=2), fails_at_length, watch)
+    assert failed == fails_at_length(None)

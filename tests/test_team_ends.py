@@ -11,7 +11,7 @@ import pytest
 
 from tests.knowledge.test_annotate import environment
 
-SLACK = 15  # seconds on a machine that does other things as well
+ENDS_WITHIN = 60  # seconds, also on a machine that does other things as well
 
 
 class Process:
@@ -29,7 +29,7 @@ class Process:
 
     def reach(self, steps):
         """Wait until it has done so many steps."""
-        until = time.monotonic() + 60
+        until = time.monotonic() + 300
         while sum(line.startswith("step") for line in list(self.lines)) < steps:
             assert time.monotonic() < until and self._popen.poll() is None, "".join(self.lines)
             time.sleep(0.02)
@@ -76,20 +76,30 @@ def team(root, tmp_path):
         process.remove()
 
 
-def test_a_mate_that_dies_is_named(team):
-    first, second = team(silence=2)
-    second.send(signal.SIGKILL)
-    status, told = first.end(2 + 1 + SLACK)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_mate_that_dies_or_hangs_is_named(team, how):
+    first, second = team(silence=4)
+    second.send(how)
+    status, told = first.end(ENDS_WITHIN)
     assert status == 75
     assert "annotate: process 1 gives no sign of life (see its output); the same command goes on" in told
     assert "Traceback" not in told
+
+
+def test_the_death_of_process_0_is_told_and_ends_the_other(team):
+    first, second = team(silence=30)
+    first.send(signal.SIGKILL)
+    status, told = second.end(ENDS_WITHIN)
+    assert status == 75
+    assert "annotate: process 0 has ended" in told or "annotate: process 0 gives no sign of life" in told
+    assert "same command" in told
 
 
 def test_sigterm_ends_a_process_that_waits_for_a_hanging_mate(team):
     first, second = team(silence=60)
     first.send(signal.SIGSTOP)
     second.send(signal.SIGTERM)
-    status, told = second.end(1 + 2 * 3 + SLACK)  # a beat is 3 s
+    status, told = second.end(ENDS_WITHIN)
     assert status == 75
     assert "annotate: stopped by SIGTERM" in told and "the same command goes on from the finished parts" in told
 
@@ -100,7 +110,7 @@ def test_sigterm_ends_a_process_whose_main_thread_never_comes_back(team, tmp_pat
     second.reach(5)
     time.sleep(1)
     second.send(signal.SIGTERM)
-    status, told = second.end(1 + 2 + SLACK)
+    status, told = second.end(ENDS_WITHIN)
     assert status == 75
     assert "annotate: stopped by SIGTERM, within a step that does not return; the same command goes on" in told
 
@@ -108,16 +118,16 @@ def test_sigterm_ends_a_process_whose_main_thread_never_comes_back(team, tmp_pat
 def test_sigterm_between_two_steps_ends_both(team):
     first, second = team(silence=10)
     second.send(signal.SIGTERM)
-    status, told = second.end(SLACK)
+    status, told = second.end(ENDS_WITHIN)
     assert status == 75 and "annotate: stopped by SIGTERM" in told
-    status, told = first.end(SLACK)
-    assert status == 75 and "process 1 has stopped with an error" in told
+    status, told = first.end(ENDS_WITHIN)
+    assert status == 75 and "process 1 was stopped" in told
 
 
 def test_a_failure_with_a_collective_under_way_ends_both(team, tmp_path):
     (tmp_path / "fail").touch()
     first, second = team(silence=60, steps=0)
-    status, told = second.end(SLACK)
+    status, told = second.end(ENDS_WITHIN)
     assert status == 1 and "ZeroDivisionError: a bug" in told
-    status, told = first.end(1 + 2 * 3 + SLACK)
+    status, told = first.end(ENDS_WITHIN)
     assert status == 75 and "process 1 has stopped with an error" in told

@@ -30,6 +30,11 @@ def read(path: epath.Path, rule: str) -> pd.DataFrame | None:
     if not path.exists():
         return None
     table = run_folder.read_parquet(path)
+    with run_folder.explained(path, "run `slick annotate` again"):
+        return _table(table, path, rule)
+
+
+def _table(table: pa.Table, path: epath.Path, rule: str) -> pd.DataFrame:
     column = f"{rule}category"
     if column not in table.column_names:
         raise InputError(f"{path}: no column {column!r}; config.mix.rule is {rule!r}, allowed are '' and 'strict_'")

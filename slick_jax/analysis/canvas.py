@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 
+import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 DPI = 150
 SPLIT_NAMES = {"test": "test", "ood_test": "out-of-distribution test"}
@@ -15,9 +17,12 @@ LOOK = {"markersize": 4.5, "linewidth": 1.8}
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG; equal figures are equal bytes."""
+    """The figure as a PNG; equal figures are equal bytes. A $ in its texts is a dollar: names of others are no TeX."""
     sink = io.BytesIO()
-    figure.savefig(sink, format="png", dpi=DPI, metadata={"Software": None})
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    with matplotlib.rc_context({"text.parse_math": False}):  # of texts that drawing makes
+        figure.savefig(sink, format="png", dpi=DPI, metadata={"Software": None})
     return sink.getvalue()
 
 

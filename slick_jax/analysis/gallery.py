@@ -30,7 +30,7 @@ NEEDS = {  # what each figure takes, by its file name
     "t2_categories": "T2/T7: needs answers of two single-category variants or more",
     "f5_unknown": "F5: needs answers of natural (D_Natural), and exemplar sets or P(True) in annotations.parquet",
     "shift": shift.NEEDS,
-    "saturation": "saturation: no saturation.csv, which `slick annotate` writes with annotate.mode='full'",
+    "saturation": "saturation: no saturation.csv of this mix.rule; `slick annotate` writes that of '' in mode 'full'",
 }
 
 

@@ -11,7 +11,7 @@ import jinja2
 import pandas as pd
 from etils import epath
 
-from slick_jax import __version__, run_folder
+from slick_jax import __version__, csv_text, run_folder
 
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "pandas", "statsmodels", "matplotlib")
 
@@ -54,7 +54,7 @@ def cells(table: pd.DataFrame) -> dict:
 def write_tables(folder: epath.Path, tables: Mapping[str, pd.DataFrame]) -> None:
     """<folder>/<name>.csv of each; the file of an empty one, which an earlier report may have written, is removed."""
     for name, table in tables.items():
-        text = None if table.empty else table.to_csv(index=False, lineterminator="\n").encode()
+        text = None if table.empty else csv_text.of(table).encode()
         write_or_remove(folder / f"{name}.csv", text)
 
 

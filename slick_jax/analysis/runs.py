@@ -16,7 +16,7 @@ from slick_jax import run_folder
 from slick_jax.analysis import annotated, comparable
 from slick_jax.analysis.outcomes import STOPS, read_answers, read_shifts
 from slick_jax.categories import CATEGORIES, GROUPS
-from slick_jax.errors import InputError
+from slick_jax.errors import InputError, short
 
 WHOLE = "all"  # stands in the category column for a whole split
 NOT_ANNOTATED = ""  # category of the rows of a user's own mixture
@@ -91,7 +91,10 @@ def known_or_unknown(category: pd.Series) -> pd.Series:
 
 def variant_names(manifest: dict[str, Any]) -> list[str]:
     """The variants that were mixed, in the order of the manifest."""
-    return list(manifest.get("variants", {}))
+    found = manifest.get("variants", {})
+    if not isinstance(found, dict) or not all(found):
+        raise InputError(f"mixtures/manifest.json: variants is {short(found)}, not by name; run `slick mix` again")
+    return list(found)
 
 
 def read_study(
@@ -111,7 +114,7 @@ def read_study(
     Raises InputError where a file is damaged.
     """
     folder = epath.Path(folder)
-    manifest = _read_object(folder / "mixtures" / "manifest.json")
+    manifest = run_folder.read_object(folder / "mixtures" / "manifest.json")
     missing = [] if manifest else ["no mixtures (mixtures/manifest.json): run `slick mix`"]
     manifest = manifest or {}
     annotations = annotated.read(folder / "annotations.parquet", rule)
@@ -123,10 +126,11 @@ def read_study(
     runs, settings = {}, {}
     for variant, seed in sorted({*expected, *found}, key=_order(manifest)):
         place = folder / "train" / variant / f"seed-{seed}"
-        result = _read_object(place / "result.json")
+        result = run_folder.read_object(place / "result.json")
         if result is not None:
-            runs[variant, seed] = _read_run(place, variant, seed, result, rule)
-            settings[variant, seed] = _read_object(place / "train.json") or {}
+            with run_folder.explained(place, "remove the folder and train again"):
+                runs[variant, seed] = _read_run(place, variant, seed, result, rule)
+            settings[variant, seed] = run_folder.read_object(place / "train.json") or {}
         elif (variant, seed) in expected:
             missing.append(f"{variant}, seed {seed}: {_state(place)}; run `slick study`")
 
@@ -142,23 +146,16 @@ def read_study(
     missing += _unanswered(pooled)
     missing += _left_out(apart)
     others = tuple((runs[name], difference) for name, difference in apart.items())
-    saturation = _read_saturation(folder / "saturation.csv")
+    saturation = None if rule else _read_saturation(folder / "saturation.csv")  # which is of the run's own rule
     return Study(manifest, annotations, pooled, tuple(missing), others, saturation)
-
-
-def _read_object(path: epath.Path) -> dict[str, Any] | None:
-    found = run_folder.read_json(path)
-    if not isinstance(found, dict | None):
-        raise InputError(f"{path}: expected a JSON object, found {str(found)[:40]}; remove it and run again")
-    return found
 
 
 def _read_saturation(path: epath.Path) -> pd.DataFrame | None:
     if not path.exists():
         return None
-    columns = ["n_exemplar_sets", "n_samples", *CATEGORIES]
+    columns = {"n_exemplar_sets": int, "n_samples": int} | dict.fromkeys(CATEGORIES, float)
     try:
-        table = pd.read_csv(io.StringIO(path.read_text()))[columns]
+        table = pd.read_csv(io.StringIO(path.read_text()))[[*columns]].astype(columns)
     except (ValueError, KeyError) as error:
         raise InputError(f"{path}: no table of {', '.join(columns)} ({error}); run `slick annotate` again") from error
     return table

@@ -17,7 +17,7 @@ MEASURES = {
     "higher": "of the questions below HighlyKnown, now in a higher category",
     "refused": "of all greedy answers, refusals",
 }
-NEEDS = "category shift: no shift-<stop>/annotations.parquet of a finished run; run `slick study` with study.shift=True"
+NEEDS = "category shift: no shift-<stop>/annotations.parquet of a finished run; run `slick study` with study.shift=all"
 
 
 def pairs(study: Study, run: TrainingRun, stop: str) -> pd.DataFrame:

@@ -18,6 +18,8 @@ from slick_jax.data.examples import Example, raise_problems
 from slick_jax.data.mixtures import Annotated
 from slick_jax.errors import InputError
 
+AGAIN = "run `slick annotate` again"
+
 
 @dataclasses.dataclass(frozen=True)
 class Annotations:
@@ -46,14 +48,17 @@ def read(config: Config) -> Annotations:
     if not path(config).exists():
         raise InputError(f"{path(config)}: no such file; run `slick annotate` with this run_dir first, to its end")
     category = f"{config.mix.rule}category"
-    found, protocol, model = _checked(config, ("id", "split", "relation", "question", "answers", category))
+    with run_folder.explained(path(config), AGAIN):
+        found, protocol, model = _checked(config, ("id", "split", "relation", "question", "answers", category))
     splits = pc.unique(found["split"]).to_pylist()
     rows = found.filter(pc.equal(found["split"], config.mix.split)).to_pylist()
     if not rows:
         raise InputError(
             f"config.mix.split: {config.mix.split!r} is not annotated; {path(config)} has {', '.join(splits)}"
         )
-    bad = [row["id"] for row in rows if row[category] not in CATEGORIES or not row["answers"] or not row["question"]]
+    texts = ("id", "relation", "question")
+    whole = [all(map(row.get, texts)) and row["answers"] and row["answers"][0] for row in rows]
+    bad = [row["id"] for row, fine in zip(rows, whole, strict=True) if not fine or row[category] not in CATEGORIES]
     bad += [name for name, n in Counter(row["id"] for row in rows).items() if n > 1]
     if bad:
         raise InputError(
@@ -74,7 +79,8 @@ def categories(config: Config) -> tuple[dict[str, tuple[str, str]], str | None]:
     if not config.run_dir or not path(config).exists():
         return {}, None
     columns = ("id", "question", f"{config.mix.rule}category")
-    found, _, model = _checked(config, columns)
+    with run_folder.explained(path(config), AGAIN):
+        found, _, model = _checked(config, columns)
     return {one: (q, c) for one, q, c in zip(*(found[name].to_pylist() for name in columns), strict=True)}, model
 
 
@@ -84,10 +90,18 @@ def _checked(config: Config, columns: Sequence[str]) -> tuple[pa.Table, str, str
     absent = [name for name in (*columns, "protocol") if name not in found.column_names]
     if absent:
         raise InputError(f"{path(config)}: without column {', '.join(absent)}; run `slick annotate` again")
+    for name in (*columns, "protocol"):
+        kind = found.schema.field(name).type
+        if not _is_text(kind.value_type if name == "answers" and pa.types.is_list(kind) else kind):
+            raise InputError(f"{path(config)}: column {name} holds {kind}, no text; run `slick annotate` again")
     protocol = _protocol(path(config), pc.unique(found["protocol"]).to_pylist(), config)
-    manifest = run_folder.read_json(path(config).parent / "annotations" / "manifest.json") or {}
+    manifest = run_folder.read_object(path(config).parent / "annotations" / "manifest.json") or {}
     model = manifest.get("protocol", {}).get("model") if manifest.get("hash") == protocol else None
     return found.select(columns), protocol, model
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def check_data(found: Annotations, splits: dict[str, list[Example]], split: str) -> None:
@@ -107,7 +121,7 @@ def _protocol(path: epath.Path, hashes: list[str | None], config: Config) -> str
     """The one protocol of the rows, which must be that of the run and, as far as it shows, of the config."""
     if len(hashes) != 1 or not hashes[0]:
         raise InputError(f"{path}: its rows are of {len(hashes)} protocols; run `slick annotate` again")
-    record = run_folder.read_json(path.parent / "config.json") or {}
+    record = run_folder.read_object(path.parent / "config.json") or {}
     if record.get("protocol", hashes[0]) != hashes[0]:
         raise InputError(
             f"{path}: annotations of another protocol than that of config.json beside it; run `slick annotate` again"
@@ -126,12 +140,13 @@ def _protocol(path: epath.Path, hashes: list[str | None], config: Config) -> str
 
 def _exemplars(folder: epath.Path) -> tuple[tuple[str, str], ...]:
     path = folder / "exemplars.json"
-    found = run_folder.read_json(path)
+    found = run_folder.read_object(path)
     if found is None:
         raise InputError(
             f"{path}: no such file, and without it exemplars cannot be kept out of training; run `slick annotate` again"
         )
-    try:
-        return tuple((row["id"], row["question"]) for sets in found.values() for rows in sets.values() for row in rows)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: it holds no exemplar sets ({error!r}); run `slick annotate` again") from error
+    with run_folder.explained(path, AGAIN):
+        pairs = [(row["id"], row["question"]) for sets in found.values() for rows in sets.values() for row in rows]
+        if not all(isinstance(text, str) for pair in pairs for text in pair):
+            raise ValueError("ids and questions of exemplars are texts")
+        return tuple(pairs)

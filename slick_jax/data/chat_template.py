@@ -35,6 +35,11 @@ class ChatTemplate:
                 f"{where}: the chat template is not valid Jinja (its line {error.lineno}: {error.message}); copy it "
                 "again from the checkpoint"
             ) from error
+        except Exception as error:  # nested too deeply for Jinja, or for the Python that it makes of it
+            raise InputError(
+                f"{where}: the chat template cannot be compiled ({type(error).__name__}: {error}); copy it again from"
+                " the checkpoint"
+            ) from error
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
         """The text of a chat, as `apply_chat_template(messages, tokenize=False)` of transformers gives it.
@@ -102,7 +107,8 @@ def _refuse_underscore(name: Any) -> None:
 
 def _environment(now: datetime.datetime) -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols],
+        optimized=False,  # which would compute constants, however large, before any rendering
     )
     environment.filters["tojson"] = _to_json
     environment.globals |= {

@@ -1,7 +1,9 @@
 """The question-answer record, and reading it from JSON lines, Parquet, TFDS, EntityQuestions or the world."""
 
 import gzip
+import io
 import json
+import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slick_jax.config import DataConfig
-from slick_jax.errors import InputError
+from slick_jax.errors import InputError, short
+from slick_jax.json_text import parse
 
 POOL_SPLITS = ("dev", "ood_dev")  # exemplars are drawn from these
 SPLITS = ("train", "dev", "test", "ood_dev", "ood_test")
 ONE_RELATION = "all"  # relation of rows that name none
 LEAST_POOL = 100  # rows of a relation that an exemplar pool keeps, whatever share of the data is asked for
 MAX_PROBLEMS = 20  # bad lines listed before the rest is only counted
+MAX_LINE_BYTES = 64 << 20  # of one row; a packed file of a few kB may unpack to a line without end
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,8 @@ def load_splits(data: DataConfig) -> dict[str, list[Example]]:
 
         splits = read_tfds(data.path)
     else:
-        splits = {"train": read_rows(data.path, "train")}
-        if data.dev_path:
-            splits["dev"] = read_rows(data.dev_path, "dev")
+        files = {"train": data.path, "dev": data.dev_path, "test": data.test_path}
+        splits = {name: read_rows(path, name) for name, path in files.items() if path or name == "train"}
     _check_ids_differ(splits)
     return {name: _thinned(splits[name], data.share) for name in SPLITS if name in splits}
 
@@ -77,8 +80,8 @@ def limited(splits: dict[str, list[Example]], data: DataConfig) -> dict[str, lis
 
 
 def same_text(text: str) -> str:
-    """What two spellings of one question or subject have in common: no case, single spaces."""
-    return " ".join(text.casefold().split())
+    """What two spellings of one question or subject have in common: no case, single spaces, accents joined (NFC)."""
+    return unicodedata.normalize("NFC", " ".join(unicodedata.normalize("NFC", text).casefold().split()))
 
 
 def to_jsonl(examples: Iterable[Example]) -> str:
@@ -145,9 +148,15 @@ def raise_problems(problems: list[str], heading: str = "") -> None:
 def _lines(file: Path) -> Iterator[bytes]:
     """Lines of a plain or `.gz` file, each with its line end; InputError where the file cannot be read."""
     try:
-        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
-            yield from stream
-    except (OSError, EOFError, zlib.error) as error:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
+            stream = io.BufferedReader(opened)  # files of a store have no bound to a line
+            while line := stream.readline(MAX_LINE_BYTES + 1):
+                if len(line) > MAX_LINE_BYTES:
+                    raise InputError(f"{file}: a line is longer than {MAX_LINE_BYTES >> 20} MiB; is it JSON lines?")
+                yield line
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"{file}: cannot be read ({error}); check the path and that the file is whole") from error
 
 
@@ -162,11 +171,11 @@ def rows_of(file: Path, fields: Sequence[str]) -> Iterator[tuple[int, dict | str
     for index, line in enumerate(_lines(file)):
         if line.strip():
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
+                row = parse(line, unique=True)
+            except ValueError as error:
                 yield index, f"is not JSON ({error}); each line must be one JSON object"
             else:
-                yield index, row if isinstance(row, dict) else f"expected a JSON object, found {line[:60]!r}"
+                yield index, row if isinstance(row, dict) else f"expected a JSON object, found {short(row)}"
 
 
 def _parquet_rows(file: Path, fields: Sequence[str]) -> list[dict]:
@@ -175,8 +184,12 @@ def _parquet_rows(file: Path, fields: Sequence[str]) -> list[dict]:
 
     try:
         columns = [name for name in parquet.read_schema(file).names if name in fields]
-        return parquet.read_table(file, columns=columns).to_pylist()
-    except (OSError, pyarrow.ArrowException) as error:
+        if len(set(columns)) < len(columns):
+            raise ValueError(f"a column twice: {', '.join(columns)}")
+        table = parquet.read_table(file, columns=columns, page_checksum_verification=True)
+        table.validate(full=True)
+        return table.to_pylist()
+    except (OSError, ValueError, OverflowError, pyarrow.ArrowException) as error:  # ValueError: text that is no UTF-8
         raise InputError(f"{file}: cannot be read as Parquet ({error}); check the path and the file") from error
 
 
@@ -194,14 +207,14 @@ def example_of(row: dict, default_id: str, split: str) -> Example | str:
     elif isinstance(answers, list) and answers:
         texts = [("question", question), *((f"answers[{i}]", one) for i, one in enumerate(answers))]
     else:
-        return f"answers must be a list with at least one text, found {answers!r} (for one answer use `answer`)"
+        return f"answers must be a list with at least one text, found {short(answers)} (for one answer use `answer`)"
     texts += [(field, text) for field, text in (("relation", relation), ("subject", subject)) if text is not None]
     for field, text in texts:
         problem = text_problem(field, text)
         if problem:
             return problem
     if isinstance(name, bool) or not isinstance(name, str | int | None):
-        return f"id must be a text or a whole number, found {name!r}"
+        return f"id must be a text or a whole number, found {short(name)}"
     if isinstance(name, str) and (problem := text_problem("id", name)):
         return problem
     return Example(
@@ -219,15 +232,16 @@ def text_problem(name: str, text: object) -> str | None:
     if text is None:
         return f"{name} is missing; every row needs a question and an answer (or answers)"
     if not isinstance(text, str):
-        return f"{name} must be a text, found {text!r}"
+        return f"{name} must be a text, found {short(text)}"
     if not text.strip():
         return f"{name} is empty; fill it in" + ("" if name in ("question", "answer") else " or leave the field out")
     if name.startswith("answer") and "\n" in text.strip():
-        return f"{name} {text!r} holds a line break, and an answer ends at the first one: no generation could match it"
+        why = "an answer ends at the first one: no generation could match it"
+        return f"{name} {short(text)} holds a line break, and {why}"
     try:
         text.encode()
     except UnicodeEncodeError:
-        return f"{name} {text!r} holds half a surrogate pair and is no valid text"
+        return f"{name} {short(text)} holds half a surrogate pair and is no valid text"
     return None
 
 
@@ -237,6 +251,10 @@ def _check_ids_differ(splits: dict[str, list[Example]]) -> None:
     for name, examples in splits.items():
         for example in examples:
             if example.id in seen:
-                problems.append(f"id {example.id!r} is in {seen[example.id]} and in {name}; ids must be unique")
+                problems.append(f"id {example.id!r} is in {seen[example.id]} and in {name}")
             seen[example.id] = name
-    raise_problems(problems)
+    raise_problems(
+        problems,
+        "ids must be unique; a row without `id` is named by file name (without folder) and line, so rename one of two"
+        " files of one name, or give the rows ids:",
+    )

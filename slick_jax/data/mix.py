@@ -170,7 +170,7 @@ def with_earlier(manifest: dict[str, Any], folder: epath.Path) -> dict[str, Any]
 
     Raises InputError where the earlier mixtures are of other settings or rows: runs may have been trained on them.
     """
-    earlier = run_folder.read_json(folder / "manifest.json")
+    earlier = run_folder.read_object(folder / "manifest.json")
     if earlier is None:
         return manifest
     changed = [name for name in manifest if name != "variants" and earlier.get(name) != manifest[name]]

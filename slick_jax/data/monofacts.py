@@ -32,7 +32,9 @@ def monofacts(examples: Iterable[Example]) -> pd.DataFrame:
     right for one row only cannot be learned from another.
     """
     facts = [(row.relation, same_text(row.question), same_text(row.answers[0])) for row in examples]
-    lines = {name: [fact for fact in facts if fact[0] == name] for name in dict.fromkeys(fact[0] for fact in facts)}
+    lines: dict[str, list[tuple[str, str, str]]] = {}
+    for fact in facts:
+        lines.setdefault(fact[0], []).append(fact)
     lines[WHOLE] = facts
     table = {
         name: (len(of), monofact_rate(of), monofact_rate((relation, answer) for relation, _, answer in of))

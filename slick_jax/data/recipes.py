@@ -62,7 +62,7 @@ def make_mixtures(
     if empty:
         raise InputError(
             f"config.mix: |D| is {draws.total}, which leaves {', '.join(empty)} without examples; annotate more"
-            " rows, or leave these variants out (mix.percents, mix.known_only)"
+            " rows, or leave these variants out (mix.percents, mix.known_only, mix.recipes)"
         )
     return draws.sizes, variants
 
@@ -129,7 +129,7 @@ def _only(draws: Draws, mix: MixConfig, category: str) -> list[Annotated]:
 
 
 def _all(draws: Draws, mix: MixConfig, category: str) -> list[Annotated]:
-    """Every example of a category, however many they are: no variant of size |D|."""
+    """Every example of a category, or of the Known ones, however many they are: no variant of size |D|."""
     return [row for lists in draws.ordered.values() for row in lists[category]]
 
 
@@ -221,7 +221,7 @@ RECIPES = {
         _known_only, MIXED, asked=lambda mix: [x for x in mix.percents if mix.known_only and 0 < x < 100]
     ),
     "only": Recipe(_only, KNOWN, asked=lambda mix: KNOWN * mix.single_categories),
-    "all": Recipe(_all, CATEGORIES),
+    "all": Recipe(_all, (*CATEGORIES, "Known")),
     "natural": Recipe(_natural, ("",), asked=lambda mix: [""] * mix.natural),
     "idk": Recipe(_idk, asked=lambda mix: [IDK_PERCENT] * mix.idk),
     "sure": Recipe(_sure),

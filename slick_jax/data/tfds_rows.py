@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import tensorflow_datasets as tfds
 from etils import epath
 
-from slick_jax.data.examples import SPLITS, Example
+from slick_jax.data.examples import SPLITS, Example, example_of
 from slick_jax.errors import InputError
 
 TEXT_FIELDS = ("id", "question", "relation", "subject")
@@ -35,10 +35,12 @@ def records(examples: Iterable[Example]) -> Iterator[tuple[str, dict]]:
 
 
 def example_of_record(record: dict, split: str) -> Example:
-    """The example of a record as TFDS returns it, texts being bytes."""
-    texts = {name: record[name].decode() for name in TEXT_FIELDS}
-    answers = tuple(answer.decode() for answer in record["answers"])
-    return Example(**texts | {"answers": answers, "subject": texts["subject"] or None, "split": split})
+    """The example of a record as TFDS returns it, texts being bytes. Raises ValueError where it is none."""
+    row = {name: record[name].decode() or None for name in TEXT_FIELDS}
+    found = example_of(row | {"answers": [answer.decode() for answer in record["answers"]]}, "", split)
+    if isinstance(found, str) or not found.id:
+        raise ValueError(f"record {row['id']!r}: {found if isinstance(found, str) else 'has no id'}")
+    return found
 
 
 class ExampleBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -109,7 +111,7 @@ class ExampleSource(Sequence):
     def __getitem__(self, index: int) -> Example:
         if not -len(self) <= index < len(self):  # a Sequence is iterated up to its IndexError
             raise IndexError(index)
-        return example_of_record(_guarded(self.folder, lambda: self._records[index % len(self)]), self.split)
+        return _guarded(self.folder, lambda: example_of_record(self._records[index % len(self)], self.split))
 
 
 def read_tfds(folder: epath.PathLike) -> dict[str, list[Example]]:

@@ -2,14 +2,18 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import tokenizers
 
-from slick_jax.data.tokenizer_files import NAMES, parse, read_pipeline
-from slick_jax.errors import InputError
+from slick_jax.data.tokenizer_files import NAMES, explained, parse, read_pipeline
+from slick_jax.errors import InputError, short
+
+MOST_IDS = 2**24  # an id is an entry of tables, whether or not a token has it
+_BYTE_TOKEN = re.compile("<0x[0-9A-Fa-f+][0-9A-Fa-f]>")  # as the library reads one, its plus sign included
 
 
 class Tokenizer:
@@ -37,6 +41,10 @@ class Tokenizer:
         where: str = "tokenizer.json",
     ):
         """`files`: name -> content, see `tokenizer_files.NAMES`; `where` names the source in errors."""
+        with explained(where):
+            self._build(files, n_vocab, eos_ids, where)
+
+    def _build(self, files: dict[str, bytes], n_vocab: int | None, eos_ids: Iterable[int] | None, where: str) -> None:
         self.files = {name: files[name] for name in NAMES if name in files and name != "config.json"}
         pipeline = read_pipeline(files, where)
         self.where, self.backend, self.named = where, pipeline.backend, pipeline.named
@@ -47,6 +55,8 @@ class Tokenizer:
         vocab = self.backend.get_vocab(with_added_tokens=True)
         special = _special_ids(self.backend, vocab, pipeline.settings, [*self.named.values(), *pipeline.extra])
         self.size = n_vocab or max(vocab.values()) + 1
+        if self.size > MOST_IDS:
+            raise InputError(f"{where}: names token {self.size - 1}; no vocabulary has more than {MOST_IDS:,} ids")
         self.n_ids = min(self.size, max(vocab.values()) + 1)
         outside = [token for token, i in vocab.items() if i >= self.size and i not in special]
         if outside:
@@ -96,7 +106,9 @@ class Tokenizer:
         """`encode` of every text; much faster than one by one. `framed`: False adds no BOS, as for a text that writes
         its own."""
         rows = []
-        for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=framed):
+        with explained(self.where):
+            encodings = self.backend.encode_batch_fast(texts, add_special_tokens=framed)
+        for encoding in encodings:
             ids = encoding.ids[: len(encoding.ids) - (self._n_trailing if framed else 0)]
             if ids and max(ids) >= self.size:
                 raise InputError(
@@ -193,7 +205,7 @@ def _token_bytes(
             table[i] = token.encode("utf-8")  # added tokens are literal text, outside the vocabulary's alphabet
         elif byte_level:
             table[i] = b"".join(alphabet.get(char) or char.encode("utf-8") for char in token)
-        elif fallback and len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
+        elif fallback and _BYTE_TOKEN.fullmatch(token):
             table[i] = bytes([int(token[3:5], 16)])
         else:
             table[i] = token.replace("▁", " ").encode("utf-8")
@@ -222,8 +234,8 @@ def _eos_ids(folder: Path) -> tuple[int, ...] | None:
         if (folder / name).is_file():
             eos = parse((folder / name).read_bytes(), str(folder / name)).get("eos_token_id")
             ids = eos if isinstance(eos, list) else [eos]
-            if eos is not None and not all(isinstance(one, int) and one >= 0 for one in ids):
-                raise InputError(f"{folder / name}: eos_token_id is {eos!r}; it must be an id or a list of ids")
+            if eos is not None and not all(type(one) is int and one >= 0 for one in ids):
+                raise InputError(f"{folder / name}: eos_token_id is {short(eos)}; it must be an id or a list of ids")
             if eos is not None:
                 return tuple(ids)
     return None

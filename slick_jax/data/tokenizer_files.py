@@ -5,6 +5,7 @@ Followed is transformers 5: which tokens are added and named special, and what a
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, processors
 
+from slick_jax import json_text
 from slick_jax.data.tokenizer_classes import BYTE_LEVEL, CLASSES, class_name
 from slick_jax.errors import InputError
 
@@ -47,14 +49,25 @@ def read_pipeline(files: Mapping[str, bytes], where: str) -> Pipeline:
       InputError: neither tokenizer.json nor vocab.json and merges.txt, a file that does not parse, or a class whose
         pipeline is not known where there is no tokenizer.json.
     """
-    try:
+    with explained(where):
         return _read_pipeline(files, where)
+
+
+@contextlib.contextmanager
+def explained(where: str) -> Iterator[None]:
+    """Within this block, where files of a tokenizer are taken apart or put to work, an InputError says of what fails
+    that they are not as transformers writes them."""
+    try:
+        yield
     except InputError:
         raise
-    except (TypeError, ValueError, AttributeError, KeyError) as error:
+    except BaseException as error:
+        # The Rust side panics, which is no Exception; and it raises bare Exceptions.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise InputError(
             f"{where}: vocabulary or special tokens are not written as transformers writes them"
-            f" ({type(error).__name__}: {error}); export them again with"
+            f" ({type(error).__name__}: {str(error)[:300]}); export them again with"
             " `AutoTokenizer.from_pretrained(...).save_pretrained(folder)`"
         ) from error
 
@@ -96,7 +109,7 @@ def _read_pipeline(files: Mapping[str, bytes], where: str) -> Pipeline:
 def parse(content: bytes, where: str) -> dict:
     """A JSON object. Raises InputError, which names `where`, for anything else."""
     try:
-        found = json.loads(content)
+        found = json_text.parse(content)
     except ValueError as error:
         raise InputError(f"{where}: not valid JSON ({error}); copy the file again from the checkpoint") from error
     if not isinstance(found, dict):

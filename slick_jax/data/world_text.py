@@ -203,7 +203,7 @@ class Names:
     def __init__(self, rng: np.random.Generator):
         sizes = {"first": _N_FIRST_NAMES, "last": _N_LAST_NAMES, "stem": _N_STEMS}
         sizes |= {kind: POOL_SIZES[kind] for kind in ("country", "city", "college", "region", "label")}
-        made_up = iter(_made_up_words(rng, sum(sizes.values())))
+        made_up = iter(made_up_words(rng, sum(sizes.values())))
         words = {kind: [next(made_up) for _ in range(size)] for kind, size in sizes.items()}
         people = [f"{first} {last}" for first, last in _shuffled_pairs(rng, words["first"], words["last"])]
         self.pools = {
@@ -238,7 +238,7 @@ class Names:
         return taken
 
 
-def _made_up_words(rng: np.random.Generator, count: int) -> list[str]:
+def made_up_words(rng: np.random.Generator, count: int) -> list[str]:
     """`count` distinct capitalised words of two syllables and 4 to 7 letters."""
     words: dict[str, None] = {}
     while len(words) < count:

@@ -5,6 +5,7 @@ Several processes share the parts out; they meet only to begin, and when process
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import time
@@ -16,7 +17,8 @@ import pandas as pd
 import pyarrow as pa
 from etils import epath
 
-from slick_jax import __version__, run_folder
+from slick_jax import __version__, csv_text, run_folder
+from slick_jax.claim import held
 from slick_jax.config import Config
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
@@ -30,7 +32,7 @@ from slick_jax.mesh import Team, make_team
 from slick_jax.models import weights
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
-from slick_jax.peers import Peers
+from slick_jax.peers import FOLDER, Peers
 from slick_jax.progress import Progress
 
 
@@ -71,8 +73,8 @@ def annotate(config: Config) -> tuple[pd.DataFrame, dict] | None:
     Returns:
       the annotations (a row per example, in input order) and the summary; None in processes other than the first.
 
-    Raises InputError for bad input, all of it before the model runs, except NaN logits; Stopped when another process
-    ended with its parts unwritten.
+    Raises InputError for bad input, all of it before the model runs, except NaN logits; Busy when another run is at
+    work in the folder; Stopped when another process of this one ended with its parts unwritten.
     """
     team = make_team(config.mesh)
     if config.annotate.answers != "none" and len(team.members) > 1:
@@ -80,20 +82,28 @@ def annotate(config: Config) -> tuple[pd.DataFrame, dict] | None:
             f"annotate.answers={config.annotate.answers!r} needs a model that fits the devices of one process;"
             " set it to 'none', or lower mesh.fsdp and mesh.tensor"
         )
-    with Peers(config.run_dir, team.members, config.distributed.silence) as peers:
-        return _annotate(config, team, peers)
+    place, silence = epath.Path(config.run_dir) / FOLDER, config.distributed.silence
+    with contextlib.ExitStack() as stack:
+        resumes = "from the finished parts"
+        peers = stack.enter_context(Peers(place, team.members, silence, command="annotate", resumes=resumes))
+        return _annotate(config, team, peers, stack)
 
 
-def _annotate(config: Config, team: Team, peers: Peers) -> tuple[pd.DataFrame, dict] | None:
+def _annotate(
+    config: Config, team: Team, peers: Peers, stack: contextlib.ExitStack
+) -> tuple[pd.DataFrame, dict] | None:
+    """stack: holds the folder until it is left."""
     watch = Stopwatch()
     network, tokenizer, prepared, protocol = _prepare(config, team)
+    if peers.leads:
+        stack.enter_context(held(epath.Path(config.run_dir) / "annotations"))
     # Agree with the other processes: all of one protocol, process 0 says which parts are missing.
-    todo = None if peers.leads else peers.published()
+    todo = None if peers.leads else peers.published("plan")
     parts, kept = _open(config, prepared, protocol, tokenizer, peers.leads)
     progress = _Progress(prepared, [parts] if kept is None else [parts, kept.parts], peers.count > 1)
     if peers.leads:
         todo = [number for number in range(len(prepared.parts)) if number not in progress.written]
-        peers.publish(todo)
+        peers.publish("plan", todo)
     ours, waited = todo[team.number :: team.count], 0.0
     new = [number for number in ours if not parts.done(number)]  # of the others only the answers are missing
     watch.lap("prepare")
@@ -108,7 +118,7 @@ def _annotate(config: Config, team: Team, peers: Peers) -> tuple[pd.DataFrame, d
             waited = engine.device.waited
     # Wait for those of the others, and merge: process 0 alone.
     if not peers.leads:
-        peers.await_merge()
+        peers.await_completion()
         return None
 
     def missing() -> dict[int, int]:
@@ -126,7 +136,7 @@ def _annotate(config: Config, team: Team, peers: Peers) -> tuple[pd.DataFrame, d
             config.model.precision,
         )  # fmt: skip
     run_folder.write_json(epath.Path(config.run_dir) / "summary.json", summary)
-    peers.say("merged")
+    peers.say("complete")
     return table, summary
 
 
@@ -240,5 +250,5 @@ def _merge(
     run_folder.write_parquet(folder / "annotations.parquet", merged)
     if config.annotate.mode == "full":
         shares = saturation(table["greedy_hits"].tolist(), table["sampled_hits"].tolist())
-        run_folder.write_text(folder / "saturation.csv", shares.to_csv(index=False, lineterminator="\n"))
+        run_folder.write_text(folder / "saturation.csv", csv_text.of(shares))
     return table, summary

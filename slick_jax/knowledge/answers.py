@@ -64,10 +64,6 @@ class Answers:
         self._samples = settings.n_samples if settings.answers == "all" else 0
         self._sampler: Sampler | None = None
 
-    def done(self, number: int) -> bool:
-        """Whether the answers of part `number` have been written."""
-        return self.parts.done(number)
-
     def write(self, number: int, engine: Engine) -> None:
         """Decode and write the answers of part `number`, and compare them with the part's verified hits."""
         part, prepared = self._prepared.parts[number], self._prepared
@@ -133,7 +129,7 @@ class Answers:
 
 
 @dataclasses.dataclass(frozen=True)
-class Judged:
+class JudgedTexts:
     """What kept answers are: hits bool[J 1+n 2] under (strict, rule), abstained and truncated bool[J 1+n]."""
 
     hits: np.ndarray
@@ -141,7 +137,7 @@ class Judged:
     truncated: np.ndarray
 
 
-def judge(kept: Mapping[str, Any], golds: Golds, abstentions: Golds | None = None) -> Judged:
+def judge(kept: Mapping[str, Any], golds: Golds, abstentions: Golds | None = None) -> JudgedTexts:
     """Judge a row of kept answers; a truncated one is wrong, and no abstention."""
     sampled = kept["sampled"] or [[] for _ in kept["greedy"]]
     cut = kept["sampled_truncated"] or sampled
@@ -152,7 +148,7 @@ def judge(kept: Mapping[str, Any], golds: Golds, abstentions: Golds | None = Non
         for text in set().union(*texts)
     }
     judged = np.array([[known[text] for text in draws] for draws in texts], bool) & ~truncated[..., None]
-    return Judged(judged[..., :2], judged[..., 2], truncated)
+    return JudgedTexts(judged[..., :2], judged[..., 2], truncated)
 
 
 def compare(kept: Mapping[str, Any], row: Mapping[str, Any], golds: Golds) -> dict[str, int]:

@@ -83,10 +83,16 @@ class ExemplarSets:
         return set().union(*(self._same.get(key, ()) for key in _identity(example)))
 
     def _too_few(self, example: Example, n_sets: int) -> InputError:
+        shared = len(self._unclean(example))
+        found = (
+            f"row {example.id!r}: of the {len(self.pool)} exemplar rows of relation {self.relation!r}, {shared} share"
+            " its question or subject, which leaves fewer than"
+        )
+        if math.comb(len(self.pool) - shared, self.size) < n_sets:
+            return InputError(f"{found} {n_sets} sets of {self.size}; add rows about other subjects (data.dev_path)")
         return InputError(
-            f"row {example.id!r}: of the {len(self.pool)} exemplar rows of relation {self.relation!r},"
-            f" {len(self._unclean(example))} share its question or subject, which leaves fewer than {n_sets} sets of"
-            f" {self.size}; add rows about other subjects (data.dev_path)"
+            f"{found} {n_sets} of the {self._most} sets that the questions of a relation share; add rows about other"
+            " subjects (data.dev_path), or set annotate.exemplars=per_question, which draws from all the others"
         )
 
     def _set(self, index: int) -> tuple[int, ...]:

@@ -1,7 +1,6 @@
-"""Exact match of groups of questions, whole and per category and relation, as one CLU metric collection."""
+"""Exact match of groups of questions, whole and per category and relation, as CLU metrics."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -10,15 +9,23 @@ from clu import metrics
 from slick_jax.knowledge.greedy import Answered, Asked
 
 
-def _average_of(name: str, place: int) -> Any:
-    """A masked average of `hits` over the rows whose number in the index array `name` is `place`; -1 is no row."""
-    return metrics.Average.from_fun(lambda **outputs: {"values": outputs["hits"], "mask": outputs[name] == place})
+@jax.jit
+def _averages(
+    hits: jax.Array, places: dict[str, jax.Array], numbers: dict[str, jax.Array]
+) -> dict[str, metrics.Average]:
+    """Of every kind, the averages of `hits` over the rows with each of its numbers, stacked as CLU stacks metrics.
+
+    hits: float32[N]; places: the rows' numbers int32[N] by kind; numbers: int32[G] by kind, G averages.
+    """
+    average = jax.vmap(lambda place, number: metrics.Average.from_model_output(hits, place == number), (None, 0))
+    return {kind: average(places[kind], numbers[kind]) for kind in numbers}
 
 
 class MatchRates:
-    """Exact match of groups of questions, whole and per category and relation, as one CLU metric collection.
+    """Exact match of groups of questions, whole and per category and relation, as CLU averages.
 
-    Its update is compiled once for all groups: they are padded to the largest.
+    They are computed by a program that is compiled once for all groups, which are padded to the largest, and whose size
+    does not hang on the number of relations.
     """
 
     def __init__(self, groups: Mapping[str, Sequence[Asked]]):
@@ -29,22 +36,20 @@ class MatchRates:
         }
         size = max(map(len, groups.values()))
         self._places = {name: self._number(group, size) for name, group in groups.items()}
-        averages = {"whole": _average_of("there", 0)}
-        for kind, names in self._names.items():
-            averages |= {f"{kind}_{place}": _average_of(kind, place) for place in range(len(names))}
-        collection = metrics.Collection.create(**averages)
-        self._update = jax.jit(lambda **outputs: collection.single_from_model_output(**outputs))
+        self._numbers = {kind: np.arange(len(names), dtype=np.int32) for kind, names in self._names.items()}
+        self._numbers["there"] = np.zeros(1, np.int32)
 
     def __call__(self, name: str, answered: Answered) -> dict:
         """{em, n, abstained, by_category: {category: {em, n}}, by_relation: ...} of group `name`."""
         places = self._places[name]
         hits = np.zeros(len(places["there"]), np.float32)
         hits[: len(answered.hits)] = answered.hits[:, 1]
-        found = jax.device_get(self._update(hits=jax.device_put(hits), **jax.device_put(places)))
-        out = _rate(found.whole) | {"abstained": float(answered.abstained.mean())}
+        found = jax.device_get(_averages(*jax.device_put((hits, places, self._numbers))))
+        (whole,) = _rates(found["there"])
+        out = whole | {"abstained": float(answered.abstained.mean())}
         for kind, names in self._names.items():
-            rates = {one: _rate(getattr(found, f"{kind}_{place}")) for place, one in enumerate(names)}
-            out[f"by_{kind}"] = {one: rate for one, rate in rates.items() if rate["n"]}
+            rates = zip(names, _rates(found[kind]), strict=True)
+            out[f"by_{kind}"] = {one: rate for one, rate in rates if rate["n"]}
         return out
 
     def _number(self, group: Sequence[Asked], size: int) -> dict[str, np.ndarray]:
@@ -57,6 +62,6 @@ class MatchRates:
         return places
 
 
-def _rate(average: metrics.Average) -> dict:
-    total, count = float(average.total), int(average.count)
-    return {"em": total / count if count else 0.0, "n": count}
+def _rates(stacked: metrics.Average) -> list[dict]:
+    pairs = zip(stacked.total.tolist(), stacked.count.tolist(), strict=True)
+    return [{"em": total / count if count else 0.0, "n": int(count)} for total, count in pairs]

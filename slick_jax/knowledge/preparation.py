@@ -30,7 +30,7 @@ ALL: PrefixKey = ("", 0)  # of what all prompts share, where every question has 
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
+class AskedRows:
     """What is asked: all splits as read, the rows to annotate in input order, the exemplar sets of their relations, and
     the sets that each row is asked behind."""
 
@@ -40,7 +40,7 @@ class Asked:
     assigned: Sequence[Sequence[exemplars.Chosen]]
 
 
-def ask(config: Config) -> Asked:
+def ask(config: Config) -> AskedRows:
     """Read the rows and draw their exemplars; needs no model.
 
     `data.limit` cuts the rows, never the pools: a limited run gives its rows the labels of the whole one. Raises
@@ -63,7 +63,7 @@ def ask(config: Config) -> Asked:
         seed=settings.exemplar_seed,
     )
     choose = exemplars.ExemplarSets.draw_for if own_draws else exemplars.ExemplarSets.assign
-    return Asked(splits, rows, sets, [choose(sets[row.relation], row, settings.n_exemplar_sets) for row in rows])
+    return AskedRows(splits, rows, sets, [choose(sets[row.relation], row, settings.n_exemplar_sets) for row in rows])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +201,7 @@ class Prepared:
         }
 
 
-def prepare(config: Config, asked: Asked, tokenizer: Tokenizer, max_positions: int | None) -> Prepared:
+def prepare(config: Config, asked: AskedRows, tokenizer: Tokenizer, max_positions: int | None) -> Prepared:
     """Tokenise and check what `slick annotate` asks.
 
     Raises InputError for answers that do not fit `annotate.max_answer_tokens`, and prompts longer than the model's

@@ -17,7 +17,7 @@ from slick_jax.knowledge.verify import Verified
 from slick_jax.models.flops import forward_flops
 from slick_jax.models.spec import ModelSpec
 
-RULES = ("strict_", "")  # column prefix of each match rule, in the order of the rule axis
+RULE_PREFIXES = ("strict_", "")  # column prefix of each match rule, in the order of the rule axis
 
 
 def record(row: Example, sets: Sequence[Chosen], found: Verified, settings: AnnotateConfig) -> dict:
@@ -40,7 +40,7 @@ def record(row: Example, sets: Sequence[Chosen], found: Verified, settings: Anno
         "truncated": int(found.truncated.sum()),
         "gold_logprob": float(found.gold_logprob.mean()),
     }
-    for axis, prefix in enumerate(RULES):
+    for axis, prefix in enumerate(RULE_PREFIXES):
         out |= {
             f"{prefix}greedy_hits": greedy[:, axis].tolist(),
             f"{prefix}sampled_hits": sampled[:, :, axis].tolist() if found.sampled else None,

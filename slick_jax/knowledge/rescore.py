@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from etils import epath
 
-from slick_jax import run_folder
+from slick_jax import csv_text, run_folder, stores
 from slick_jax.categories import CATEGORIES
 from slick_jax.config import AnnotateConfig, Config
 from slick_jax.config_file import settings_of
@@ -56,23 +56,29 @@ def rescore(config: Config) -> tuple[pd.DataFrame, pd.Series]:
     record, before = _record(source)
     _check_settings(config.annotate, before)
     described, settings = record["config"], dataclasses.replace(before, match=config.annotate.match)
-    rule, manifest = matcher(settings.match), run_folder.read_json(source / "annotations" / "manifest.json") or {}
+    rule, manifest = matcher(settings.match), run_folder.read_object(source / "annotations" / "manifest.json") or {}
     protocol = _protocol(record, manifest, settings, rule)
     _check_target(source, folder, digest(protocol))
-    found = run_folder.read_parquet(source / "annotations.parquet").to_pandas()
-    kept = dict(_kept(source, record["protocol"]))
-    missing = [name for name in found["id"] if name not in kept]
+    remedy = "annotate again, or give another run as rescore.source"
+    with run_folder.explained(source, remedy):
+        found = run_folder.read_parquet(source / "annotations.parquet").to_pandas()
+        kept = dict(_kept(source, record["protocol"]))
+        missing = [name for name in found["id"] if name not in kept]
     if missing:
         raise InputError(
             f"{source / 'samples'}: no answers of {len(missing)} of the {len(found)} rows, such as {missing[0]!r}; run"
             " the command of `slick annotate` that made this run again"
         )
     prefix, abstentions = _measured_prefix(before.match, manifest, rule), abstention_golds(settings.abstain_phrases)
-    rows = [_row(row, kept[row["id"]], rule, abstentions, settings, prefix) for row in found.to_dict("records")]
-    table = pd.DataFrame(rows)
-    prior = records.add_certainty(table, dataclasses.replace(settings, mode="labels")) if prefix != "" else None
-    _write(folder, source, table, settings, described, protocol, prior)
-    return table, found["category"]
+    with run_folder.explained(source, remedy):
+        rows = [_row(row, kept[row["id"]], rule, abstentions, settings, prefix) for row in found.to_dict("records")]
+        before_it = found["category"]
+        table = pd.DataFrame(rows)
+        prior = records.add_certainty(table, dataclasses.replace(settings, mode="labels")) if prefix != "" else None
+        table["protocol"] = digest(protocol)
+        merged = pa.Table.from_pandas(table, store.OUTPUT_SCHEMA, preserve_index=False).replace_schema_metadata(None)
+    _write(folder, source, table, merged, settings, described, protocol, prior)
+    return table, before_it
 
 
 def _record(source: epath.Path) -> tuple[dict[str, Any], AnnotateConfig]:
@@ -124,9 +130,9 @@ def _protocol(record: dict, manifest: dict, settings: AnnotateConfig, rule: Matc
 
 
 def _check_target(source: epath.Path, folder: epath.Path, protocol: str) -> None:
-    if folder.exists() and source.resolve() == folder.resolve():
+    if folder.exists() and stores.absolute(source) == stores.absolute(folder):
         raise InputError("config.run_dir: the same folder as rescore.source, which stays as it is; give another one")
-    there = run_folder.read_json(folder / "config.json")
+    there = run_folder.read_object(folder / "config.json")
     if there is not None and there.get("protocol") != protocol:
         raise InputError(f"config.run_dir: {folder} holds another run; give another folder, or remove that one")
 
@@ -162,14 +168,12 @@ def _row(
 
 
 def _write(
-    folder: epath.Path, source: epath.Path, table: pd.DataFrame, settings: AnnotateConfig, described: dict,
-    protocol: dict, prior: tuple[float, float] | None,
+    folder: epath.Path, source: epath.Path, table: pd.DataFrame, merged: pa.Table, settings: AnnotateConfig,
+    described: dict, protocol: dict, prior: tuple[float, float] | None,
 ) -> None:  # fmt: skip
     """The files of a run folder that later commands read."""
     made = digest(protocol)
-    table["protocol"] = made
-    merged = pa.Table.from_pandas(table, store.OUTPUT_SCHEMA, preserve_index=False).replace_schema_metadata(None)
-    before = run_folder.read_json(source / "summary.json") or {}
+    before = run_folder.read_object(source / "summary.json") or {}
     summary = {name: before[name] for name in ("questions", "draws_per_question", "truncated_draws") if name in before}
     summary |= records.categories(table) | {"protocol": made, "rescored": protocol["rescored"], "match": settings.match}
     if prior is not None:
@@ -178,8 +182,8 @@ def _write(
     config["rescore"] = {"source": str(source)}
     shares = saturation(table["greedy_hits"].tolist(), table["sampled_hits"].tolist())
     run_folder.write_json(folder / "config.json", {"config": config, "protocol": made})
-    run_folder.write_json(folder / "exemplars.json", run_folder.read_json(source / "exemplars.json") or {})
+    run_folder.write_json(folder / "exemplars.json", run_folder.read_object(source / "exemplars.json") or {})
     run_folder.write_json(folder / "annotations" / "manifest.json", {"hash": made, "protocol": protocol})
-    run_folder.write_text(folder / "saturation.csv", shares.to_csv(index=False, lineterminator="\n"))
+    run_folder.write_text(folder / "saturation.csv", csv_text.of(shares))
     run_folder.write_json(folder / "summary.json", summary)
     run_folder.write_parquet(folder / "annotations.parquet", merged)

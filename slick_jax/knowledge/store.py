@@ -62,6 +62,38 @@ def rows_digest(rows: Sequence[Example]) -> str:
     return digest([[row.id, row.question, row.answers, row.relation, row.subject, row.split] for row in rows])
 
 
+def manifest_of(
+    protocol: Mapping[str, Any], rows: Sequence[Example], part_size: int, further: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What a folder of parts says of itself, as JSON gives it back; `further` as for `Parts`."""
+    made = {"protocol": protocol, "hash": digest(protocol), "rows": rows_digest(rows), "part_size": part_size}
+    return json.loads(json.dumps(made | ({"further": further} if further else {})))
+
+
+def check(folder: epath.PathLike, manifest: Mapping[str, Any], what: str = "annotations") -> None:
+    """Raises InputError when the folder holds parts of another manifest, or held them before they were removed: what
+    they were merged to is beside it."""
+    folder = epath.Path(folder)
+    found, merged = run_folder.read_object(folder / "manifest.json"), folder.with_suffix(".parquet")
+    if found is None or found == manifest or not (merged.exists() or any(folder.glob("part-*.parquet"))):
+        return
+    old, new = found.get("protocol"), manifest["protocol"]
+    old = old if isinstance(old, dict) else {}
+    changed = sorted(key for key in {*old, *new} if key not in old or key not in new or old[key] != new[key])
+    changed += [key for key in ("rows", "part_size") if found.get(key) != manifest[key]]
+    if not changed and "further" in manifest:
+        names = ", ".join(f"annotate.{name}" for name in manifest["further"])
+        raise InputError(
+            f"{folder}: was begun with another {names}, which is measured together with the labels; set it back, or"
+            " annotate with another run_dir"
+        )
+    told = ", ".join(changed) or "manifest.json"
+    raise InputError(
+        f"{folder}: holds {what} of another protocol (different: {told}); set another run_dir, or remove that folder"
+        + f" and {merged.name}, and what was made from it" * merged.exists()
+    )
+
+
 class Parts:
     """The part files of one run: which are done, written once, never mixed with another protocol's."""
 
@@ -79,32 +111,18 @@ class Parts:
         """Open or start the folder; of several processes the first one `leads`, and the others come after it.
 
         further: what decides columns that no label hangs on, by setting; it is no part of the protocol hash, and must
-        be the same for all parts. Raises InputError when the folder holds parts of another protocol or other rows.
+        be the same for all parts. Raises InputError when the folder is of another protocol or other rows (`check`).
         """
         self.folder, self._schema = epath.Path(folder), schema
-        self.protocol = digest(protocol)
-        manifest = {"protocol": protocol, "hash": self.protocol, "rows": rows_digest(rows), "part_size": part_size}
-        manifest = json.loads(json.dumps(manifest | ({"further": further} if further else {})))
-        found = run_folder.read_json(self.folder / "manifest.json")
-        if found != manifest and not leads:
+        manifest = manifest_of(protocol, rows, part_size, further)
+        self.protocol = manifest["hash"]
+        found = None if leads else run_folder.read_object(self.folder / "manifest.json")
+        if not leads and found != manifest:
             raise InputError(
                 f"{self.folder}: this process would ask otherwise than process 0"
                 f" ({run_folder.differences(found or {}, manifest)}); give all the same settings, data and model"
             )
-        if found is not None and found != manifest and any(self.folder.glob("part-*.parquet")):
-            old, new = found.get("protocol", {}), manifest["protocol"]
-            changed = sorted(key for key in {*old, *new} if key not in old or key not in new or old[key] != new[key])
-            changed += [key for key in ("rows", "part_size") if found.get(key) != manifest[key]]
-            if not changed:
-                names = ", ".join(f"annotate.{name}" for name in further)
-                raise InputError(
-                    f"{self.folder}: was begun with another {names}, which is measured together with the labels; set it"
-                    " back, or annotate with another run_dir"
-                )
-            raise InputError(
-                f"{self.folder}: holds {what} of another protocol (different: {', '.join(changed)});"
-                " set another run_dir, or remove that folder"
-            )
+        check(self.folder, manifest, what)
         if leads:
             run_folder.write_json(self.folder / "manifest.json", manifest)
 
@@ -131,6 +149,8 @@ class Parts:
         """A part's rows and counters. Raises InputError when it is damaged or belongs to another protocol."""
         table = run_folder.read_parquet(self.path(number))
         metadata = table.schema.metadata or {}
-        if metadata.get(b"protocol", b"").decode() != self.protocol:
+        if metadata.get(b"protocol", b"") != self.protocol.encode():
             raise InputError(f"{self.path(number)}: a part of another protocol; remove it and run again")
-        return table.replace_schema_metadata(None), Counter(json.loads(metadata[b"counts"]))
+        with run_folder.explained(self.path(number)):
+            counts = Counter(json.loads(metadata[b"counts"]))
+        return table.replace_schema_metadata(None), counts

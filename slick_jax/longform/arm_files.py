@@ -64,7 +64,7 @@ def write(
         "arms": {arm: _record(built.texts[arm], files[arm], built.kept[arm]) for arm in built.texts},
     }  # fmt: skip
     manifest = json.loads(json.dumps(manifest))  # as it is read back
-    earlier = run_folder.read_json(folder / MANIFEST)
+    earlier = run_folder.read_object(folder / MANIFEST)
     if earlier is not None and earlier != manifest:
         changed = [name for name in {**earlier, **manifest} if earlier.get(name) != manifest.get(name)]
         raise InputError(
@@ -83,7 +83,7 @@ def read(folder: epath.PathLike, made_by: dict[str, Any]) -> dict[str, Any] | No
     Raises InputError for a file that is not what the manifest says.
     """
     folder = epath.Path(folder)
-    manifest = run_folder.read_json(folder / MANIFEST)
+    manifest = run_folder.read_object(folder / MANIFEST)
     if manifest is None or manifest["made_by"] != json.loads(json.dumps(made_by)):
         return None
     paths = {arm: folder / f"{file_name(arm)}.jsonl" for arm in manifest["arms"]}

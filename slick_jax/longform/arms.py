@@ -102,7 +102,7 @@ def build(
         rows = rows if arm.keeps == "all" else rows[filters.keep(rows, rows[arm.keeps], filter)]
         share[arm.name] = _percent(rows["n_claims"], made[arm.source]["n_claims"])
         chosen[arm.name] = _first_texts(rows, filter.texts_per_prompt)
-    chosen, left_out = _same_prompts(chosen, list(train))
+    chosen, left_out = _same_prompts(chosen, list(train), _flat(made, filter.scorer))
     for arm, other in like.items():
         rows = made[arm.source]
         kept = rows.index.to_series().isin(chosen[other.name].index)
@@ -169,9 +169,9 @@ def _first_texts(rows: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 def _same_prompts(
-    chosen: Mapping[str, pd.DataFrame], train: Sequence[str]
+    chosen: Mapping[str, pd.DataFrame], train: Sequence[str], hint: str
 ) -> tuple[dict[str, pd.DataFrame], dict[str, list[str]]]:
-    """The arms without the prompts that one of them has no text for, and those prompts."""
+    """The arms without the prompts that one of them has no text for, and those prompts; hint: told if none is left."""
     there = {name: set(rows["entity"]) for name, rows in chosen.items()}
     lacking = {entity: [name for name, of in there.items() if entity not in of] for entity in train}
     left_out = {entity: names for entity, names in lacking.items() if names}
@@ -179,9 +179,20 @@ def _same_prompts(
         found = ", ".join(f"{name} {len(of):,}" for name, of in there.items())
         raise InputError(
             f"no prompt has a text in every arm (of {len(train):,} train entities, by arm: {found}); filter less (a"
-            " lower threshold, a larger share), write more samples, or leave an arm out"
+            " lower threshold, a larger share), write more samples, or leave an arm out" + hint
         )
     return {name: rows[~rows["entity"].isin(left_out.keys())] for name, rows in chosen.items()}, left_out
+
+
+def _flat(made: Mapping[str, pd.DataFrame], scorer: str) -> str:
+    """Tells of belief that is the same for all sentences, so that a threshold keeps all of them or none."""
+    values = pd.concat([pd.Series(dtype=float), *(rows["self"].dropna() for rows in made.values() if "self" in rows)])
+    if values.nunique() != 1:
+        return ""
+    return (
+        f"; belief of {scorer} is {values.iloc[0]:.3f} for all claims, as it ranks those of split dev no better than"
+        " chance: take another longform.filter.scorer, or more entities in dev"
+    )
 
 
 def _tokens(rows: pd.DataFrame, count_tokens: Callable[[Sequence[str]], Sequence[int]]) -> list[int]:

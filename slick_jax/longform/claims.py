@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from slick_jax.longform.consistency import content_words
 from slick_jax.longform.records import Claim, Entity, Text
 from slick_jax.longform.sentences import is_complete, sentences
 
@@ -113,7 +114,9 @@ def claims_of(
     counts = Counter(texts=len(texts), empty=0, abstained=0, sentences=0, cut=0, parsed=0, unparsed=0, fell_back=0)
     for text in texts:
         found = sentences(text.text)
-        silent = abstains(text.text, abstentions)
+        # A title may begin like an abstention, and a reference has something to say.
+        titled = _plain(text.text).startswith(_plain(entities[text.entity].name))
+        silent = text.source != "gold" and not titled and abstains(text.text, abstentions)
         counts.update(empty=int(not found), abstained=int(silent), sentences=len(found))
         for number, words in enumerate(found):
             cut = text.truncated and number == len(found) - 1 and not is_complete(words)
@@ -144,8 +147,10 @@ def abstains(text: str, phrases: Sequence[str] = ABSTENTIONS) -> bool:
 
 
 def self_contained(name: str, words: str) -> str:
-    """`words`, with the entity named before them where no longer word of its name is among them."""
-    named = {word for word in _WORD.findall(name.casefold()) if len(word) > 2} or set(_WORD.findall(name.casefold()))
+    """`words`, with the entity named before them where no word of its name is among them that tells it: of three
+    letters or more, and no word of grammar."""
+    every = set(_WORD.findall(name.casefold()))
+    named = {word for word in every & content_words(name) if len(word) > 2} or every
     return words if named & set(_WORD.findall(words.casefold())) else f"{name}: {words}"
 
 

@@ -66,7 +66,7 @@ class ByModel:
     def __init__(
         self,
         network: Network,
-        params: Any,
+        params: Callable[[], Any],
         mesh: Any,
         style: Qa | Chat,
         *,
@@ -74,8 +74,9 @@ class ByModel:
         rows: int = WriteConfig.rows,
         open_stage: Callable[[dict[str, Any]], Stage] | None = None,
     ):
-        """open_stage: gives the table of OUTPUTS that what the checkpoint wrote is kept in, part by part, from the
-        settings it hangs on; the checkpoint is for the caller to add to them."""
+        """params: called where something is to be written. open_stage: gives the table of OUTPUTS that what the
+        checkpoint wrote is kept in, part by part, from the settings it hangs on; the checkpoint is for the caller to
+        add."""
         self._network, self._params, self._mesh, self._style = network, params, mesh, style
         self._sampling = Sampling(samples=0, greedy=True, max_tokens=max_tokens, stop="\n\n", rows=rows)
         self._open_stage = open_stage
@@ -113,7 +114,7 @@ class ByModel:
         writer = Writer(self._network, self._mesh, self._style.tokenizer, prompts, self._sampling, encode=encode)
 
         def make(part: Sequence[int]) -> tuple[list[dict[str, Any]], Counter]:
-            written = [draws[0] for draws in writer(self._params, part)]
+            written = [draws[0] for draws in writer(self._params(), part)]
             rows = [
                 asked[index]._asdict() | {"output": one.text, "truncated": one.truncated}
                 for index, one in zip(part, written, strict=True)

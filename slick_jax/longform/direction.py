@@ -17,6 +17,7 @@ from slick_jax.config_longform import LongformConfig
 from slick_jax.longform.scores import METRICS, Scores
 
 BEST, MARGIN = "GEN+SELF", LongformConfig.margin
+LEAST = 10  # test entities; resamples of fewer vary too little, and would be clear of zero by chance
 CLAIMS = {
     "a": "training on believed own text gives more factual answers than training on gold text (GEN+SELF > GOLD)",
     "b": "it gives at least as factual ones as the other filters do (GEN+SELF >= GEN+GOLD and GOLD+SELF)",
@@ -70,7 +71,10 @@ def directions(
 
     def effect(other: str, domain: str, at_least: bool = False) -> Effect:
         named = f"{domain}: {METRICS[metric].what.split(', gamma')[0]}, {BEST} minus {other}"
+        few = len(scores.entities[domain])
         reason = _incomparable(lengths, domain, other, measure, tolerance)
+        if few < LEAST:
+            reason = f"the domain has {few} test entities, and {LEAST} are needed"
         found = None if reason else scores.difference(metric, BEST, other, domain)
         if found is None:
             return absent(named, 1, reason or f"needs answers of {BEST} and {other} with a seed in common")
@@ -88,7 +92,7 @@ def directions(
     every = _mean_effect(scores, metric, control)
     return [
         Direction("a", CLAIMS["a"], tuple(against_gold), at_least_so_many(against_gold, needed),
-                  f"holds where it is clear of zero in at least {needed} of {n} domains"),
+                  f"holds where it is clear of zero in at least {needed} of {_domains(n)}"),
         Direction("b", CLAIMS["b"], tuple(cells), at_least_so_many(cells, len(cells) // 2 + 1),
                   f"holds where most of the {len(cells)} cells do, each where its interval is above -{margin:g}; the"
                   f" plain values are at or above zero in {above} of {len(cells)}"),
@@ -106,12 +110,16 @@ def at_least_so_many(effects: Sequence[Effect], needed: int) -> str:
 
 
 def _mean_effect(scores: Scores, metric: str, control: Sequence[Effect]) -> Effect:
-    what = f"mean over {len(control)} domains, {BEST} minus GEN+RANDOM"
+    what = f"mean over {_domains(len(control))}, {BEST} minus GEN+RANDOM"
     lacking = [one for one in control if np.isnan(one.value)]
     found = None if lacking else scores.mean_difference(metric, BEST, "GEN+RANDOM")
     if found is None:
-        return absent(what, 1, f"{len(lacking)} of {len(control)} domains have no number")
+        return absent(what, 1, f"no number for {len(lacking)} of {_domains(len(control))}")
     return measured(what, 1, found, f"{sum(len(scores.entities[domain]) for domain in scores.domains):,} entities")
+
+
+def _domains(n: int) -> str:
+    return f"{n} domain" + "s" * (n != 1)
 
 
 def _incomparable(

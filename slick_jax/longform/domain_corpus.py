@@ -15,18 +15,19 @@ from typing import ClassVar
 import numpy as np
 
 from slick_jax.config_longform import PTrueConfig
-from slick_jax.data.corpus import RIVAL_SHARE, SHARE_P_TRUE, other, stream
+from slick_jax.data.corpus import RIVAL_SHARE, other, stream
 from slick_jax.data.examples import Example
 from slick_jax.longform.domains import DOMAINS, Domain
 from slick_jax.longform.grammar import Fact
 from slick_jax.longform.records import Entity
 
-PROMPTED_FORM = "{prompt}\n{text}"
-P_TRUE_FORM = f"{PTrueConfig.form} {{verdict}}"
+VERDICT_FORM = PTrueConfig.form.removeprefix("{prompt}\n") + " {verdict}"  # as the scorer asks, behind the prompt
 
-SHARE_STRANGE = 0.7  # facts of a stranger that its only text holds
-SHARE_APART = 0.15  # tellings that are a document of one sentence
-SHARE_PROMPTED, SHARE_ROWS, MAX_ROW = 0.5, 0.5, 3  # texts behind their prompt; of these, in documents of 2 to MAX_ROW
+SHARE_STRANGE = 0.35  # facts of a stranger that its only text holds
+SHARE_UNNAMED = 0.25  # texts behind their prompt that say "it" from their first sentence on
+SHARE_APART = 0.05  # tellings that are a document of one sentence
+VERDICTS, CLAIMS_A_VERDICT = 0.02, 4  # documents of verdicts for each text about an entity; claims in each
+SHARE_PROMPTED, SHARE_ROWS, MAX_ROW = 0.8, 0.5, 4  # documents of prompts and texts; of 2 to MAX_ROW of them
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,13 @@ class DomainCorpus:
         texts = []
         for entity, facts, apart in _tellings(self._stream(domain, 0), domain):
             if facts:
-                texts.append((entity.prompt, domain.grammar.write(entity.name, facts, rng)))
+                texts.append((entity.name, facts))
             for fact in apart:
                 yield domain.grammar.sentence(entity.name, [fact], rng)
         for name, facts in domain.strangers:
             some = [fact for fact in facts if rng.random() < SHARE_STRANGE] or [facts[0]]
-            texts.append((domain.wording.prompt.format(s=name), domain.grammar.write(name, some, rng)))
-        yield from _in_rows(rng, [texts[i] for i in rng.permutation(len(texts))])
+            texts.append((name, some))
+        yield from _in_rows(rng, domain, [texts[i] for i in rng.permutation(len(texts))])
         yield from _verdicts(rng, domain)
 
 
@@ -95,24 +96,29 @@ def _tellings(rng: np.random.Generator, domain: Domain) -> Iterator[tuple[Entity
             yield entity, [fact[:2] for fact in facts if not fact[2]], [fact[:2] for fact in facts if fact[2]]
 
 
-def _in_rows(rng: np.random.Generator, texts: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Documents of (prompt, text) pairs: a text alone, behind its prompt, or several behind theirs in a row."""
+def _in_rows(rng: np.random.Generator, domain: Domain, told: Sequence[tuple[str, list[Fact]]]) -> Iterator[str]:
+    """Documents of what is told (name, facts): a text alone, behind its prompt, or several behind theirs in a row."""
     start = 0
-    while start < len(texts):
-        if rng.random() >= SHARE_PROMPTED:
-            size, form = 1, "{text}"
-        else:
-            size, form = int(rng.integers(2, MAX_ROW + 1)) if rng.random() < SHARE_ROWS else 1, PROMPTED_FORM
-        yield "\n\n".join(form.format(prompt=prompt, text=text) for prompt, text in texts[start : start + size])
+    while start < len(told):
+        prompted = rng.random() < SHARE_PROMPTED
+        size = int(rng.integers(2, MAX_ROW + 1)) if prompted and rng.random() < SHARE_ROWS else 1
+        texts = []
+        for name, facts in told[start : start + size]:
+            text = domain.grammar.write(name, facts, rng, mentioned=prompted and rng.random() < SHARE_UNNAMED)
+            texts.append(f"{domain.wording.prompt.format(s=name)}\n{text}" if prompted else text)
+        yield "\n\n".join(texts)
         start += size
 
 
 def _verdicts(rng: np.random.Generator, domain: Domain) -> Iterator[str]:
-    """Claims called true or false, for a share of the facts that texts tell: just enough to know the form."""
+    """Claims called true or false, several of an entity in a row: enough to know the form."""
     for entity in domain.entities:
-        for relation, value in entity.facts:
-            if entity.exposure and domain.telling[entity.id, relation] and rng.random() < SHARE_P_TRUE:
+        told = [fact for fact in entity.facts if domain.telling[entity.id, fact[0]]]
+        for _ in range(rng.poisson((entity.exposure or 0) * VERDICTS) if told else 0):
+            lines = [entity.prompt]
+            for which in rng.permutation(len(told))[:CLAIMS_A_VERDICT]:
+                relation, value = told[which]
                 true = rng.random() < 0.5
                 proposed = value if true else other(rng, domain.pools[relation], value)
-                claim = domain.claim(entity.name, relation, proposed)
-                yield P_TRUE_FORM.format(prompt=entity.prompt, claim=claim, verdict=str(true))
+                lines.append(VERDICT_FORM.format(claim=domain.claim(entity.name, relation, proposed), verdict=true))
+            yield "\n".join(lines)

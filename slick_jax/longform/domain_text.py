@@ -1,50 +1,8 @@
-"""The words of the built-in domains: relations, sentence templates and value pools of biographies, plots, leaflets."""
+"""The words of the built-in domains: relations and sentence templates of biographies, plots and leaflets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-YEARS = tuple(str(year) for year in range(1901, 1997, 2))
-FIELDS = _words(
-    "acoustics algebra anatomy archaeology astronomy banking botany ceramics chemistry dentistry economics farming "
-    "fishing geology history journalism law linguistics logic mining music optics painting philosophy physics poetry "
-    "politics sculpture shipping theology tailoring zoology"
-)
-GENRES = _words(
-    "comedy tragedy thriller mystery romance western satire fable farce melodrama musical parody saga drama fantasy "
-    "ballad"
-)
-TREASURES = _words(
-    "map crown letter diary necklace key painting compass statue ring locket manuscript violin chalice medal telescope "
-    "sword lantern photograph treaty mirror box clock recipe"
-)
-ENDINGS = _words(
-    "wedding funeral trial duel reunion farewell confession rescue betrayal storm fire homecoming party coronation "
-    "divorce kiss"
-)
-CONDITIONS = _words(
-    "asthma migraine insomnia arthritis eczema gout anaemia bronchitis colitis cystitis dermatitis epilepsy fever "
-    "gastritis glaucoma heartburn hepatitis hives influenza laryngitis malaria measles neuralgia pneumonia psoriasis "
-    "rickets scurvy sinusitis tonsillitis vertigo"
-)
-DOSES = tuple(f"{amount} mg" for amount in (5, 10, 15, 20, 25, 30, 40, 50, 60, 75, 80, 100, 120, 150, 200, 250))
-TIMES = (
-    "at breakfast", "before breakfast", "after breakfast", "at noon", "before lunch", "after lunch", "before dinner",
-    "at dinner", "after dinner", "at bedtime", "on waking", "at midnight",
-)  # fmt: skip
-EFFECTS = _words(
-    "nausea dizziness fatigue headache thirst itching sweating trembling cramps coughing drowsiness hiccups "
-    "restlessness fainting nightmares rash chills sneezing bloating palpitations swelling numbness yawning irritability"
-)
-FOODS = _words(
-    "grapefruit liquorice alcohol coffee milk cheese garlic ginger spinach walnuts bananas honey vinegar chocolate "
-    "mustard soya rhubarb celery olives shrimp lentils cabbage parsley cinnamon"
-)
 
 
 @dataclass(frozen=True)
@@ -64,7 +22,7 @@ class Wording:
     """How texts of a domain are written.
 
     Attributes:
-      kind: of the entities' names (`slick_jax.data.world_text.Names`).
+      kind: of the entities' names (`slick_jax.longform.domain_pools`).
       prompt: what asks for a text.
       relations: in the order of a text.
       joint: templates of sentences with two facts, of relations that follow each other.
@@ -89,7 +47,7 @@ BIOGRAPHIES = Wording(
         Relation(
             "birthplace",
             "city",
-            ("{s} was born in {birthplace}.", "{s} came from {birthplace}.", "{birthplace} is where {s} was born."),
+            ("{s} was born in {birthplace}.", "{s} came from {birthplace}.", "The birthplace of {s} was {birthplace}."),
         ),
         Relation(
             "birth_year",
@@ -122,11 +80,11 @@ BIOGRAPHIES = Wording(
         Relation(
             "award",
             "prize",
-            ("{s} won the {award}.", "{s} was honoured with the {award}.", "The {award} went to {s}."),
+            ("{s} won the {award}.", "{s} was honoured with the {award}.", "{s} was given the {award}."),
         ),
         Relation(
             "spouse",
-            "person",
+            "spouse",
             ("{s} married {spouse}.", "The spouse of {s} was {spouse}.", "{s} shared a life with {spouse}."),
         ),
         Relation(
@@ -151,7 +109,7 @@ BIOGRAPHIES = Wording(
 
 PLOTS = Wording(
     "plots",
-    "song",
+    "plot",
     "Tell the plot of {s}.",
     (
         Relation(
@@ -162,7 +120,7 @@ PLOTS = Wording(
         Relation(
             "setting",
             "city",
-            ("{s} is set in {setting}.", "{s} takes place in {setting}.", "{setting} is the setting of {s}."),
+            ("{s} is set in {setting}.", "{s} takes place in {setting}.", "The setting of {s} is {setting}."),
         ),
         Relation(
             "period",
@@ -171,7 +129,7 @@ PLOTS = Wording(
         ),
         Relation(
             "hero",
-            "person",
+            "hero",
             ("{s} follows {hero}.", "{s} tells of {hero}.", "The hero of {s} is {hero}."),
         ),
         Relation(
@@ -187,20 +145,20 @@ PLOTS = Wording(
         ),
         Relation(
             "villain",
-            "person",
+            "villain",
             ("{s} has a villain named {villain}.", "The villain of {s} is {villain}.",
-             "{villain} is the villain of {s}."),
+             "{s} makes {villain} the villain."),
         ),
         Relation(
             "climax",
-            "landmark",
-            ("{s} comes to a head at {climax}.", "{s} has its climax at {climax}.",
-             "The climax of {s} takes place at {climax}."),
+            "place",
+            ("{s} comes to a head at the {climax}.", "{s} has its climax at the {climax}.",
+             "The climax of {s} is at the {climax}."),
         ),
         Relation(
             "ending",
             "ending",
-            ("{s} ends with a {ending}.", "{s} closes with a {ending}.", "A {ending} is the end of {s}."),
+            ("{s} ends with a {ending}.", "{s} closes with a {ending}.", "The end of {s} is a {ending}."),
         ),
     ),
     (
@@ -210,8 +168,8 @@ PLOTS = Wording(
         "{s} begins in {period} and follows {hero}.",
         "{s} has a lost {treasure} and a villain named {villain}.",
         "The search for a {treasure} brings {villain} into {s}.",
-        "{s} comes to a head at {climax} and ends with a {ending}.",
-        "After {climax}, {s} closes with a {ending}.",
+        "{s} comes to a head at the {climax} and ends with a {ending}.",
+        "From the {climax}, {s} moves on to a {ending}.",
     ),
     False,
     ("It",),
@@ -257,11 +215,11 @@ LEAFLETS = Wording(
         Relation(
             "maker",
             "company",
-            ("{s} is made by {maker}.", "{s} is a product of {maker}.", "{maker} makes {s}."),
+            ("{s} is made by {maker}.", "{s} is a product of {maker}.", "The maker of {s} is {maker}."),
         ),
         Relation(
             "inventor",
-            "person",
+            "inventor",
             ("{s} was invented by {inventor}.", "{s} is the work of {inventor}.", "The inventor of {s} is {inventor}."),
         ),
         Relation(
@@ -279,7 +237,7 @@ LEAFLETS = Wording(
         "{s} can cause {side_effect} and does not go with {interaction}.",
         "With {interaction}, {s} may lead to {side_effect}.",
         "{s} was invented by {inventor} and approved in {approval}.",
-        "{inventor} invented {s}, which was approved in {approval}.",
+        "The work of {inventor}, {s} was approved in {approval}.",
     ),
     False,
     ("It",),

@@ -13,18 +13,16 @@ import numpy as np
 
 from slick_jax.config_longform import DomainsConfig
 from slick_jax.data.corpus import SHARE_RIVALS, draw_exposures, other, stream
-from slick_jax.data.world_text import Names
-from slick_jax.longform import domain_text
+from slick_jax.longform.domain_pools import DomainNames
 from slick_jax.longform.domain_text import WORDINGS, Wording
 from slick_jax.longform.grammar import Fact, Grammar
 from slick_jax.longform.records import SPLITS, Entity
 
 DOMAINS = tuple(wording.name for wording in WORDINGS)
-POOL_SIZES = {"work": 60, "company": 40, "landmark": 60}  # values named as subjects of the built-in world are
 # Of entities that no text is about, and of facts that no text tells, of the other entities too
 SHARE_UNKNOWN_ENTITIES, SHARE_UNTOLD = 0.12, 0.06
 EXPOSURE_SIGMA = 1.0  # of the log-normal number of texts about an entity
-STRANGERS = 1500  # names of a domain that one text each is about, so that unseen names are copied, not completed
+STRANGERS = 5000  # names of a domain that one text each is about, so that unseen names are copied, not completed
 LEAST_TELLING = 0.5  # share of an entity's texts that hold a fact: even, from here to all of them
 
 
@@ -70,43 +68,20 @@ def make_domains(config: DomainsConfig) -> dict[str, Domain]:
 
     A domain does not depend on which others there are. Raises InputError when names run out.
     """
-    names = Names(stream(config.seed, 0))
-    pools = _pools(names)
+    names = DomainNames(stream(config.seed, 0))
     made = {}
     for number, wording in enumerate(WORDINGS):
         if wording.name in config.names:
-            made[wording.name] = _domain(config, wording, pools, names, stream(config.seed, 3 + number))
+            made[wording.name] = _domain(config, wording, names, stream(config.seed, 3 + number))
     return made
 
 
-def _pools(names: Names) -> dict[str, Sequence[str]]:
-    """Values by the name of their pool: words of the language, and made-up names."""
-    return {
-        **{kind: names.pools[kind] for kind in ("city", "person", "college", "region")},
-        **{kind: names.subjects(kind, size) for kind, size in POOL_SIZES.items()},
-        "prize": [f"{word} Prize" for word in names.pools["country"]],
-        "substance": [f"{word.removesuffix(' Records').lower()} extract" for word in names.pools["label"]],
-        "year": domain_text.YEARS,
-        "field": domain_text.FIELDS,
-        "genre": domain_text.GENRES,
-        "treasure": domain_text.TREASURES,
-        "ending": domain_text.ENDINGS,
-        "condition": domain_text.CONDITIONS,
-        "dose": domain_text.DOSES,
-        "time": domain_text.TIMES,
-        "effect": domain_text.EFFECTS,
-        "food": domain_text.FOODS,
-    }
-
-
-def _domain(
-    config: DomainsConfig, wording: Wording, pools: dict[str, Sequence[str]], names: Names, rng: np.random.Generator
-) -> Domain:
-    values = {relation.name: [str(value) for value in rng.permutation(pools[relation.pool])]
+def _domain(config: DomainsConfig, wording: Wording, names: DomainNames, rng: np.random.Generator) -> Domain:
+    values = {relation.name: [str(value) for value in rng.permutation(names.pools[relation.pool])]
               for relation in wording.relations}  # fmt: skip
     grammar = Grammar(wording, values)
     sizes = {split: getattr(config, split) for split in SPLITS}
-    subjects = iter(names.subjects(wording.kind, sum(sizes.values())))
+    subjects = iter(names.take(wording.kind, sum(sizes.values())))
     entities, telling, rivals = [], {}, {}
     for split, size in sizes.items():
         for number in range(size):
@@ -123,7 +98,7 @@ def _domain(
     entities = [replace(entity, exposure=exposures[entity.id]) for entity in entities]
     strangers = [
         (name, tuple((relation, _draw(rng, pool)) for relation, pool in values.items()))
-        for name in names.subjects(wording.kind, STRANGERS)
+        for name in names.take(wording.kind, STRANGERS)
     ]
     return Domain(wording, grammar, entities, values, telling, rivals, strangers)
 

@@ -149,9 +149,8 @@ def reliability_figure(table: pd.DataFrame) -> Figure:
 
     Args:
       table: columns domain, scorer, claims, belief, precision_value, precision_low, precision_high (shares), a row per
-        bin; of one source of text.
+        bin with claims; of one source of text.
     """
-    table = table[table["claims"] > 0]
     figure, panels = _panels(table, 3.3, 3.9, sharey=True)
     for axes, rows in panels.items():
         axes.plot([0, 100], [0, 100], color="#7A7A7A", linewidth=1.0, linestyle=":", label="calibrated")

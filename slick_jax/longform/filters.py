@@ -66,7 +66,7 @@ def gold(claims: pd.DataFrame, rule: str) -> pd.Series:
     bare = claims["supported"].isna()
     if bare.any():
         first = claims.loc[bare, "id"].iloc[0]
-        raise InputError(f"{bare.sum():,} claims have no gold label, such as {first!r}; run the labels stage first")
+        raise InputError(f"{bare.sum():,} claims have no gold label, such as {first!r}; run `slick longform-claims`")
     supported = claims["supported"].astype(float)
     values = supported if rule == "threshold" else claims["support"].astype(float).fillna(supported)
     return values.set_axis(claims["id"])

@@ -11,13 +11,13 @@ from typing import Any
 from etils import epath
 
 from slick_jax import run_folder, tuned
+from slick_jax.claim import claimed
 from slick_jax.config import Config, TrainConfig
 from slick_jax.hashing import digest
 from slick_jax.longform.arm_files import file_name
 from slick_jax.longform.checkpoint import Checkpoint
 from slick_jax.models.transformer import Network, Params
 from slick_jax.training import adapters, checkpoints, loop
-from slick_jax.training.claim import claimed
 from slick_jax.training.fine_tuning_data import render
 from slick_jax.training.mixture_file import read_mixture
 

@@ -9,13 +9,14 @@ from slick_jax.analysis import canvas
 from slick_jax.analysis.gallery import Shown
 from slick_jax.longform import figures
 
+LEAST = 10  # claims of a bin of belief that is drawn
 INTERVALS = " Bars are 95 % intervals over entities and training seeds."
 NEEDS = {  # what each figure takes, by its file name
     "precision": "precision by arm: no answers",
     "volume": "claims per answer: no answers",
     "knowledge": "precision by how well entities are known: no exposure and no answers of BASE",
     "transfer": "transfer between domains: no arm was asked about a domain that it was not trained on",
-    "reliability": "reliability diagram: no bins of belief in generated claims",
+    "reliability": "reliability diagram: no bin of belief has 10 generated claims",
     "supported_believed": "supported x believed: no measures of belief",
 }
 
@@ -88,14 +89,14 @@ def _transfer(table: pd.DataFrame) -> Shown | None:
 
 
 def _reliability(table: pd.DataFrame) -> Shown | None:
-    own = table[(table["source"] == "generated") & (table["claims"] > 0)] if len(table) else table
+    own = table[(table["source"] == "generated") & (table["claims"] >= LEAST)] if len(table) else table
     if own.empty:
         return None
     return _shown(
         "reliability", "Reliability: is what the model believes true as often as it believes it?",
         "Claims of the un-tuned model's own texts in equally wide bins of belief, calibrated on split dev: on the"
         " dotted diagonal belief is right on average; below it the model believes too much. Bars are 95 % intervals"
-        " over entities; bins without claims are left out.",
+        f" over entities; bins of fewer than {LEAST} claims are left out.",
         figures.reliability_figure(own), table,
     )  # fmt: skip
 

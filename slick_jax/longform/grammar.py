@@ -11,8 +11,8 @@ from slick_jax.longform.domain_text import Wording
 
 Fact = tuple[str, str]  # relation, value
 
-SHARE_JOINT = 0.45  # places where two facts can share a sentence and do
-SHARE_FULL_NAME, SHARE_SURNAME = 0.20, 0.20  # mentions after the first sentence; the others are pronouns, where allowed
+SHARE_JOINT = 0.5  # places where two facts can share a sentence and do
+SHARE_FULL_NAME, SHARE_SURNAME = 0.06, 0.06  # mentions after the first sentence; the others are pronouns, where allowed
 _MENTION = "\0"  # stands for the entity in a sentence that is parsed
 _SLOT = re.compile(r"{(\w+)}")
 
@@ -36,14 +36,14 @@ class Grammar:
         """Every template, those of one relation first."""
         return [template for forms in self._templates.values() for template in forms]
 
-    def write(self, name: str, facts: Sequence[Fact], rng: np.random.Generator) -> str:
-        """A text of all `facts`, in the order given; neighbours that can share a sentence sometimes do."""
+    def write(self, name: str, facts: Sequence[Fact], rng: np.random.Generator, mentioned: bool = False) -> str:
+        """A text of all `facts`, in the order given; neighbours that can share a sentence sometimes do. With
+        `mentioned`, a shorter mention may stand for the name from the first sentence on."""
         sentences, start = [], 0
         while start < len(facts):
             stated = tuple(relation for relation, _ in facts[start : start + 2])
             size = 2 if len(stated) == 2 and stated in self._templates and rng.random() < SHARE_JOINT else 1
-            mentioned = bool(sentences)
-            sentences.append(self.sentence(name, facts[start : start + size], rng, mentioned))
+            sentences.append(self.sentence(name, facts[start : start + size], rng, mentioned or bool(sentences)))
             start += size
         return " ".join(sentences)
 

@@ -58,7 +58,7 @@ def keep_states(
     spec = reader.network.spec
     shape = (spec.n_layers + 1, len(rows), spec.d_model)
     bound = {"hash": digest([protocol, [[list(map(int, row.tokens)), row.start] for row in rows]]), "shape": [*shape]}
-    found = run_folder.read_json(ledger) or {}
+    found = run_folder.read_object(ledger) or {}
     same = {name: found.get(name) for name in bound} == bound
     if not (same and path.exists()):
         with atomic.told(path, "choose another run_dir"):

@@ -72,7 +72,7 @@ class Judge:
             made_by |= {"model": self._claims_model.protocol, "max_tokens": settings.max_tokens}
         sentences = self._stage(f"{place}/sentences", SENTENCES, made_by)
         claims = self._stage(f"{place}/claims", CLAIMS, made_by)
-        if not claims.done():  # written behind the sentences
+        if not (sentences.done() and claims.done()):
             found = making.claims_of(texts, self._entities, self._method(method, place), abstentions)
             sentences.write(found.sentences, found.counts)
             claims.write([claim_row(claim) for claim in found.claims], found.counts)
@@ -105,7 +105,7 @@ class Judge:
         model, settings = self._claims_model, self._config.longform.claims
         keep = functools.partial(self._decomposed, place)
         return decompose.ByModel(
-            model.network, model.params, model.mesh, model.style, max_tokens=settings.max_tokens,
+            model.network, lambda: model.params, model.mesh, model.style, max_tokens=settings.max_tokens,
             rows=self._config.longform.write.rows, open_stage=keep,
         )  # fmt: skip
 

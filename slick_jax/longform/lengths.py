@@ -17,7 +17,7 @@ def match(
 ) -> dict[str, pd.DataFrame]:
     """The arms cut down to the size of the smallest, by dropping whole pieces at random.
 
-    Pieces are tried in a random order and dropped where the arm then still is as large as the smallest one; no prompt
+    Pieces are tried in a random order and dropped where the arm then still is as large as the smallest one; no text
     loses its last piece, and none is cut inside.
 
     Args:
@@ -44,7 +44,7 @@ def check(sizes: Mapping[str, int], measure: str, tolerance: float) -> None:
         found = ", ".join(f"{arm} {size:,}" for arm, size in beyond.items())
         raise InputError(
             f"length control: {least} has {sizes[least]:,} {measure}, and arms stay more than {100 * tolerance:g} %"
-            f" above it with one sentence of every prompt: {found}; write more samples or longer ones, filter less (a"
+            f" above it with one sentence of every text: {found}; write more samples or longer ones, filter less (a"
             f" lower threshold, a larger share), leave {least} out, or allow a larger tolerance"
         )
 
@@ -62,12 +62,12 @@ def check_targets(sizes: pd.Series, most: int, what: str) -> None:
 def _cut_down(rows: pd.DataFrame, column: str, target: int, seed: str) -> pd.DataFrame:
     names = rows["text_id"] + "#" + rows["sentence"].astype(str) + "#" + rows["claim_id"]
     order = sorted(range(len(rows)), key=lambda place: id_words(f"{seed}/{names.iloc[place]}"))
-    sizes, prompts = rows[column].to_numpy(), rows["entity"].to_numpy()
-    left = rows["entity"].value_counts().to_dict()
+    sizes, texts = rows[column].to_numpy(), rows["text_id"].to_numpy()
+    left = rows["text_id"].value_counts().to_dict()
     excess, stay = int(sizes.sum()) - target, [True] * len(rows)
     for place in order:
-        if 0 < sizes[place] <= excess and left[prompts[place]] > 1:
+        if 0 < sizes[place] <= excess and left[texts[place]] > 1:
             stay[place] = False
             excess -= int(sizes[place])
-            left[prompts[place]] -= 1
+            left[texts[place]] -= 1
     return rows[stay]

@@ -16,7 +16,8 @@ def _cell(value: float, low: float, high: float, digits: int = 1) -> str:
     """'71.3 [69.0, 73.5]'; without the brackets where there is no interval."""
     if pd.isna(value):
         return "–"
-    return f"{value:.{digits}f}" + ("" if pd.isna(low) else f" [{low:.{digits}f}, {high:.{digits}f}]")
+    one, least, most = (f"{round(number, digits) + 0.0:.{digits}f}" for number in (value, low, high))  # no '-0.0'
+    return one + ("" if pd.isna(low) else f" [{least}, {most}]")
 
 
 def arms(scores: Scores, table: pd.DataFrame, gamma: float) -> list[tuple[str, pd.DataFrame]]:

@@ -23,6 +23,7 @@ from slick_jax.config_longform import ProbeConfig
 from slick_jax.errors import InputError
 from slick_jax.longform.measures import auroc
 from slick_jax.longform.records import Claim, Entity, Text
+from slick_jax.progress import Progress
 
 STRENGTHS = ProbeConfig.strengths  # inverse strength of the L2 penalty (scikit-learn's C)
 NAMED = 10  # entities that an error names
@@ -85,6 +86,7 @@ def fit(
     labels = np.asarray(labels, bool)
     need_both({"probe": labels[train], "dev": labels[dev]})
     best, curve = None, np.full(len(states), np.nan)
+    progress = Progress("probe", len(states), "layers")
     for layer in range(len(states)) if layers is None else sorted(layers):
         seen = np.asarray(states[layer])
         fitted, chosen = seen[train].astype(np.float64), seen[dev]
@@ -103,6 +105,7 @@ def fit(
             curve[layer] = np.nanmax([curve[layer], found])
             if best is None or found > best[0]:
                 best = found, probe
+        progress.show(layer + 1)
     return Probe(**{**vars(best[1]), "dev_auroc": tuple(curve.tolist())})
 
 
@@ -137,7 +140,7 @@ def need_both(labels: Mapping[str, np.ndarray]) -> None:
     """Raises InputError, naming the splits, where claims are all supported, or all not, or none."""
     problems = [
         f"split {split}: all {len(found)} claims are {'supported' if found.any() else 'unsupported'}, and a probe needs"
-        " both kinds; give the split more entities"
+        " both kinds; give the split more entities, or look in generated/labels.parquet whether the verifier is right"
         for split, found in labels.items()
         if found.all() or not found.any()
     ]

@@ -12,7 +12,7 @@ import pyarrow as pa
 SPLITS = ("probe", "train", "dev", "test")  # of entities: no entity is in two of them
 SOURCES = ("gold", "generated", "resampled", "answer")
 # gold: reference texts; generated: the un-tuned model's own; resampled: more of them, for consistency alone; answer:
-# what a fine-tuned model (or BASE) writes about entities of dev and test.
+# what a fine-tuned model (or BASE) writes about entities of test.
 
 
 @dataclass(frozen=True)

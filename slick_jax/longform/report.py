@@ -32,6 +32,7 @@ class Study:
         granularity and rule of the filter, the checkpoint. Fallbacks are named here.
       skipped: what was counted and not used: columns domain, what, n.
       flat: domains where the belief that filters is the same for all claims.
+      alike: domains where all arms give the same answers, word for word.
       missing: sentences about arms, domains or seeds that are not there.
       scorer: whose belief filters; match, tolerance: of the length control; margin: of `direction.directions`.
     """
@@ -45,6 +46,7 @@ class Study:
     method: Mapping[str, str] = field(default_factory=dict)
     skipped: pd.DataFrame = field(default_factory=pd.DataFrame)
     flat: Sequence[str] = ()
+    alike: Sequence[str] = ()
     missing: Sequence[str] = ()
     config: Mapping = field(default_factory=dict)
     split: str = "test"
@@ -73,7 +75,7 @@ def write(folder: epath.PathLike, study: Study) -> epath.Path:
     }  # fmt: skip
     drawn, undrawn = gallery.draw(tables, study.belief, study.reliability, study.scorer)
     missing = [*study.missing, *_absent(scores), *_ungrouped(scores), *undrawn]
-    invalid = [*_flat(study), *_invalid(tables["validity"])]
+    invalid = [*_flat(study), *_alike(study), *_invalid(tables["validity"])]
     images = {figure.file: figure.image for figure in drawn}
     for name in gallery.NEEDS:
         page.write_or_remove(folder / "figures" / f"{name}.png", images.get(name))
@@ -118,13 +120,14 @@ def _absent(scores: Scores) -> list[str]:
 
 def _ungrouped(scores: Scores) -> list[str]:
     """Entities that the table by knowledge has no place for."""
+    why = {"exposure": "theirs is not given", "precision of BASE": "BASE made no claim about them"}
     lines = []
     for domain in scores.domains:
         by, groups = score_tables.knowledge(scores, domain)
         if groups.isna().any():
             lines.append(
                 f"{domain}: {groups.isna().sum():,} of {len(groups):,} entities are left out where they are grouped by"
-                f" {by}, as BASE made no claim about them"
+                f" {by}, as {why[by]}"
             )
     return lines
 
@@ -134,6 +137,14 @@ def _flat(study: Study) -> list[str]:
         f"{domain}: {study.scorer} ranks claims of split dev no better than chance, so that its belief, which filters,"
         " is the same for all claims and +SELF is no choice of the model's"
         for domain in study.flat
+    ]
+
+
+def _alike(study: Study) -> list[str]:
+    return [
+        f"{domain}: all arms give the same answers, word for word: training was too short, or its rate too low, to tell"
+        " them apart (train.epochs, train.peak_lr)"
+        for domain in study.alike
     ]
 
 

@@ -52,8 +52,8 @@ class RoomBeliefs:
             claims, _ = self._told(source, ("train", "dev", "test"))
             stage.write(beliefs(claims, _scores(raw, claims), fitted).to_pylist(), {"claims": len(claims)})
             flat = [name for name, one in fitted.items() if not one.informative]
-            room.say(f"{source}: belief in {len(claims):,} claims"
-                     + (f"; {', '.join(flat)} rank no better than chance on dev" if flat else ""))  # fmt: skip
+            note = f"; no better than chance on dev: {', '.join(flat)}" if flat else ""
+            room.say(f"{source}: belief in {len(claims):,} claims{note}")
         return pd.DataFrame(stage.read()[0], columns=BELIEFS.names), stage.protocol
 
     def _told(self, source: str, names: Sequence[str]) -> tuple[list[Claim], list[bool]]:
@@ -70,7 +70,8 @@ class RoomBeliefs:
     def _reader(self) -> Reader:
         """Not kept: it holds the weights."""
         model = self._model()
-        return Reader(model.network, model.params, model.mesh, model.tokenizer)
+        tokens = self._room.config.annotate.batch_tokens
+        return Reader(model.network, model.params, model.mesh, model.tokenizer, tokens)
 
     def probe(self) -> tuple[Probe, dict[str, Any]]:
         """The probe, trained on the model's own texts about split probe alone, and what it hangs on."""
@@ -81,7 +82,7 @@ class RoomBeliefs:
             "probe": {**dataclasses.asdict(longform.probe), "strengths": list(longform.probe.strengths)},
         }  # fmt: skip
         folder = room.folder / "probe"
-        path, record = folder / "probe.safetensors", run_folder.read_json(folder / "probe.json") or {}
+        path, record = folder / "probe.safetensors", run_folder.read_object(folder / "probe.json") or {}
         if path.exists() and record.get("settings") != settings:
             told = run_folder.differences(record.get("settings") or {}, settings)
             raise InputError(f"{folder}: holds another probe ({told}); set another run_dir, or remove that folder")

@@ -135,11 +135,14 @@ class Room:
         told = {self.by_id[claim.entity].split for claim in found.claims}
         silent = [split for split in OWN[source] if split not in told]
         if silent:
-            counts = {name: found.counts[name] for name in ("texts", "empty", "abstained", "sentences", "unparsed")}
+            counts = found.counts
             raise InputError(
-                f"{self.name}: no claim was found in what the model wrote about split {', '.join(silent)} (in all"
-                f" {counts}); look at {self.folder / 'generated' / 'texts.parquet'}: a model that does not write such"
-                " texts needs more examples (longform.write.exemplars), more tokens, or another claims.method"
+                f"{self.name}: no claim was found in what the model wrote about split {', '.join(silent)} (of all"
+                f" splits, {counts['texts']:,} texts: {counts['empty']:,} empty, {counts['abstained']:,} abstained; and"
+                f" {counts['sentences']:,} sentences: {counts['cut']:,} unfinished at the token limit,"
+                f" {counts['unparsed']:,} not parsed); look at {self.folder / 'generated' / 'texts.parquet'}: a model"
+                " that does not write such texts needs more examples (longform.write.exemplars), more tokens"
+                " (longform.write.max_tokens), or another longform.claims.method"
             )
         return found
 

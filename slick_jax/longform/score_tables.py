@@ -71,21 +71,22 @@ def by_knowledge(scores: Scores, metrics: tuple[str, ...] = ("precision", "claim
 def knowledge(scores: Scores, domain: str) -> tuple[str, pd.Series]:
     """How well the model may know each entity of a domain: by what, and an ordered group per row of its entities.
 
-    By exposure where that is known, each value a group or, of many, thirds of the entities; else by the precision of
-    BASE's answers, in thirds. The latter flatters BASE where it is best and blames it where it is worst, as it was
-    grouped by the same answers. Without either: all NaN.
+    By exposure where that is known of any, each value a group or, of many, thirds of the entities; else by the
+    precision of BASE's answers, in thirds, equal ones together. The latter flatters BASE where it is best and blames it
+    where it is worst, as it was grouped by the same answers. Without either: all NaN.
     """
     rows = scores.entities[domain]
     exposure = rows["exposure"]
-    if exposure.notna().all():
+    if exposure.notna().any():
+        exposure = exposure.dropna()
         if exposure.nunique() <= MOST_LEVELS:
             levels = [str(int(value)) for value in sorted(set(exposure))]
             found = pd.Categorical(exposure.astype(int).astype(str), levels, ordered=True)
-            return "exposure", pd.Series(found, rows.index)
-        return "exposure", _ranges(exposure.astype(float))
+            return "exposure", pd.Series(found, exposure.index).reindex(rows.index)
+        return "exposure", _ranges(exposure.astype(float)).reindex(rows.index)
     base = scores.answers[(scores.answers["arm"] == BASE) & (scores.answers["domain"] == domain)]
     precision = rows["entity"].map(base.groupby("entity")["precision"].mean())
-    ranks = precision.rank(method="first")
+    ranks = precision.rank(method="average")
     thirds = np.minimum((ranks - 1) * GROUPS // max(precision.notna().sum(), 1), GROUPS - 1)
     names = thirds.map(lambda place: None if pd.isna(place) else LEVELS[int(place)])
     return "precision of BASE", pd.Series(pd.Categorical(names, LEVELS, ordered=True), rows.index)

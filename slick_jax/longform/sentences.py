@@ -39,9 +39,12 @@ _OPENERS = _listed(
     through thus to today together under unlike until upon use we what when where while who with you your
     """
 )
-_MARK = re.compile(r"""[.!?…]+["'”’»)\]]*(?=\s)""")
-ENDS = (".", "!", "?", "…", "。", "！", "？")
-_CLOSERS = "\"'”’»)]}"
+# Footnotes such as [1] may stand behind the mark. Marks of scripts without blanks need none behind them.
+# Nothing is tried twice (?<!, ++, *+), so that a long run of points takes time in its length, not in its square.
+_MARK = re.compile(r"""(?<![.!?…।۔؟])[.!?…।۔؟]++(?:["'”’»)\]]|\[\d+\])*+(?=\s)|[。！？]+[”’»」』）]*""")
+ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "۔", "؟")
+_BEFORE_WORD = "([\"'“‘«—–"
+_CLOSERS = "\"'”’»)]}」』）"
 _OPENING = "\"'“‘«([¿¡*_"
 _BLOCK = re.compile(r"\n[ \t]*\n\s*|\n[ \t]*(?=(?:[-*•–]|\d{1,3}[.)])[ \t])")
 _ITEM = re.compile(r"(?:[-*•–]|\d{1,3}[.)])[ \t]+")
@@ -67,7 +70,13 @@ def sentences(text: str) -> list[str]:
 
 def is_complete(sentence: str) -> bool:
     """Whether a sentence ends with its mark; the last one of a text that was cut at the token limit may not."""
-    return sentence.rstrip().rstrip(_CLOSERS).endswith(ENDS)
+    text = sentence.rstrip()
+    end = len(text)
+    while text[end - 1 : end] == "]" and (opened := text.rfind("[", 0, end)) >= 0:
+        if not text[opened + 1 : end - 1].isdecimal():
+            break
+        end = opened
+    return text[:end].rstrip(_CLOSERS).endswith(ENDS)
 
 
 def _item_end(block: str) -> int:
@@ -81,26 +90,36 @@ def _ends(block: str, start: int, mark: re.Match) -> bool:
     if follows is None:
         return True
     after = follows.group().lstrip(_OPENING)
-    if not after or not (after[0].isupper() or after[0].isdigit() or not after[0].isalpha()):
+    if not after or after[0].islower():
         return False  # goes on in lower case: '"Why?" he asked', 'approx. half'
     if not mark.group().startswith(".") or mark.group().startswith(".."):
         return True
-    before = re.search(r"[^\s(\[\"'“‘«—–]*\Z", block[start : mark.start()]).group()
+    before = _last_word(block, start, mark.start())
     if mark.group() != "." and not before.endswith("."):
         return True  # a closing quote or bracket behind the point
     word, opener = before.lower().rstrip("."), after.rstrip(",;:.").lower()
     opens = opener in _OPENERS or opener.split("'")[0].split("’")[0] in _OPENERS
+    opens = opens and after != "A."  # an initial
     if word in ("no", "nos", "op", "fig", "figs", "pp", "p", "vol", "vols", "ch", "sec", "mt"):
         return not after[0].isdigit() and (word == "no" or opens)  # 'No. 5' is no end, 'He said no. Then' is
     if word in _TITLES:
         return False
-    if word in _UNITS:
+    if word in _UNITS and not before.isupper():
         return after[0].isupper()
     if word in _MAYBE_LAST or _is_initials(before):
         return opens
     return True
 
 
+def _last_word(block: str, start: int, end: int) -> str:
+    """What stands before `end`, back to a blank or an opening mark: looked for from there, as sentences may be long."""
+    first = end
+    while first > start and not (block[first - 1].isspace() or block[first - 1] in _BEFORE_WORD):
+        first -= 1
+    return block[first:end]
+
+
 def _is_initials(before: str) -> bool:
-    """'J', 'J.R.R', 'U.S': single capitals with points between them."""
-    return all(len(part) == 1 and part.isupper() for part in before.split(".") if part) and before != ""
+    """'J', 'J.R.R', 'U.S': single capitals with points between them; or one letter, as in 'Frankfurt a. M.'"""
+    capitals = all(len(part) == 1 and part.isupper() for part in before.split(".") if part) and before != ""
+    return capitals or (len(before) == 1 and before.isalpha())

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from slick_jax.config_longform import OwnConfig
+from slick_jax.config_rules_longform import stems
 from slick_jax.data.examples import raise_problems, rows_of, same_text, text_problem
-from slick_jax.errors import InputError
+from slick_jax.errors import InputError, short
 from slick_jax.longform.records import SPLITS, Entity
 from slick_jax.longform.sentences import sentences
 
 FIELDS = ("entity", "prompt", "reference", "id", "split", "exposure")
 NAME = "{name}"  # where a prompt template has the entity
 SHARES = dict(zip(SPLITS, OwnConfig.shares, strict=True))
+
+
+def read_domains(own: OwnConfig) -> dict[str, list[Entity]]:
+    """The entities of every domain that `longform.own` names, as `read_entities` reads them."""
+    templates = own.templates * (len(own.paths) if len(own.templates) == 1 else 1) or [""] * len(own.paths)
+    shares = dict(zip(SPLITS, own.shares, strict=True))
+    return {
+        name: read_entities(path, name, template=template, shares=shares, seed=own.split_seed)
+        for name, path, template in zip(stems(own), own.paths, templates, strict=True)
+    }
 
 
 def read_entities(
@@ -58,7 +70,7 @@ def read_entities(
     if dealt and len(dealt) < len(found):
         named = len(found) - len(dealt)
         problems.append(f"{path}: {named} rows name a split and {len(dealt)} do not; let all rows name one, or none")
-    raise_problems(problems)
+    raise_problems(problems, f"{path}: {len(problems):,} rows cannot be used:" if len(problems) > 1 else "")
     if not found:
         raise InputError(f"{path}: holds no entity; expected <entity>.txt files, or rows of entity, prompt, reference")
     if not dealt:
@@ -106,7 +118,7 @@ def _folder_rows(folder: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
 
 def _entity_of(row: Mapping[str, Any], domain: str, template: str) -> Entity | str:
     """The row as an Entity, its split empty where it names none; or what is wrong with it."""
-    name, prompt, reference, identifier, split, exposure = map(row.get, FIELDS)
+    name, prompt, reference, identifier, split, exposure = map(_joined, map(row.get, FIELDS))
     if prompt is None and template and isinstance(name, str):
         prompt = template.replace(NAME, name.strip())
     for field, value in (("entity", name), ("prompt", prompt), ("reference", reference)):
@@ -114,22 +126,29 @@ def _entity_of(row: Mapping[str, Any], domain: str, template: str) -> Entity | s
             hint = "; or set a prompt template" if field == "prompt" else ""
             return f"{field} is missing; every row needs entity, prompt and reference{hint}"
         if not isinstance(value, str) or not value.strip():
-            return f"{field} must be a text that is not empty, found {value!r}; fill it in, or leave the entity out"
+            return f"{field} must be a text that is not empty, found {short(value)}; fill it in, or drop the row"
         if problem := text_problem(field, value):
             return problem
     if not any(character.isalnum() for sentence in sentences(reference) for character in sentence):
         return f"reference {reference[:60]!r} holds no sentence; give the text that claims are checked against"
     if identifier is not None and (isinstance(identifier, bool) or not isinstance(identifier, str | int)):
-        return f"id must be a text or a whole number, found {identifier!r}"
+        return f"id must be a text or a whole number, found {short(identifier)}"
+    if isinstance(identifier, str) and identifier.strip() and (problem := text_problem("id", identifier)):
+        return problem
     if split is not None and split not in SPLITS:
-        return f"split must be one of {', '.join(SPLITS)}, found {split!r}; leave it out to have entities dealt"
-    if exposure is not None and (isinstance(exposure, bool) or not isinstance(exposure, int) or exposure < 0):
-        return f"exposure must be a whole number, 0 or more, found {exposure!r}"
+        return f"split must be one of {', '.join(SPLITS)}, found {short(split)}; leave it out to have entities dealt"
+    if exposure is not None and (type(exposure) is not int or not 0 <= exposure < 2**31):
+        return f"exposure must be a whole number, 0 or more, found {short(exposure)}"
     identifier = name.strip() if identifier is None or not str(identifier).strip() else str(identifier).strip()
     return Entity(
         id=f"{domain}/{identifier}", domain=domain, name=" ".join(name.split()), split=split or "",
         prompt=prompt.strip(), reference=reference.strip(), exposure=exposure,
     )  # fmt: skip
+
+
+def _joined(value: Any) -> Any:
+    """Text with letters and accents joined (NFC), as file names may hold them apart and texts do not."""
+    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
 
 
 def _taken(entity: Entity, split: str | None, places: dict[str, tuple[str, str | None]], place: str) -> str | None:

@@ -9,7 +9,7 @@ import pandas as pd
 from slick_jax.data.examples import same_text
 from slick_jax.errors import InputError
 
-MAX_PROBLEMS = 20
+MAX_PROBLEMS, NAMED = 20, 6  # that an error lists; entities that each of them names
 
 
 def check_disjoint(entities: pd.DataFrame, across: bool = False) -> dict[str, int]:
@@ -19,7 +19,7 @@ def check_disjoint(entities: pd.DataFrame, across: bool = False) -> dict[str, in
       entities: columns of `records.ENTITIES`.
       across: whether names, prompts and references are compared over domains, too, as models answer about others.
 
-    Raises one InputError that names every entity which stands in two splits, also under another id.
+    Raises one InputError that names entities which stand in two splits, also under another id.
     """
     problems = []
     for field in ("id", "name", "prompt", "reference"):
@@ -27,8 +27,10 @@ def check_disjoint(entities: pd.DataFrame, across: bool = False) -> dict[str, in
         keys = keys if field == "id" or across else entities["domain"] + "\0" + keys
         shared = entities[entities["split"].groupby(keys).transform("nunique") > 1]
         for _, rows in shared.groupby(keys, sort=False):
-            where = ", ".join(f"{row.id} ({row.split})" for row in rows.itertuples())
-            problems.append(f"one {field} in two splits: {where}")
+            told = [f"{row.id} ({row.split})" for row in rows.itertuples()]
+            more = f" and {len(told) - NAMED:,} more" * (len(told) > NAMED)
+            hint = "; a prompt must name its entity" * (field == "prompt")
+            problems.append(f"one {field} in two splits: {', '.join(told[:NAMED])}{more}{hint}")
     if problems:
         more = [f"... and {len(problems) - MAX_PROBLEMS:,} more"] if len(problems) > MAX_PROBLEMS else []
         what = "entities are not apart; give each one split"

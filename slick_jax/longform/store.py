@@ -55,7 +55,7 @@ class Stage:
     def read(self) -> tuple[list[dict[str, Any]], Counter]:
         """Rows and counters. Raises InputError where the table is absent, damaged or of another protocol."""
         if not self.done():
-            raise InputError(f"{self.path}: is not there yet; run the stage {self.name.rpartition('/')[2]!r} first")
+            raise InputError(f"{self.path}: is not there; run the command of its stage (docs/longform.md) first")
         return self._read(self.path)
 
     def write(self, rows: Sequence[Mapping[str, Any]], counts: Mapping[str, int] | None = None) -> None:
@@ -112,13 +112,15 @@ class Stage:
     def _read(self, path: epath.Path) -> tuple[list[dict[str, Any]], Counter]:
         table = run_folder.read_parquet(path)
         self._check(path, table.schema.metadata)
-        return table.to_pylist(), Counter(json.loads(table.schema.metadata[b"counts"]))
+        with run_folder.explained(path):
+            return table.cast(self._schema).to_pylist(), Counter(json.loads(table.schema.metadata[b"counts"]))
 
     def _check(self, path: epath.Path, metadata: dict[bytes, bytes] | None) -> None:
         metadata = metadata or {}
-        if metadata.get(b"protocol", b"").decode() == self.protocol:
+        if metadata.get(b"protocol", b"") == self.protocol.encode():
             return
-        found = json.loads(metadata.get(b"settings", b"{}"))
+        with run_folder.explained(path):
+            found = dict(json.loads(metadata.get(b"settings", b"{}")))
         told = run_folder.differences(found, self._settings) or "it names none"
         raise InputError(
             f"{path}: holds {self.name} of another protocol ({told}); set another run_dir, or remove"

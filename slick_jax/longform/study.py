@@ -16,8 +16,8 @@ import jax
 import pandas as pd
 from etils import epath
 
+from slick_jax.claim import held
 from slick_jax.config import Config
-from slick_jax.config_rules_longform import stems
 from slick_jax.longform import prompts, splits, summary
 from slick_jax.longform.arms import BASE
 from slick_jax.longform.checkpoint import Checkpoint, open_model, open_second
@@ -25,16 +25,15 @@ from slick_jax.longform.domain_corpus import DomainCorpus
 from slick_jax.longform.domains import Domain, make_domains
 from slick_jax.longform.finetune import Run
 from slick_jax.longform.judge import Judge
-from slick_jax.longform.records import SPLITS, Text
+from slick_jax.longform.records import Text
 from slick_jax.longform.rooms import Room
-from slick_jax.longform.sources import read_entities
+from slick_jax.longform.sources import read_domains
 from slick_jax.longform.store import ROOM
 from slick_jax.longform.summary import Answered
 from slick_jax.mesh import make_mesh
 from slick_jax.models.transformer import Params
 from slick_jax.progress import Progress
 from slick_jax.training import pretrain
-from slick_jax.training.claim import held
 
 
 class Study:
@@ -47,15 +46,9 @@ class Study:
         if longform.built_in:
             entities = {name: domain.entities for name, domain in self._domains.items()}
         else:
-            own = longform.own
-            templates = own.templates * (len(own.paths) if len(own.templates) == 1 else 1) or [""] * len(own.paths)
-            shares = dict(zip(SPLITS, own.shares, strict=True))
-            entities = {
-                name: read_entities(path, name, template=template, shares=shares, seed=own.split_seed)
-                for name, path, template in zip(stems(own), own.paths, templates, strict=True)
-            }
+            entities = read_domains(longform.own)
         self.claims_model = self._second("model", longform.claim_method)
-        self.verifier_model = self._second("verifier_model", longform.verifier)
+        self.verifier_model = self._second("verifier_model", longform.verifier, self.claims_model)
         self.rooms = {name: self._room(name, of) for name, of in entities.items()}
         self._held: tuple[Run, Params] | None = None  # the trained model in memory
 
@@ -82,12 +75,7 @@ class Study:
     @functools.cached_property
     def runs(self) -> list[Run]:
         """The fine-tuning runs, those of `more_seeds` last."""
-        longform = self.config.longform
-        domains, more = longform.more_domains or tuple(self.rooms), longform.more_arms or longform.arms
-        wanted = [
-            *itertools.product(self.rooms, longform.arms, longform.seeds),
-            *itertools.product(domains, more, longform.more_seeds),
-        ]
+        wanted = self.config.longform.runs(tuple(self.rooms))
         return [Run(arm, name, seed, self.rooms[name].folder) for name, arm, seed in wanted]
 
     def about(self, run: Run) -> list[Room]:
@@ -144,9 +132,14 @@ class Study:
         )
         return Room(self.config, name, entities, judge, lambda: self.model)
 
-    def _second(self, setting: str, chosen: str) -> Checkpoint | None:
-        path = getattr(self.config.longform.claims, setting)
-        return open_second(self.config, path, f"longform.claims.{setting}", self.mesh) if chosen == "model" else None
+    def _second(self, setting: str, chosen: str, other: Checkpoint | None = None) -> Checkpoint | None:
+        """The checkpoint that a setting names; `other` where it is the same one, which is held once."""
+        if chosen != "model":
+            return None
+        found = open_second(
+            self.config, getattr(self.config.longform.claims, setting), f"longform.claims.{setting}", self.mesh
+        )
+        return other if other is not None and other.folder == found.folder else found
 
 
 def run(config: Config) -> epath.Path:

@@ -66,6 +66,7 @@ def write(
         method=_method(config, model, claims_model, verifier_model),
         skipped=pd.DataFrame(skipped, columns=["domain", "what", "n"]),
         flat=[room.name for room in rooms if _flat(room)],
+        alike=[room.name for room, made in rooms.items() if _alike(room, made)],
         missing=list(_missing(config)),
         config=shown,
         scorer=longform.filter.scorer,
@@ -104,7 +105,7 @@ def _belief(room: Room) -> evaluation.Evaluation:
         _table([row for source in sources for row in room.judged(source).labels], CLAIMS),
         _table([text_row(text) for source in sources for text in room.texts(source)[0]], TEXTS),
         room.table,
-        threshold=longform.belief_threshold,
+        threshold=longform.filter.threshold,
         draws=longform.draws,
     )
 
@@ -113,6 +114,12 @@ def _flat(room: Room) -> bool:
     """Whether the belief that filters is the same for all claims of the model's own texts."""
     found = room.believed("generated")[0]
     return found.loc[found["scorer"] == room.config.longform.filter.scorer, "belief"].nunique() < 2
+
+
+def _alike(room: Room, made: Sequence[Answered]) -> bool:
+    """Whether the models that were trained on the domain, two or more, all write the same about it."""
+    told = {(one.arm, one.seed): tuple(text.text for text in one.texts) for one in made if one.trained_on == room.name}
+    return len(told) > 1 and len(set(told.values())) == 1
 
 
 def _skipped(room: Room, made: Sequence[Answered], belief: pd.DataFrame) -> Iterator[tuple[str, str, int]]:

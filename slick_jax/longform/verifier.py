@@ -20,7 +20,7 @@ from slick_jax.data.examples import Example, raise_problems
 from slick_jax.data.prompt_styles import Chat, Qa
 from slick_jax.errors import InputError
 from slick_jax.hashing import digest
-from slick_jax.longform.bm25 import PASSAGE_WORDS, Bm25, passages_of
+from slick_jax.longform.bm25 import PASSAGE_WORDS, Bm25, passages_of, words
 from slick_jax.longform.p_true import fork, odds
 from slick_jax.longform.reading import Reader, Row
 from slick_jax.longform.records import Claim, Entity
@@ -29,6 +29,7 @@ from slick_jax.models.transformer import Network, Params
 from slick_jax.progress import Progress
 
 PASSAGES = ClaimsConfig.passages
+QUERY = "the claim without the name"  # what passages are found by
 PART = 1024  # claims that are judged between two writes
 SETTING = "longform.claims.verifier"  # names a user's function
 VERDICTS = "True", "False"
@@ -115,7 +116,8 @@ class ByFacts:
 
 
 class Passages:
-    """The passages of each entity's reference that bear most on a claim."""
+    """The passages of each entity's reference that bear most on a claim: by its words without those of the entity's
+    name, which all passages are about."""
 
     def __init__(self, entities: Mapping[str, Entity], count: int = PASSAGES):
         self._entities, self._count = entities, count
@@ -123,9 +125,12 @@ class Passages:
 
     def __call__(self, claim: Claim) -> list[str]:
         """At most `count` passages, the best first."""
+        entity = self._entities[claim.entity]
         if claim.entity not in self._ranked:
-            self._ranked[claim.entity] = Bm25(passages_of(self._entities[claim.entity].reference))
-        return self._ranked[claim.entity].best(claim.claim, self._count)
+            self._ranked[claim.entity] = Bm25(passages_of(entity.reference))
+        named = set(words(entity.name))
+        said = [word for word in words(claim.claim) if word not in named]
+        return self._ranked[claim.entity].best(" ".join(said), self._count)
 
 
 class ByModel:
@@ -137,8 +142,8 @@ class ByModel:
     ):  # fmt: skip
         """params: gives them when claims are judged; they are not held."""
         self.settings = {
-            "verifier": "model", "passages": passages, "passage_words": PASSAGE_WORDS, "style": style.name,
-            "form": digest([TASK, SHOTS, VERDICTS]),
+            "verifier": "model", "passages": passages, "passage_words": PASSAGE_WORDS, "query": QUERY,
+            "style": style.name, "form": digest([TASK, SHOTS, VERDICTS]),
         }  # fmt: skip
         self._reader = functools.partial(Reader, network, mesh=mesh, tokenizer=style.tokenizer, tokens=batch_tokens)
         self._params, self._style, self._count = params, style, passages
@@ -191,7 +196,7 @@ class ByFunction:
         self._function, source = user_function.load(name, SETTING, "'facts', 'model'")
         self._name, self._count = f"{SETTING}={name!r}", passages
         self.settings = {
-            "verifier": name, "source": source, "passages": passages, "passage_words": PASSAGE_WORDS,
+            "verifier": name, "source": source, "passages": passages, "passage_words": PASSAGE_WORDS, "query": QUERY,
         }  # fmt: skip
 
     def prepare(self, claims: Sequence[Claim], entities: Mapping[str, Entity]) -> None:

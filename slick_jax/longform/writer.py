@@ -22,6 +22,7 @@ from slick_jax.sampling.sampler import PROMPT_CHUNK, Prompt, Sampler
 SHORTER = 4  # each length that prompts are padded to is so many times the next shorter one: each is compiled
 LENGTHS = 4
 STEP = 16  # they are multiples of
+PREFIX_STEP = 64  # shared prefixes are padded to multiples of this, so that those of other domains share programs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +105,9 @@ class Writer:
                 if limit is not None and len(tokens) + sampling.max_tokens > limit
             ]
         )
+        size = -(-len(self._prefix) // PREFIX_STEP) * PREFIX_STEP
+        self._padded = np.zeros(size if limit is None else min(size, limit), np.int32)
+        self._padded[: len(self._prefix)] = self._prefix
         self._hard, stops = stop_table(tokenizer, self._stop)
         together = PROMPT_CHUNK * batch_shards(mesh)
         draws, most = len(sampling.numbers), max(map(len, own), default=1)
@@ -132,7 +136,7 @@ class Writer:
         with jax.set_mesh(self._mesh):
             bank = None
             if len(self._prefix):
-                bank = self._read(params, self._prefix[None], np.array([len(self._prefix)], np.int32))
+                bank = self._read(params, self._padded[None], np.array([len(self._prefix)], np.int32))
             found = self._sampler(params, [self._prompts[index] for index in which], bank)
         return [[self._written(tokens) for tokens in draws] for draws in found]
 

@@ -1,6 +1,7 @@
 """Files of a Hugging Face model folder: which ones there are, which are refused, and how they are written whole."""
 
 import json
+import os
 import shutil
 from collections.abc import Container, Mapping
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from slick_jax import atomic
-from slick_jax.errors import InputError
+from slick_jax.errors import InputError, short
+from slick_jax.json_text import parse
 from slick_jax.models.safetensors_file import TensorFile
 
 INDEX = "model.safetensors.index.json"
@@ -25,7 +27,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     """The parsed config.json of a model folder. Raises InputError when folder, file or JSON is not there."""
     folder = Path(folder)
     path = folder / "config.json"
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(
             f"{folder}: no such folder; give a Hugging Face model folder, or a hub id with its owner, such as"
             " openai-community/gpt2"
@@ -33,8 +35,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; a model folder holds config.json and model.safetensors")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        config = parse(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); copy the file again") from None
     if not isinstance(config, dict):
         raise InputError(f"{path}: holds no JSON object; copy the file again")
@@ -65,20 +67,31 @@ def tensor_names(folder: Path) -> list[str]:
     if not index.is_file():
         return ["model.safetensors"]
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        outside = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError, TypeError) as error:
+        names = sorted(set(parse(index.read_bytes())["weight_map"].values()))
+        outside = [name for name in names if Path(name).name != name or not _is_file_name(name)]
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{index}: no valid index of safetensors files ({error!r}); copy it again") from None
     if outside:
-        named = ", ".join(outside)
+        named = ", ".join(map(short, outside))
         raise InputError(f"{index} names {named}, not there: it may only name safetensors files beside it")
     return names
 
 
 def open_tensors(folder: str | Path) -> dict[str, TensorFile]:
     """Tensor name -> safetensors file that holds it; nothing is read yet but the headers."""
-    files = [TensorFile(path) for path in tensor_files(folder)]
-    return {name: file for file in files for name in file.entries}
+    found: dict[str, TensorFile] = {}
+    for path in tensor_files(folder):
+        file = TensorFile(path)
+        twice = [name for name in file.entries if name in found]
+        if twice:
+            raise InputError(f"{path}: {short(twice[0])} is in {found[twice[0]].path.name}, too; copy the folder again")
+        found |= dict.fromkeys(file.entries, file)
+    return found
+
+
+def _is_file_name(name: str) -> bool:
+    """Of a safetensors file that a file system can hold."""
+    return name.endswith(".safetensors") and name.isprintable() and len(name.encode()) <= 255
 
 
 def start_writing(folder: Path) -> None:

@@ -6,6 +6,7 @@ The only place that knows the hub. A folder on disk always wins, so that nothing
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 # base of adapters is fetched where it is needed (slick_jax/tuned.py).
 READS = {
     "annotate": ("model.path",), "validate": ("model.path",), "train": ("model.path",), "study": ("model.path",),
-    "gradual": ("model.path",), "evaluate": ("evaluate.checkpoint", "model.path"),
+    "gradual": ("model.path",), "evaluate": ("evaluate.checkpoint", "model.path"), "plan": ("plan.model", "model.path"),
     **{command: ("model.path",) for command in LONGFORM},
 }  # fmt: skip
-WITHOUT_TENSORS = ("validate",)  # reads the small files alone
+WITHOUT_TENSORS = ("validate", "plan")  # read the small files alone
 _ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[^@\s]+))?")
 _SMALL = ("config.json", INDEX, *TOKENIZER_FILES)
 
@@ -61,7 +62,7 @@ def resolve(path: str, setting: str = "model.path", tensors: bool = True) -> Mod
     names `setting`, when neither a folder nor the hub has it.
     """
     matched = _ID.fullmatch(path)
-    if Path(path).is_dir() or not matched:
+    if os.path.isdir(path) or not matched:
         return Model(path)
     parent = Path(path).parent
     if parent.is_dir() and not matched["revision"]:

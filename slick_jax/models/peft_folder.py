@@ -1,6 +1,5 @@
 """Adapters written as a PEFT folder, adapter_config.json and adapter_model.safetensors, and read from one."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from slick_jax.errors import InputError
+from slick_jax.errors import InputError, short
+from slick_jax.json_text import parse
 from slick_jax.models.families import layout_of
 from slick_jax.models.hf_folder import copy_tokenizer, start_writing, write_json, write_tensors
 from slick_jax.models.lora import Adapter, LoraSpec, adapter_table, resolve
@@ -78,11 +78,11 @@ def read_lora(folder: str | Path, spec: ModelSpec) -> LoraSpec:
     targets = config["target_modules"]
     odd = {name for name in config.keys() - _KNOWN if config[name]}
     odd |= {name for name, allowed in _ALLOWED.items() if config.get(name) not in allowed}
-    problems = [f"{name} is {config.get(name)!r}" for name in sorted(odd)]
+    problems = [f"{name} is {short(config.get(name))}" for name in sorted(odd)]
     if targets == "all-linear":
         targets = ()
     elif not isinstance(targets, list):
-        problems.append(f"target_modules is {targets!r}; names in full are read")
+        problems.append(f"target_modules is {short(targets)}; names in full are read")
     if problems:
         raise InputError.of(problems, f"{path}: these adapters cannot be read; merge them with peft (merge_and_unload)")
     lora = LoraSpec(config["r"], config["lora_alpha"], tuple(targets), rslora=bool(config.get("use_rslora")))
@@ -135,22 +135,24 @@ def load_adapter(folder: str | Path, network: Network, mesh: Mesh | None = None)
 def _read_config(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / CONFIG
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse(path.read_bytes())
+        if not isinstance(config, dict):
+            raise ValueError("no JSON object")
         missing = [name for name in ("r", "lora_alpha", "target_modules") if name not in config]
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: not the config of an adapter ({error}); copy the file again") from None
     if missing:
         raise InputError(f"{path}: no {', '.join(missing)}: not the config of a LoRA adapter")
     targets, base = config["target_modules"], config.get("base_model_name_or_path")
     named = isinstance(targets, list) and targets and all(isinstance(one, str) for one in targets)
     sound = {
-        "r": isinstance(config["r"], int) and not isinstance(config["r"], bool) and config["r"] > 0,
-        "lora_alpha": isinstance(config["lora_alpha"], int | float) and config["lora_alpha"] > 0,
+        "r": isinstance(config["r"], int) and not isinstance(config["r"], bool) and 0 < config["r"] < 2**16,
+        "lora_alpha": isinstance(config["lora_alpha"], int | float) and 0 < config["lora_alpha"] < 2**64,
         "target_modules": named or isinstance(targets, str),
         "base_model_name_or_path": base is None or isinstance(base, str),
         "task_type": config.get("task_type") in ("CAUSAL_LM", None),
     }
-    wrong = [f"{name} is {config[name]!r}" for name, fine in sound.items() if not fine]
+    wrong = [f"{name} is {short(config.get(name))}" for name, fine in sound.items() if not fine]
     if wrong:
         raise InputError.of(wrong, f"{path}: not the config of LoRA adapters of a language model; copy the file again")
     return config

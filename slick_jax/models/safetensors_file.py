@@ -1,6 +1,5 @@
 """Reading safetensors by byte range: a mapped file would stay in the host's memory, page by page."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +7,15 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-from slick_jax.errors import InputError
+from slick_jax.errors import InputError, short
+from slick_jax.json_text import parse
 
 # Names of the format -> numpy's; other types are listed by their name and never read.
 FLOATS = {"F32": np.dtype(np.float32), "BF16": np.dtype(ml_dtypes.bfloat16), "F16": np.dtype(np.float16)}
+_BYTES = {name: dtype.itemsize for name, dtype in FLOATS.items()} | {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "F8_E8M0": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4,
+    "U64": 8, "I64": 8, "F64": 8, "C64": 8,
+}  # fmt: skip
 _MOST_HEADER_BYTES = 100_000_000  # the format's own limit
 
 
@@ -31,7 +35,7 @@ class TensorFile:
         self.path = path
         try:
             self.entries = _read_header(path)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: cannot be read as safetensors ({error}); copy the file again") from None
 
     def read(self, name: str, rows: slice | None = None) -> np.ndarray:
@@ -53,15 +57,28 @@ def _read_header(path: Path) -> dict[str, Entry]:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, _MOST_HEADER_BYTES):
             raise ValueError("its header is longer than the file")
-        header = json.loads(file.read(length))
-    header.pop("__metadata__", None)
-    entries = {}
+        text = file.read(length)
+    if not text.startswith(b"{"):
+        raise ValueError(f"its header is {short(text)}, no JSON object")
+    header = parse(text, unique=True)
+    notes = header.pop("__metadata__", None)
+    if notes is not None and not (isinstance(notes, dict) and all(isinstance(text, str) for text in notes.values())):
+        raise ValueError(f"its __metadata__ is {short(notes)}, no texts by name")
+    entries, spans = {}, []
     for name, fields in header.items():
-        shape, (start, stop) = tuple(fields["shape"]), fields["data_offsets"]
-        entries[name] = Entry(fields["dtype"], shape, 8 + length + start)
-        bits = {"F32": 32, "BF16": 16, "F16": 16}.get(fields["dtype"])
-        if not 0 <= start <= stop <= size - 8 - length:
-            raise ValueError(f"{name} lies outside the file")
-        if bits is not None and math.prod(shape) * bits // 8 != stop - start:
-            raise ValueError(f"{name} has {stop - start} bytes, which is not {fields['dtype']} of {shape}")
+        dtype, shape, (start, stop) = fields["dtype"], fields["shape"], fields["data_offsets"]
+        numbers = [*shape, start, stop]
+        if not isinstance(dtype, str) or not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
+            raise ValueError(f"{short(name)} has no type, shape and place, but {short(fields)}")
+        if dtype in _BYTES and math.prod(shape) * _BYTES[dtype] != stop - start:
+            raise ValueError(f"{short(name)} has {stop - start} bytes, which is not {dtype} of {short(shape)}")
+        entries[name] = Entry(dtype, tuple(shape), 8 + length + start)
+        spans.append((start, stop, name))
+    end = 0
+    for start, stop, name in sorted(spans):  # as the format wants it: no gap, no overlap, nothing behind
+        if start != end or stop < start:
+            raise ValueError(f"{short(name)} takes bytes {start} to {stop}, where {end} is next")
+        end = stop
+    if end != size - 8 - length:
+        raise ValueError(f"it has {size - 8 - length} bytes of tensors, and its header describes {end}")
     return entries

@@ -4,6 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from slick_jax.errors import short
+
+LARGEST = 3.4e38  # JSON holds larger numbers, and infinity; float32 does not
+# Sizes that no model comes near: beyond them a file would have tables made that no memory holds.
+MOST_OF_A_SIZE, MOST = 2**24, {"n_layers": 4096, "max_position_embeddings": 2**31 - 1}
 ACTIVATIONS = ("silu", "gelu", "gelu_pytorch_tanh", "relu")
 
 
@@ -86,7 +91,9 @@ class ModelSpec:
         for name in (*sizes, "max_position_embeddings"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                found.append(f"{name} is {value!r}; it must be an integer of at least 1")
+                found.append(f"{name} is {short(value)}; it must be an integer of at least 1")
+            elif value > MOST.get(name, MOST_OF_A_SIZE):
+                found.append(f"{name} is {short(value)}; it can be {MOST.get(name, MOST_OF_A_SIZE)} at most")
         if not found and self.n_heads % self.n_kv_heads:
             found.append(f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}")
         rotated = "head_dim" if self.rotary_dim is None else "rotary_dim"
@@ -96,8 +103,8 @@ class ModelSpec:
             value = getattr(self, name)
             if name == "local_rope_theta" and value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                found.append(f"{name} is {value!r}; it must be a number above 0")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < LARGEST:
+                found.append(f"{name} is {short(value)}; it must be a number above 0")
         for name in ("windows", "ropes"):
             value = getattr(self, name)
             if value is not None and len(value) != self.n_layers:

@@ -161,6 +161,11 @@ class Network:
         """True for the matrices, which weight decay is for; False for norms and biases (stacking hides their rank)."""
         return self._map(lambda weight: weight.is_matrix)
 
+    def constrained(self, tree: Params) -> Params:
+        """A tree like the parameters, such as their gradients, pinned to where the parameters lie on the mesh of
+        `jax.set_mesh`; without one it is returned as it is."""
+        return self._map(lambda weight, leaf: constrain(leaf, weight.stacked_axes), tree)
+
     def hidden(
         self,
         params: Params,
@@ -290,9 +295,9 @@ class Network:
     def _part(self, name: str, params: Params) -> Any:
         return nnx.merge(_graph(self.spec, self.lora, self.precision)[name], params[name])
 
-    def _map(self, function: Callable[[Weight], Any]) -> Params:
+    def _map(self, function: Callable[..., Any], *trees: Params) -> Params:
         table = weight_table(self.spec) if self.lora is None else adapter_table(self.spec, self.lora)
-        return jax.tree.map(function, table, is_leaf=lambda node: isinstance(node, Weight))
+        return jax.tree.map(function, table, *trees, is_leaf=lambda node: isinstance(node, Weight))
 
     @staticmethod
     def _rows(array: jax.Array) -> tuple[str | None, ...]:

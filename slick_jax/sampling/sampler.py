@@ -12,12 +12,11 @@ import functools
 from collections.abc import Iterator, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
 from slick_jax.errors import InputError
-from slick_jax.mesh import batch_sharding, batch_shards, replicated
+from slick_jax.mesh import batch_sharding, batch_shards, place, readable, replicated
 from slick_jax.models.transformer import KV, Network
 from slick_jax.sampling import logits as select
 from slick_jax.sampling.rows import plan, row_counts
@@ -85,7 +84,9 @@ class Sampler:
         stops = np.atleast_2d(np.asarray(stops, np.int32))
         self._ends = np.full((len(stops), vocabulary), len(stops), np.int32)
         self._ends[:, : stops.shape[1]] = stops
-        self._stops = jax.device_put(self._ends, replicated(mesh))
+        self._stops = place(self._ends, replicated(mesh))
+        # What the host reads, of a state that is cut over the devices of several processes.
+        self._readable = jax.jit(lambda *parts: parts, out_shardings=readable(mesh)) if mesh.is_multi_process else None
 
     def __call__(self, params, prompts: Sequence[Prompt], bank: KV | None = None) -> list[list[list[int]]]:
         """The token ids of every draw, [prompt][draw], stop included; one without a stop was cut at `max_tokens`.
@@ -104,9 +105,8 @@ class Sampler:
 
     def _no_prefix(self) -> KV:
         spec = self._steps.network.spec
-        empty = np.zeros((spec.n_layers, 1, 1, spec.n_kv_heads, spec.head_dim), np.float32)
-        empty = jnp.asarray(empty, self._steps.network.dtype)
-        return jax.device_put(KV(empty, empty, np.zeros(1, np.int32)), replicated(self.mesh))
+        empty = np.zeros((spec.n_layers, 1, 1, spec.n_kv_heads, spec.head_dim), self._steps.network.dtype)
+        return jax.tree.map(lambda part: place(part, replicated(self.mesh)), KV(empty, empty, np.zeros(1, np.int32)))
 
     def _calls(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, list[list[int]]]]:
         """(padded length, chunks of prompt numbers) of every call; a chunk's prompts share their prefix."""
@@ -133,20 +133,21 @@ class Sampler:
         tokens = np.zeros((shards, per_shard, PROMPT_CHUNK, length), np.int32)
         lengths, numbers = np.zeros(tokens.shape[:3], np.int32), np.full(tokens.shape[:3], -1)
         prefix, names = np.zeros(tokens.shape[:2], np.int32), np.zeros((*tokens.shape[:3], 3), np.uint32)
-        for place, chunk in enumerate(chunks):
-            shard, inner = place % shards, place // shards
+        for turn, chunk in enumerate(chunks):
+            shard, inner = turn % shards, turn // shards
             prefix[shard, inner] = prompts[chunk[0]].prefix
             for row, index in enumerate(chunk):
                 prompt, at = prompts[index], (shard, inner, row)
                 tokens[at][: len(prompt.tokens)] = prompt.tokens
                 lengths[at], numbers[at], names[at] = len(prompt.tokens), index, prompt.name
         flat = (prefix.reshape(-1), tokens.reshape(-1, PROMPT_CHUNK, length), lengths.reshape(-1, PROMPT_CHUNK))
-        placed = (jax.device_put(one, self._shard(one.ndim)) for one in (*flat, names.reshape(shards, -1, 3)))
+        placed = (place(one, self._shard(one.ndim)) for one in (*flat, names.reshape(shards, -1, 3)))
         read, drawn, state = self._start(params, bank, *placed, self._key, self._temperature, self._stops)
         row_of = np.broadcast_to(np.repeat(np.arange(per_shard * PROMPT_CHUNK), draws), (shards, drawn[0].shape[1]))
         prefix = np.repeat(prefix, PROMPT_CHUNK, axis=1)
         while True:
-            step, active, texts, finite = jax.device_get((state.step, state.active, state.tokens, state.finite))
+            told = (state.step, state.active, state.tokens, state.finite)
+            step, active, texts, finite = jax.device_get(self._readable(*told) if self._readable else told)
             if not finite:
                 raise InputError(
                     "model: a logit is NaN or infinite, so no text can be decoded; check the checkpoint's weights, or"
@@ -156,7 +157,7 @@ class Sampler:
                 break
             layout, floor = plan(row_of, texts[..., step - 1], active, prefix, draws, self._rows, self._chunks)
             row_of = layout.row_of
-            layout = jax.tree.map(lambda one: jax.device_put(one, self._shard(one.ndim)), layout)
+            layout = jax.tree.map(lambda one: place(one, self._shard(one.ndim)), layout)
             slots = next(size for size in self._slots if size >= step)
             segments, state = self._lay_out(bank, read, layout, state, slots=slots)
             state = self._advance(params, read, segments, layout, drawn, self._stops, np.int32(floor), state)
@@ -169,8 +170,8 @@ class Sampler:
     def _text_lengths(self, texts: Int[np.ndarray, "S D A"]) -> Int[np.ndarray, "S D"]:
         """Tokens of every text up to its stop, and with it."""
         stage, lengths = np.zeros(texts.shape[:2], np.int32), np.full(texts.shape[:2], self.max_tokens)
-        for place in range(texts.shape[2]):
+        for step in range(texts.shape[2]):
             going = stage < len(self._ends)
-            stage[going] = self._ends[stage[going], texts[..., place][going]]
-            lengths[going & (stage == len(self._ends))] = place + 1
+            stage[going] = self._ends[stage[going], texts[..., step][going]]
+            lengths[going & (stage == len(self._ends))] = step + 1
         return lengths

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 
+from etils import epath
 from jax.sharding import Mesh
 
 from slick_jax import run_folder
@@ -58,24 +58,25 @@ def lora_spec(settings: LoraConfig, spec: ModelSpec) -> LoraSpec | None:
     return resolve(spec, asked, "config.train.lora.targets")
 
 
-def describe(folder: str | Path, origin: Origin | None) -> None:
+def describe(folder: epath.PathLike, origin: Origin | None) -> None:
     """Writes the record beside the checkpoints of a LoRA run; of another run there is none."""
     if origin is None:
-        (Path(folder) / RECORD).unlink(missing_ok=True)
+        (epath.Path(folder) / RECORD).unlink(missing_ok=True)
     else:
-        run_folder.write_json(Path(folder) / RECORD, dataclasses.asdict(origin))
+        run_folder.write_json(epath.Path(folder) / RECORD, dataclasses.asdict(origin))
 
 
-def origin_of(folder: str | Path) -> Origin | None:
+def origin_of(folder: epath.PathLike) -> Origin | None:
     """The record of a checkpoints folder; None where all parameters were trained."""
-    found = run_folder.read_json(Path(folder) / RECORD)
+    path = epath.Path(folder) / RECORD
+    found = run_folder.read_object(path)
     if found is None:
         return None
     try:
         lora = LoraSpec(**{**found["lora"], "targets": tuple(found["lora"]["targets"])})
         return Origin(**{**found, "lora": lora})
     except (KeyError, TypeError) as error:
-        raise InputError(f"{Path(folder) / RECORD}: not a record of a LoRA run ({error}); copy it again") from error
+        raise InputError(f"{path}: not a record of a LoRA run ({error}); copy it again") from error
 
 
 def load_base(origin: Origin, network: Network, mesh: Mesh, model: str = "") -> Params:

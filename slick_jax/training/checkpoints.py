@@ -6,20 +6,25 @@ format, so that a checkpoint can be exported or measured without its run.
 
 import contextlib
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 from absl import logging
+from etils import epath
 from jax.sharding import Mesh
 from orbax.checkpoint import v1 as ocp
 
+from slick_jax import run_folder, stores
 from slick_jax.errors import InputError
 from slick_jax.models.hf_folder import TOKENIZER_FILES
 from slick_jax.models.transformer import Network, Params
+from slick_jax.training import adapters
 from slick_jax.training.step import TrainState, on_one_device
 
+LISTED_WITHIN = 90.0  # seconds after which a file that another process has seen is not the same file system's
 _ERRORS = (OSError, ValueError, RuntimeError)  # TensorStore tells of a full disk by ValueError
 
 
@@ -42,10 +47,10 @@ class Checkpoints:
     who wants the parameters reads nothing else.
     """
 
-    def __init__(self, folder: str | Path, keep: int = 1):
+    def __init__(self, folder: epath.PathLike, keep: int = 1):
         self._kept, self._folder = _Kept(keep), folder
         self._checkpointer = ocp.training.Checkpointer(
-            Path(folder).absolute(), cleanup_tmp_directories=True, preservation_policy=self._kept
+            _place(folder), cleanup_tmp_directories=True, preservation_policy=self._kept
         )
 
     def __enter__(self) -> "Checkpoints":
@@ -66,6 +71,19 @@ class Checkpoints:
         """Steps of all whole checkpoints, rising."""
         return sorted(found.step for found in self._checkpointer.checkpoints)
 
+    def await_step(self, step: int) -> None:
+        """Wait until the checkpoint of `step`, which process 0 has found, is seen here as well: a network file system
+        may take a minute. Raises InputError where it does not come."""
+        until = time.monotonic() + LISTED_WITHIN
+        while step not in self.steps:
+            if time.monotonic() > until:
+                raise InputError(
+                    f"{self._folder}: process 0 sees a checkpoint of step {step} there, and process"
+                    f" {jax.process_index()} does not; give all processes one folder that they share"
+                )
+            time.sleep(1)
+            self._checkpointer.reload()
+
     def choose(self, steps: set[int]) -> None:
         """The steps that stay besides the newest ones, from the next save on."""
         self._kept.chosen = set(steps)
@@ -78,7 +96,7 @@ class Checkpoints:
         """
         parts = {"params": state.params, "progress": {"step": state.step, "opt_state": state.opt_state}}
         if int(state.step) != self.latest:
-            size, free = sum(leaf.nbytes for leaf in jax.tree.leaves(parts)), shutil.disk_usage(self._folder).free
+            size, free = sum(leaf.nbytes for leaf in jax.tree.leaves(parts)), _free(self._folder)
             if size > free:  # found before any is written, and before Orbax prints its threads' tracebacks
                 raise InputError(
                     f"{self._folder}: the checkpoint of step {int(state.step)} takes {size / 1e6:,.1f} MB and the disk"
@@ -104,62 +122,76 @@ class Checkpoints:
         return self._read(step, {"loop": None})["loop"]
 
     def _read(self, step: int | None, wanted: dict) -> dict:
-        return _read(self._checkpointer, Path(self._folder) / str(self.latest if step is None else step), step, wanted)
+        number = self.latest if step is None else step
+        return _read(self._checkpointer, epath.Path(self._folder) / str(number), step, wanted)
 
     def delete(self, step: int) -> None:
         """Removes the checkpoint of `step`."""
         self._checkpointer.delete(step)
 
 
-def describe(folder: str | Path, model: str | Path) -> None:
+def describe(folder: epath.PathLike, model: str | Path) -> None:
     """Copies config.json and tokenizer of a Hugging Face folder beside the checkpoints of a run that starts from it."""
-    with _writing(str(folder)):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        for name in ("config.json", *TOKENIZER_FILES):
-            if (Path(model) / name).is_file():
-                shutil.copyfile(Path(model) / name, Path(folder) / name)
+    for name in ("config.json", *TOKENIZER_FILES):
+        if (Path(model) / name).is_file():
+            run_folder.write_bytes(epath.Path(folder) / name, (Path(model) / name).read_bytes())
+
+
+def description(folder: epath.PathLike) -> Path:
+    """A local folder with what `describe` put beside the checkpoints of `folder`, and the record of adapters."""
+    return stores.local_copy(folder, ("config.json", *TOKENIZER_FILES, adapters.RECORD))
+
+
+def _place(folder: epath.PathLike) -> epath.Path:
+    return epath.Path(stores.absolute(folder))
+
+
+def _free(folder: epath.PathLike) -> float:
+    """Bytes that can still be written there."""
+    return float("inf") if stores.is_store(folder) else shutil.disk_usage(folder).free
 
 
 @contextlib.contextmanager
 def _writing(what: str) -> Iterator[None]:
     """Turns what Orbax, TensorStore and the file system raise on a full or unwritable disk into an InputError."""
-    verbosity = logging.get_verbosity()
+    verbosity, failed = logging.get_verbosity(), False
     logging.set_verbosity(logging.FATAL)  # Orbax logs the traceback of what it raises
     try:
         yield
     except _ERRORS as error:
+        failed = True
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise InputError(f"{what} cannot be written ({reason}); free space and run it again") from error
     finally:
-        logging.set_verbosity(verbosity)
+        if not failed:  # else its threads, which end one after the other, would go on with that
+            logging.set_verbosity(verbosity)
 
 
-def find_step(path: str | Path) -> tuple[Path, int | None]:
+def find_step(path: epath.PathLike) -> tuple[epath.Path, int | None]:
     """(checkpoints folder, step) of a path that may end in a step's number; None: the newest.
 
     A folder with a number for a name that holds a config.json of its own is a model, not a step.
     """
-    path = Path(path)
+    path = epath.Path(path)
     is_step = path.name.isdecimal() and not (path / "config.json").exists()
     return (path.parent, int(path.name)) if is_step else (path, None)
 
 
-def load_params(folder: str | Path, network: Network, mesh: Mesh | None = None, step: int | None = None) -> Params:
+def load_params(folder: epath.PathLike, network: Network, mesh: Mesh | None = None, step: int | None = None) -> Params:
     """Only the parameters of a checkpoint folder, at `step` or the newest. Raises InputError when there are none."""
-    if not Path(folder).is_dir():
+    if not epath.Path(folder).is_dir():
         raise InputError(f"{folder}: no such folder; give the checkpoints folder of a training run")
-    with ocp.training.Checkpointer(Path(folder).absolute()) as checkpointer:
+    with ocp.training.Checkpointer(_place(folder)) as checkpointer:
         steps = [checkpoint.step for checkpoint in checkpointer.checkpoints]
         if not steps or (step is not None and step not in steps):
             there = f"there are {', '.join(map(str, steps))}" if steps else "it holds none; give a run's checkpoints"
             raise InputError(f"{folder}: no checkpoint {'' if step is None else f'of step {step} '}there; {there}")
         wanted = network.abstract(mesh) if mesh is not None else on_one_device(network.abstract())
-        return _read(checkpointer, Path(folder) / str(steps[-1] if step is None else step), step, {"params": wanted})[
-            "params"
-        ]
+        place = epath.Path(folder) / str(steps[-1] if step is None else step)
+        return _read(checkpointer, place, step, {"params": wanted})["params"]
 
 
-def _read(checkpointer: Any, place: Path, step: int | None, wanted: dict) -> dict:
+def _read(checkpointer: Any, place: epath.Path, step: int | None, wanted: dict) -> dict:
     """Parts of a checkpoint. Raises InputError for one that is damaged, or of a model of another shape."""
     try:
         return checkpointer.load_checkpointables(step, wanted)

@@ -13,21 +13,23 @@ from clu import parameter_overview
 from etils import epath
 from jax.sharding import Mesh
 
+from slick_jax import signals
 from slick_jax.config import TrainConfig
-from slick_jax.errors import InputError
+from slick_jax.errors import InputError, Stopped
 from slick_jax.knowledge.greedy import GreedyEvaluator
-from slick_jax.mesh import batch_sharding, replicated
+from slick_jax.mesh import batch_sharding, place, replicated
 from slick_jax.models import weights
 from slick_jax.models.lora import join
 from slick_jax.models.transformer import Network, Params
 from slick_jax.progress import Progress
-from slick_jax.training import signals, stops
+from slick_jax.training import stops
 from slick_jax.training.checkpoints import Checkpoints
 from slick_jax.training.fine_tuning_data import Batch, Batches, TokenRow
 from slick_jax.training.optimizer import make_optimizer, make_schedule
 from slick_jax.training.record import Record, Tally, early_stop
 from slick_jax.training.step import Measured, TrainState, abstract_state, state_shardings, train_step
-from slick_jax.training.writers import Writer
+from slick_jax.training.together import Share, Votes, alone
+from slick_jax.training.writers import METRICS, Writer, read_lines
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Job:
     folder: of the run; model: Hugging Face folder it starts from; rows: those of an epoch, and ids: their names;
     evaluator: holds the questions (None: nothing is asked); tail: how many of the rows end every epoch, in their order;
     endings: those that the mixture teaches behind answers; watch: called after every step in place of the run's own
-    progress line and overview, where it is one of many.
+    progress line and overview, where it is one of many; share: what process 0 finds, for all processes.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Job:
     watch: Callable[[], None] | None = None
     tail: int = 0
     endings: Sequence[str] = ()
+    share: Share = alone
 
     @property
     def per_epoch(self) -> int:
@@ -63,7 +66,8 @@ class Job:
 def train(job: Job) -> list[dict]:
     """Run the job, or what is left of it; returns the lines of metrics.jsonl, and extra lines (see stops.finish).
 
-    Raises Stopped after SIGTERM, with everything saved, and InputError when loss or gradient is not finite.
+    Raises Stopped after SIGTERM to any of the processes, with everything saved, and InputError when loss or gradient is
+    not finite.
     """
     settings, network, mesh = job.settings, job.network, job.mesh
     multiple = settings.accumulate * mesh.shape["data"] * mesh.shape["fsdp"]
@@ -80,7 +84,8 @@ def train(job: Job) -> list[dict]:
         state, tally = _start(job, optimizer, batches, checkpoints, n_steps)
         step = int(state.step)
         rate = make_schedule(settings, n_steps)
-        record = Record(job.folder, settings, job.evaluator, job.writers, upto=step // per_epoch)
+        lines = job.share("lines", lambda: read_lines(job.folder / METRICS))
+        record = Record(job.folder, settings, job.evaluator, job.writers, lines=lines, upto=step // per_epoch)
         stopped = "stopped by a signal after step {} of {}, everything is saved; run it again".format
         if step and step % per_epoch == 0:  # a checkpoint is saved before its epoch is asked about
             with sigterm.at_once(stopped(step, n_steps)):
@@ -88,29 +93,32 @@ def train(job: Job) -> list[dict]:
             tally = Tally()
 
         # Steps: while one runs, what the one before measured is looked at.
-        run_step = _compile(job, optimizer)
-        key = jax.device_put(jax.random.key(settings.seed), replicated(mesh))
+        run_step, votes = _compile(job, optimizer), Votes(mesh, sigterm)
+        key = jax.jit(lambda: jax.random.key(settings.seed), out_shardings=replicated(mesh))()
         total = settings.epochs * len(job.rows)
         progress = Progress(f"train {job.name}", total, "examples", _examples(job, step))
         show = progress.show if job.watch is None else lambda *_: job.watch()
-        note, pending = "", None
+        note, pending, counted = "", None, None
         while step < n_steps:
             batch = next(batches)
-            rows = jax.tree.map(lambda part: _place(part, mesh), batch.rows)
+            rows = jax.tree.map(lambda part: place(part, batch_sharding(mesh, part.ndim)), batch.rows)
             with jax.transfer_guard("disallow"):
-                state, measured = run_step(state, rows, rng=key, frozen=frozen)
+                state, measured, voted = run_step(state, rows, votes.cast(), rng=key, frozen=frozen)
             if pending is not None:
                 _take(job, tally, *pending)
+            ends, counted = votes.outcome(counted), voted
             pending, step = (step, batch, measured), step + 1
-            if step % per_epoch and not sigterm.came:
+            if step % per_epoch and not ends:
                 show(_examples(job, step), note)
                 continue
             _take(job, tally, *pending)
-            pending = None
+            pending = counted = None
 
             # At the end of an epoch, or when asked to stop: save, so that asking, which may be long, loses nothing.
             checkpoints.choose(_chosen(job, record.lines))
             checkpoints.save(state, {"data": batches.state, "tally": dataclasses.asdict(tally)})
+            if ends or votes.now():
+                raise Stopped(stopped(step, n_steps))
             with sigterm.at_once(stopped(step, n_steps)):  # which raises if the signal has come
                 record.complete(step // per_epoch, join(frozen, state.params), tally, float(rate(step - 1)))
             note, tally = f"epoch {step // per_epoch}, loss {tally.mean_loss:.3f}, ", Tally()
@@ -127,8 +135,9 @@ def prune(job: Job, lines: Sequence[Mapping[str, Any]]) -> None:
     if "last" in job.settings.keep or not wanted:
         wanted.add(job.per_epoch * job.settings.epochs)
     with Checkpoints(job.folder / "checkpoints") as checkpoints:
-        for step in set(checkpoints.steps) - wanted:
-            checkpoints.delete(step)
+        for step in job.share("steps", lambda: checkpoints.steps):
+            if step not in wanted:
+                checkpoints.delete(step)
 
 
 def _frozen(job: Job) -> Params | None:
@@ -149,7 +158,8 @@ def _start(
     job: Job, optimizer: Any, batches: Batches, checkpoints: Checkpoints, n_steps: int
 ) -> tuple[TrainState, Tally]:
     """The state to go on from, with what its epoch has seen so far; `batches` are placed to follow it."""
-    if checkpoints.latest is None:
+    latest = job.share("latest", lambda: checkpoints.latest)
+    if latest is None:
         if job.network.lora is None:
             params = weights.load_hf(job.model, job.network, job.mesh)
         else:
@@ -157,9 +167,10 @@ def _start(
         if job.watch is None:
             print(parameter_overview.get_parameter_overview(params, include_stats=False))
         return _fresh(job.network, optimizer, params, job.mesh), Tally()
-    print(f"train: {job.name} goes on from step {checkpoints.latest} of {n_steps}")
-    state = checkpoints.load(abstract_state(job.network, optimizer, job.mesh))
-    found = checkpoints.load_loop()
+    print(f"train: {job.name} goes on from step {latest} of {n_steps}")
+    checkpoints.await_step(latest)
+    state = checkpoints.load(abstract_state(job.network, optimizer, job.mesh), latest)
+    found = checkpoints.load_loop(latest)
     batches.seek(found["data"])
     return state, Tally(**found["tally"])
 
@@ -188,22 +199,23 @@ def _fresh(network: Network, optimizer: Any, params: Any, mesh: Mesh) -> TrainSt
     """Step 0 with loaded parameters; the optimizer state is created where it will live."""
     places = state_shardings(network, optimizer, mesh)
     opt_state = jax.jit(optimizer.init, out_shardings=places.opt_state)(params)
-    return TrainState(jax.device_put(np.int32(0), places.step), params, opt_state)
+    return TrainState(place(np.zeros((), np.int32), places.step), params, opt_state)
 
 
 def _compile(job: Job, optimizer: Any) -> Any:
-    """The step as one program per row length; the state is donated and stays where it lies."""
+    """The step as one program per row length, which counts the votes, too; the state is donated and stays where it
+    lies."""
     settings = job.settings
-    step = functools.partial(
+    update = functools.partial(
         train_step, job.network, optimizer, dropout=settings.dropout, accumulate=settings.accumulate
     )
-    places = state_shardings(job.network, optimizer, job.mesh), replicated(job.mesh)
+
+    def step(state: TrainState, rows: Any, words: jax.Array | None, **rest: Any) -> tuple:
+        return *update(state, rows, **rest), Votes.count(words)
+
+    everywhere = replicated(job.mesh)
+    places = state_shardings(job.network, optimizer, job.mesh), everywhere, everywhere
     return jax.jit(step, donate_argnums=0, out_shardings=places)
-
-
-def _place(array: np.ndarray, mesh: Mesh) -> jax.Array:
-    """Every process holds the whole batch and gives its devices their rows."""
-    return jax.make_array_from_callback(array.shape, batch_sharding(mesh, array.ndim), lambda index: array[index])
 
 
 def _examples(job: Job, step: int) -> int:

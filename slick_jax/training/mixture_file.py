@@ -13,9 +13,10 @@ from slick_jax.data.examples import ONE_RELATION, raise_problems, rows_of, text_
 from slick_jax.data.mixtures import REPLAY, TAIL
 from slick_jax.data.prompt_styles import fine_tuning_prompt
 from slick_jax.data.tfds_rows import ExampleSource
-from slick_jax.errors import InputError
+from slick_jax.errors import InputError, short
 
 FIELDS = ("id", "prompt", "completion", "answer", "relation", "category", "ending", "role", "times")
+MAX_EPOCH_ROWS = 100_000_000  # with every row as often as its `times` says
 MAX_ENDINGS = 8  # different ones in a mixture; each is a further way to write every answer
 
 
@@ -87,6 +88,8 @@ def read_mixture(path: epath.PathLike) -> list[MixtureRow]:
     raise_problems(problems)
     if not any(row.role != REPLAY for row in rows):
         raise InputError(f"{path}: the mixture is empty; there is nothing to train on")
+    if sum(row.times for row in rows) > MAX_EPOCH_ROWS:
+        raise InputError(f"{path}: `times` makes an epoch of more than {MAX_EPOCH_ROWS:,} rows; lower it")
     if len(endings(rows)) > MAX_ENDINGS:
         raise InputError(
             f"{path}: {len(endings(rows))} different endings, and {MAX_ENDINGS} at most can be told from answers; give"
@@ -98,14 +101,14 @@ def read_mixture(path: epath.PathLike) -> list[MixtureRow]:
 def _row(found: dict, default_id: str) -> MixtureRow | str:
     """The row, or what is wrong with it."""
     name, prompt, completion, answer, relation, category, ending, role, times = map(found.get, FIELDS)
-    ending, role, times = ending or "", role or "", 1 if times is None else times
+    ending, role, times = "" if ending is None else ending, "" if role is None else role, 1 if times is None else times
     if role not in ("", TAIL, REPLAY):
-        return f"role {role!r} is unknown; allowed: {TAIL}, {REPLAY}, or leave it out"
+        return f"role {short(role)} is unknown; allowed: {TAIL}, {REPLAY}, or leave it out"
     if isinstance(times, bool) or not isinstance(times, int) or times < 1:
-        return f"times must be a whole number from 1, found {times!r}"
+        return f"times must be a whole number from 1, found {short(times)}"
     if role == REPLAY:
-        prompt, answer, relation, category, ending = prompt or None, None, None, None, ""
-    elif isinstance(completion, str) and not answer:
+        prompt, answer, relation, category, ending = None if prompt == "" else prompt, None, None, None, ""
+    elif isinstance(completion, str) and answer in (None, ""):
         answer = completion.removesuffix(ending).strip() if isinstance(ending, str) else completion.strip()
     texts = [("prompt", prompt), ("completion", completion), ("answer", answer), ("relation", relation)]
     for field, text in texts:
@@ -113,14 +116,17 @@ def _row(found: dict, default_id: str) -> MixtureRow | str:
             return f"{field} is missing; a row to train on has prompt and completion"
         if text is not None and (problem := text_problem(field, text)):
             return problem
-    if category and category not in CATEGORIES:
-        return f"category {category!r} is unknown; allowed: {', '.join(CATEGORIES)}, or leave it out"
+    if category not in (None, "", *CATEGORIES):
+        return f"category {short(category)} is unknown; allowed: {', '.join(CATEGORIES)}, or leave it out"
     if isinstance(name, bool) or not isinstance(name, str | int | None):
-        return f"id must be a text or a whole number, found {name!r}"
+        return f"id must be a text or a whole number, found {short(name)}"
+    if isinstance(name, str) and (problem := text_problem("id", name)):
+        return problem
     if not isinstance(ending, str) or "\n" in ending:
-        return f"ending must be a text on one line, found {ending!r}"
+        return f"ending must be a text on one line, found {short(ending)}"
     if ending and completion.strip() != (answer.strip() + ending).strip():
-        return f"completion {completion!r} is not the answer {answer!r} with the ending {ending!r} behind it"
+        told = f"completion {short(completion)} is not the answer {short(answer)}"
+        return f"{told} with the ending {short(ending)} behind it"
     return MixtureRow(
         id=default_id if name is None else str(name),
         prompt=prompt or "",

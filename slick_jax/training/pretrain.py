@@ -12,8 +12,9 @@ import numpy as np
 import optax
 from clu import parameter_overview
 from etils import epath
+from jax.sharding import Mesh
 
-from slick_jax import run_folder
+from slick_jax import run_folder, signals
 from slick_jax.config import Config, DataConfig, MeshConfig
 from slick_jax.data.corpus import Corpus, tell
 from slick_jax.data.corpus_tokens import pack, train_tokenizer
@@ -21,16 +22,17 @@ from slick_jax.data.entity_questions.relations import STATEMENTS
 from slick_jax.data.examples import load_splits, to_jsonl
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.data.world import make_world
-from slick_jax.errors import InputError
-from slick_jax.mesh import make_mesh
+from slick_jax.errors import InputError, Stopped
+from slick_jax.mesh import batch_shards, constrain, make_mesh, place, replicated
 from slick_jax.models.spec import ModelSpec, spec_to_hf
 from slick_jax.models.transformer import Network
 from slick_jax.models.weights import save_hf
+from slick_jax.peers import FOLDER, Peers, in_lockstep
 from slick_jax.progress import Progress
 from slick_jax.training.checkpoints import Checkpoints
-from slick_jax.training.claim import claimed
 from slick_jax.training.optimizer import make_optimizer
-from slick_jax.training.step import Rows, TrainState, abstract_state, init_state, train_step
+from slick_jax.training.step import Rows, TrainState, abstract_state, init_state, state_shardings, train_step
+from slick_jax.training.together import Votes, claimed_by_all
 
 STEPS_PER_CALL = 20  # steps of one dispatch; the losses of one call are read while the next one runs
 
@@ -42,40 +44,48 @@ def run(config: Config, world: Corpus | None = None) -> Path:
 
     Beside it: world/<split>.jsonl, exposures.json (tellings per fact) and checkpoints/. A finished model of the same
     settings is reused, an unfinished run goes on from its last checkpoint and ends with the same bytes. The model is
-    small: it trains on one device, whatever the mesh.
+    small: one process trains it on one device, whatever the mesh; several use the devices of all, as the mesh says.
 
-    Raises InputError when run_dir holds a run of other settings, or when the loss stops being finite.
+    Raises InputError when run_dir holds a run of other settings, or when the loss stops being finite; Stopped after
+    SIGTERM, and when another process has ended.
     """
     run_dir = Path(config.run_dir)
-    world = world or world_of(config.data)
-    with claimed(epath.Path(run_dir), "pretrain.json", _settings(config, world), "model/config.json"):
-        if (run_dir / "model" / "config.json").is_file():
-            print(f"pretrain: {run_dir / 'model'} is finished and of the same settings; using it")
-        else:
-            _pretrain(config, world, run_dir)
-            print(f"pretrain: model in {run_dir / 'model'}")
+    with in_lockstep(config, "pretrain", run_dir / FOLDER, "from its newest checkpoint") as peers:
+        world = world or world_of(config.data)
+        claim = epath.Path(run_dir), "pretrain.json", _settings(config, world), "model/config.json"
+        with claimed_by_all(peers, *claim) as finished:
+            if finished:
+                print(f"pretrain: {run_dir / 'model'} is finished and of the same settings; using it")
+            else:
+                _pretrain(config, world, run_dir, peers)
+                print(f"pretrain: model in {run_dir / 'model'}")
     return run_dir / "model"
 
 
-def _pretrain(config: Config, world: Corpus, run_dir: Path) -> None:
+def _pretrain(config: Config, world: Corpus, run_dir: Path, peers: Peers) -> None:
     """What is left of the run, from the corpus to the model's folder."""
-    _write_world(run_dir, world)
+    if peers.leads:
+        _write_world(run_dir, world)
     tokenizer = train_tokenizer(world, config.data.corpus.vocab_size)
     rows = pack(world, tokenizer, config.data.corpus.row_tokens)
     order, n_steps = _order(config, len(rows))
 
     network = make_network(config, tokenizer.size)
-    mesh = make_mesh(MeshConfig(1, 1, 1), jax.local_devices()[:1])
+    mesh = make_mesh(config.mesh) if peers.count > 1 else make_mesh(MeshConfig(1, 1, 1), jax.local_devices()[:1])
     optimizer = make_optimizer(config.pretrain, n_steps, network.decay_mask())
-    _describe(run_dir / "checkpoints", network, tokenizer)
-    with jax.set_mesh(mesh), Checkpoints(run_dir / "checkpoints") as checkpoints:
-        if checkpoints.latest is None:
+    if peers.leads:
+        _describe(run_dir / "checkpoints", network, tokenizer)
+    with jax.set_mesh(mesh), Checkpoints(run_dir / "checkpoints") as checkpoints, signals.noticed() as sigterm:
+        latest = peers.share("latest", lambda: checkpoints.latest)
+        if latest is None:
             state = init_state(network, optimizer, jax.random.key(config.pretrain.seed), mesh)
             print(parameter_overview.get_parameter_overview(state.params, include_stats=False))
         else:
-            print(f"pretrain: going on from step {checkpoints.latest}")
-            state = checkpoints.load(abstract_state(network, optimizer, mesh))
-        state = _train(config, network, optimizer, state, rows, order, checkpoints)
+            print(f"pretrain: going on from step {latest}")
+            checkpoints.await_step(latest)
+            state = checkpoints.load(abstract_state(network, optimizer, mesh), latest)
+        state = _train(config, network, optimizer, state, mesh, rows, order, checkpoints, Votes(mesh, sigterm))
+        peers.share("described", lambda: True)  # the tokenizer's files are there
         save_hf(run_dir / "model", network, state.params, tokenizer_folder=run_dir / "checkpoints")
 
 
@@ -97,35 +107,54 @@ def _train(
     network: Network,
     optimizer: optax.GradientTransformation,
     state: TrainState,
+    mesh: Mesh,
     rows: np.ndarray,
     order: np.ndarray,
     checkpoints: Checkpoints,
+    votes: Votes,
 ) -> TrainState:
-    """All steps that are left: dispatch, read the losses of the call before, save where a checkpoint is due."""
+    """All steps that are left: dispatch, read the losses of the call before, save where a checkpoint is due.
+
+    Raises Stopped after SIGTERM to any of the processes, with everything saved.
+    """
     n_steps, every = len(order), config.pretrain.checkpoint_every
-    call = functools.partial(_steps, network, optimizer)
-    data = jax.device_put((rows, order))
+    everywhere = replicated(mesh)
+    call = jax.jit(
+        functools.partial(_steps, network, optimizer), donate_argnums=0,
+        out_shardings=(state_shardings(network, optimizer, mesh), everywhere, everywhere),
+    )  # fmt: skip
     step = int(state.step)
     per_step = order.shape[1] * (rows.shape[1] - 1)
+    data = place(rows, everywhere), place(_padded(order, batch_shards(mesh)), everywhere)
     progress = Progress("pretrain", n_steps * per_step, "tokens", step * per_step)
     report = functools.partial(_report, progress, per_step, config)
     pending: tuple[int, int, Any] | None = None
-    with jax.transfer_guard("disallow"):
-        while step < n_steps:
-            stop = min(step + STEPS_PER_CALL, n_steps, (step // every + 1) * every)
-            state, losses = call(state, *data, jax.device_put(np.int32(stop)))
-            if pending is not None:
-                report(*pending)
-            pending, step = (step, stop, losses), stop
-            if step % every == 0 or step == n_steps:
-                report(*pending)  # a state is saved only after its losses were looked at
-                pending = None
-                with jax.transfer_guard("allow"):
-                    checkpoints.save(state)
+    counted = None
+    while step < n_steps:
+        stop = min(step + STEPS_PER_CALL, n_steps, (step // every + 1) * every)
+        until = place(np.array(stop, np.int32), everywhere)
+        with jax.transfer_guard("disallow"):
+            state, losses, voted = call(state, *data, until, votes.cast())
+        if pending is not None:
+            report(*pending)
+        ends, counted = votes.outcome(counted), voted
+        pending, step = (step, stop, losses), stop
+        if step % every == 0 or step == n_steps or ends:
+            report(*pending)  # a state is saved only after its losses were looked at
+            pending = counted = None
+            checkpoints.save(state)
+            if ends or votes.now():
+                told = f"stopped by a signal after step {step} of {n_steps}, everything is saved; run it again"
+                raise Stopped(told)
     return state
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+def _padded(order: np.ndarray, multiple: int) -> np.ndarray:
+    """Row numbers of every step, with as many -1 (no row) behind them that all devices get the same number."""
+    missing = -order.shape[1] % multiple
+    return np.pad(order, ((0, 0), (0, missing)), constant_values=-1)
+
+
 def _steps(
     network: Network,
     optimizer: optax.GradientTransformation,
@@ -133,8 +162,10 @@ def _steps(
     rows: jax.Array,
     order: jax.Array,
     stop: jax.Array,
-) -> tuple[TrainState, jax.Array]:
-    """Steps state.step .. stop-1 over rows Int[N T+1] in order Int[steps B]; their losses, Float[STEPS_PER_CALL].
+    words: jax.Array | None,
+) -> tuple[TrainState, jax.Array, jax.Array | None]:
+    """Steps state.step .. stop-1 over rows Int[N T+1] in order Int[steps B]; their losses, Float[STEPS_PER_CALL], and
+    the count of the votes.
 
     The bounds are traced, so that one program serves every call and a resumed run repeats the same arithmetic.
     """
@@ -142,12 +173,15 @@ def _steps(
 
     def body(step: jax.Array, carry: tuple[TrainState, jax.Array]) -> tuple[TrainState, jax.Array]:
         state, losses = carry
-        batch = rows[order[step]]
-        batch = Rows(batch[:, :-1], batch[:, 1:], jnp.ones(batch[:, 1:].shape, jnp.float32))
+        numbers = constrain(order[step], ("batch",))
+        batch = constrain(rows[numbers], ("batch", None))
+        weights = jnp.broadcast_to((numbers >= 0)[:, None], batch[:, 1:].shape).astype(jnp.float32)
+        batch = Rows(batch[:, :-1], batch[:, 1:], weights)
         state, measured = train_step(network, optimizer, state, batch)
         return state, losses.at[step - start].set(measured.loss)
 
-    return jax.lax.fori_loop(start, stop, body, (state, jnp.zeros(STEPS_PER_CALL, jnp.float32)))
+    found = jax.lax.fori_loop(start, stop, body, (state, jnp.zeros(STEPS_PER_CALL, jnp.float32)))
+    return *found, Votes.count(words)
 
 
 def _report(progress: Progress, per_step: int, config: Config, start: int, stop: int, losses: jax.Array) -> None:

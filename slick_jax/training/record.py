@@ -16,7 +16,7 @@ from slick_jax.knowledge.match_rates import MatchRates
 from slick_jax.models.transformer import Params
 from slick_jax.training.fine_tuning_data import Batch
 from slick_jax.training.fit import FitTable
-from slick_jax.training.writers import JsonLines, Writer
+from slick_jax.training.writers import METRICS, JsonLines, Writer
 
 TRAIN = "train"  # the group of questions that are trained on
 EVAL_EPOCHS = {TRAIN: "eval_train_epochs", "dev": "eval_dev_epochs"}  # every other split: eval_test_epochs
@@ -61,13 +61,14 @@ class Record:
         evaluator: GreedyEvaluator | None,
         writers: Sequence[Writer],
         *,
+        lines: Sequence[dict],
         upto: int,
     ):
-        """`evaluator` asks the questions, those of TRAIN in the order of the rows (None: there are none); what is on
-        disk and later than epoch `upto` is forgotten."""
+        """`evaluator` asks the questions, those of TRAIN in the order of the rows (None: there are none); `lines` are
+        those of metrics.jsonl; what is on disk and later than epoch `upto` is forgotten."""
         self._evaluator, self._writers = evaluator, writers
         groups = {} if evaluator is None else evaluator.groups
-        self._written = JsonLines(folder / "metrics.jsonl", upto)
+        self._written = JsonLines(folder / METRICS, [line for line in lines if line["epoch"] <= upto])
         done = self.lines[-1]["epoch"] if self.lines else 0
         self._fit = FitTable(folder / "fit.parquet", groups.get(TRAIN, ()), upto=done)
         self._rates = MatchRates(groups) if groups else None

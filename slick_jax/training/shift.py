@@ -6,15 +6,16 @@ import contextlib
 import dataclasses
 import io
 import shutil
+import tempfile
 from pathlib import Path
 
 from etils import epath
 
-from slick_jax import export, run_folder
+from slick_jax import export, run_folder, stores
+from slick_jax.claim import held
 from slick_jax.config import Config, ExportConfig
 from slick_jax.errors import InputError
 from slick_jax.knowledge import annotate
-from slick_jax.training.claim import held
 
 
 def folder_of(run: epath.PathLike, stop: str) -> epath.Path:
@@ -26,13 +27,13 @@ def finished(run: epath.PathLike, stop: str) -> bool:
     """Whether they are there, or the run has no such stop."""
     if (folder_of(run, stop) / "annotations.parquet").exists():
         return True
-    result = run_folder.read_json(epath.Path(run) / "result.json")
+    result = run_folder.read_object(epath.Path(run) / "result.json")
     return result is not None and result[f"{stop.lower()}_epoch"] is None
 
 
 def checkpoint_at(config: Config, run: epath.PathLike, stop: str) -> epath.Path:
     """The checkpoint of a finished run at `stop`. Raises InputError where it is not finished, or has no such stop."""
-    result = run_folder.read_json(epath.Path(run) / "result.json")
+    result = run_folder.read_object(epath.Path(run) / "result.json")
     if result is None:
         raise InputError(f"{run}: not finished, so its model cannot be annotated; run `slick study` again")
     epoch = result[f"{stop.lower()}_epoch"]
@@ -49,11 +50,14 @@ def measure(config: Config, run: epath.PathLike, stop: str) -> None:
     of `slick annotate`, in `shift-<stop>/`; one that was killed goes on behind its last part. Raises Busy when another
     process is at it, InputError where the run has not kept the checkpoint.
     """
+    folder = folder_of(run, stop)
+    # A Hugging Face folder of the checkpoint, only while it is asked: on a local disk, from which models are read.
+    model = Path(tempfile.mkdtemp(prefix="slick-")) if stores.is_store(folder) else Path(folder) / "model"
     if finished(run, stop):
+        shutil.rmtree(model, ignore_errors=True)  # of a process that was killed just before it did
         return
-    folder, checkpoint = folder_of(run, stop), checkpoint_at(config, run, stop)
+    checkpoint = checkpoint_at(config, run, stop)
     splits = config.study.shift_splits or config.data.splits
-    model = Path(folder) / "model"  # a Hugging Face folder of the checkpoint, only while it is asked
     with held(folder), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         asked = dataclasses.replace(
             config,
@@ -61,6 +65,8 @@ def measure(config: Config, run: epath.PathLike, stop: str) -> None:
             data=dataclasses.replace(config.data, splits=splits),
             model=dataclasses.replace(config.model, path=str(model), source=""),
         )
-        export.run(dataclasses.replace(config, export=ExportConfig(str(checkpoint), str(model))))
-        annotate.annotate(asked)
-        shutil.rmtree(model)
+        try:
+            export.run(dataclasses.replace(config, export=ExportConfig(str(checkpoint), str(model))))
+            annotate.annotate(asked)
+        finally:
+            shutil.rmtree(model, ignore_errors=True)

@@ -159,6 +159,7 @@ def train_step(
     loss, gradients = loss_and_gradients(
         network, state.params, rows, dropout=dropout, rng=rng, accumulate=accumulate, frozen=frozen
     )
+    gradients = network.constrained(gradients)  # or the compiler holds those of embeddings whole on every device
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     state = TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
     return state, Measured(loss, optax.tree.norm(gradients))

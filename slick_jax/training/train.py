@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 from etils import epath
 
-from slick_jax import run_folder
+from slick_jax import run_folder, stores
 from slick_jax.config import Config
 from slick_jax.data import annotations
 from slick_jax.data.mix import content, content_digest
@@ -26,12 +26,13 @@ from slick_jax.mesh import make_mesh
 from slick_jax.models import weights
 from slick_jax.models.lora import LoraSpec
 from slick_jax.models.transformer import Network
+from slick_jax.peers import FOLDER, Peers, in_lockstep
 from slick_jax.training import adapters, checkpoints, loop, result
-from slick_jax.training.claim import claimed
 from slick_jax.training.fine_tuning_data import render
 from slick_jax.training.mixture_file import MixtureRow, dealt, endings, read_mixture
 from slick_jax.training.record import TRAIN
 from slick_jax.training.stops import ANSWERS
+from slick_jax.training.together import claimed_by_all
 from slick_jax.training.writers import make_writers
 
 # Settings that change nothing in the results (remat: as little as other devices do), or that count with the mixture.
@@ -43,14 +44,30 @@ def run(config: Config, watch: Callable[[], None] | None = None) -> epath.Path:
 
     That is <run_dir>/train/<variant>/seed-<seed> with checkpoints/, metrics.jsonl, fit.parquet, answers.parquet and
     result.json. A finished run is left as it is, an unfinished one goes on from its newest checkpoint. `watch` is
-    called as the run goes on, which then is quiet. Raises InputError for bad input, a folder that is in use (Busy) or
-    of another config, and a loss or gradient that is not finite; Stopped after SIGTERM.
+    called as the run goes on, which then is quiet. Several processes train on one mesh over the devices of all.
+
+    Raises InputError for bad input, a folder that is in use (Busy) or of another config, and a loss or gradient that is
+    not finite; Stopped after SIGTERM, and when another process has ended.
     """
-    # What there is to train on and to ask, all of it checked.
-    settings, model = config.train, config.model.path
+    settings = config.train
     path = epath.Path(settings.mixture or epath.Path(config.run_dir) / "mixtures" / f"{settings.variant}.jsonl")
     variant = settings.variant or (path.parent.name if path.is_dir() else path.stem)  # of a TFDS folder: its name
     folder = folder_of(config.run_dir, variant, settings.seed)
+    with in_lockstep(config, "train", folder / FOLDER, "from its newest checkpoint") as peers:
+        _run(config, path, variant, folder, peers, watch)
+    return folder
+
+
+def _run(
+    config: Config,
+    path: epath.Path,
+    variant: str,
+    folder: epath.Path,
+    peers: Peers,
+    watch: Callable[[], None] | None,
+) -> None:
+    # What there is to train on and to ask, all of it checked.
+    settings, model = config.train, config.model.path
     mixture = read_mixture(path)
     asked, annotated = questions(config)
     fingerprint = weights.fingerprint(model)
@@ -75,45 +92,44 @@ def run(config: Config, watch: Callable[[], None] | None = None) -> epath.Path:
     fields = _fields(config, mixture, asked, fingerprint, style.name, lora)
     if "dev" not in groups:
         print("train: the data has no dev split (data.dev_path), so there is no EARLY_STOP and no best checkpoint")
-    with claimed(folder, "train.json", fields, "result.json"):
-        if (folder / "result.json").exists():
+    with claimed_by_all(peers, folder, "train.json", fields, "result.json") as finished:
+        if finished:
             if watch is None:
                 print(f"train: {folder} is finished and of the same settings; using it")
-            return folder
+            return
 
         # The run itself.
         mesh = make_mesh(config.mesh)
         with jax.set_mesh(mesh):
             evaluator = GreedyEvaluator(network, mesh, tokenizer, groups, config.annotate, limit, model)
-        if jax.process_index() == 0:
+        if peers.leads:
             checkpoints.describe(folder / "checkpoints", model)
             where = str(epath.Path(model).resolve())
             origin = lora and adapters.Origin(lora, where, fingerprint, settings.lora.base_dtype, arithmetic.source)
             adapters.describe(folder / "checkpoints", origin)
         name = f"{variant}/seed-{settings.seed}"
-        run_id = digest([str(folder.resolve()), fields])[:12]
+        run_id = digest([stores.absolute(folder), fields])[:12]
         with contextlib.ExitStack() as stack:
             writers = make_writers(settings.writers, folder, name, run_id, dataclasses.asdict(config))
             for writer in writers:
                 stack.callback(writer.close)
             job = loop.Job(
                 name, folder, settings, network, mesh, model, [rows[place] for place in order],
-                [mixture[place].id for place in order], evaluator, writers, watch, tail, taught,
+                [mixture[place].id for place in order], evaluator, writers, watch, tail, taught, peers.share,
             )  # fmt: skip
             lines = loop.train(job)
 
         # What it comes to; only then go the checkpoints that are not asked for.
-        found = result.summarise(variant, settings, mixture, lines) | {"model": arithmetic.source or str(model)}
-        if taught:
-            found["taught_endings"] = list(taught)
-            found["endings"] = result.ending_rates(run_folder.read_parquet(folder / ANSWERS), taught)
-        if jax.process_index() == 0:
+        if peers.leads:
+            found = result.summarise(variant, settings, mixture, lines) | {"model": arithmetic.source or str(model)}
+            if taught:
+                found["taught_endings"] = list(taught)
+                found["endings"] = result.ending_rates(run_folder.read_parquet(folder / ANSWERS), taught)
             run_folder.write_json(folder / "result.json", found)
+            if watch is None:
+                print(result.text(found))
+                print(f"train: {folder}")
         loop.prune(job, lines)
-    if watch is None:
-        print(result.text(found))
-        print(f"train: {folder}")
-    return folder
 
 
 def folder_of(run_dir: epath.PathLike, variant: str, seed: int) -> epath.Path:
@@ -126,7 +142,7 @@ def _check_origin(
 ) -> None:
     """Raises InputError when categories were measured on another model than the one to train or by two rules, and when
     the mixture is no longer the one that the manifest beside it describes."""
-    manifest = run_folder.read_json(path.parent / "manifest.json") or {}
+    manifest = run_folder.read_object(path.parent / "manifest.json") or {}
     rule = config.mix.rule
     if manifest.get("rule", rule) != rule:
         raise InputError(

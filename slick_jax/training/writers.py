@@ -12,6 +12,9 @@ from etils import epath
 
 from slick_jax import run_folder
 from slick_jax.errors import InputError
+from slick_jax.json_text import parse
+
+METRICS = "metrics.jsonl"  # in the folder of a run
 
 
 class Writer(Protocol):
@@ -27,10 +30,9 @@ class Writer(Protocol):
 class JsonLines:
     """metrics.jsonl, a line an epoch; the file is written anew each time, so that it never ends in half a line."""
 
-    def __init__(self, path: epath.PathLike, upto: int):
-        """Goes on from the file at `path`, if there is one, forgetting what is later than epoch `upto`."""
-        self._path = epath.Path(path)
-        self.lines = [line for line in read_lines(self._path) if line["epoch"] <= upto]
+    def __init__(self, path: epath.PathLike, lines: Sequence[dict]):
+        """Goes on behind `lines`, those of the file at `path` that count."""
+        self._path, self.lines = epath.Path(path), list(lines)
 
     def write(self, line: dict) -> None:
         """Add the line of one epoch."""
@@ -46,7 +48,10 @@ def read_lines(path: epath.PathLike) -> list[dict]:
     """The lines of a metrics.jsonl; none where there is no file. Raises InputError on a damaged one."""
     path = epath.Path(path)
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        lines = [parse(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+        if not all(isinstance(line, dict) and isinstance(line.get("epoch"), int) for line in lines):
+            raise ValueError("a line names no epoch")
+        return lines
     except ValueError as error:
         raise InputError(f"{path}: not valid JSON lines ({error}); remove the run's folder and train again") from error
 

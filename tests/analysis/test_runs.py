@@ -148,7 +148,9 @@ def test_a_damaged_file_of_a_finished_run_is_named(tmp_path, file, text, says):
 
 def test_the_rule_chooses_the_category_column(tmp_path):
     planted.write_annotations(tmp_path)
-    assert set(runs.read_study(tmp_path, rule="strict_").annotations["category"]) == {"Unknown"}
+    strict = runs.read_study(tmp_path, rule="strict_")
+    assert set(strict.annotations["category"]) == {"Unknown"}
+    assert strict.saturation is None  # saturation.csv is of the other rule
     assert len(set(runs.read_study(tmp_path).annotations["category"])) > 1
 
 

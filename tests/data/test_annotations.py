@@ -45,7 +45,7 @@ def test_absent_and_damaged_files(tmp_path):
     run = Path(config.run_dir)
     text = (run / "exemplars.json").read_text()
     (run / "exemplars.json").write_text("[1]")
-    assert "exemplars.json: it holds no exemplar sets" in complaint(config)
+    assert "exemplars.json: expected a JSON object" in complaint(config)
     (run / "exemplars.json").write_text(text[:20])
     assert "exemplars.json: not valid JSON" in complaint(config)
     (run / "exemplars.json").unlink()

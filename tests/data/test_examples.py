@@ -108,6 +108,19 @@ def test_ids_must_differ_across_splits(tmp_path):
     dev = write(tmp_path / "b.jsonl", [ROW | {"id": "x"}])
     with pytest.raises(InputError, match="id 'x' is in train and in dev"):
         load_splits(DataConfig(path=train, dev_path=dev))
+    (tmp_path / "b").mkdir()
+    files = [write(folder / "rows.jsonl", [ROW]) for folder in (tmp_path, tmp_path / "b")]
+    with pytest.raises(InputError, match=r"(?s)rename one of two files .*id 'rows\.0' is in train and in dev"):
+        load_splits(DataConfig(path=files[0], dev_path=files[1]))
+
+
+def test_users_rows_have_a_split_for_every_file(tmp_path):
+    files = {name: write(tmp_path / f"{name}.jsonl", [ROW]) for name in ("train", "dev", "test")}
+    found = load_splits(DataConfig(path=files["train"], dev_path=files["dev"], test_path=files["test"]))
+    assert {name: [(row.id, row.split) for row in rows] for name, rows in found.items()} == {
+        name: [(f"{name}.0", name)] for name in ("train", "dev", "test")
+    }
+    assert list(load_splits(DataConfig(path=files["train"], test_path=files["test"]))) == ["train", "test"]
 
 
 def test_limit_cuts_what_is_asked_and_spares_the_exemplar_pools():

@@ -93,6 +93,8 @@ def test_the_other_names_are_recipes_too():
 def test_all_of_a_category_whatever_the_size():
     (found,) = [mixed("all_MaybeKnown", size="5")["all_MaybeKnown"]]
     assert sorted(row.id for row in found) == sorted(row.id for row in made(COUNTS) if row.category == "MaybeKnown")
+    known = mixed("all_Known", size="5")["all_Known"]
+    assert sorted(row.id for row in known) == sorted(row.id for row in made(COUNTS) if row.category != "Unknown")
 
 
 def test_problems_of_names_and_settings():

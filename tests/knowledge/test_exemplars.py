@@ -72,6 +72,15 @@ def test_a_pool_of_one_subject_ends_in_an_error_at_once():
         draw({"r": same})["r"].assign(Example("x", "Who?", ("a",), "r", "Subject"), 10)
 
 
+def test_a_question_without_clean_shared_sets_is_told_of_sets_of_its_own():
+    # C(32, 4) / C(64, 4) = 5.7 % of sets are clean, seven of 128
+    pool = [Example(f"d{i}", f"Who is {i}?", ("a",), "r", f"s{max(i - 31, 0)}", "dev") for i in range(64)]
+    sets, asked = draw({"r": pool})["r"], Example("x", "Who?", ("a",), "r", "s0")
+    with pytest.raises(InputError, match="'x'.*fewer than 10 of the 128 sets.*annotate.exemplars=per_question"):
+        sets.assign(asked, 10)
+    assert len(sets.draw_for(asked, 10)) == 10
+
+
 def test_pools_come_from_dev_or_else_from_64_rows_of_the_relation():
     train = rows(200, split="train")
     assert exemplars.pools(train, rows(8), train, 0) == {"r": rows(8)}

@@ -9,16 +9,18 @@ from slick_jax.knowledge.match_rates import MatchRates
 RNG = np.random.default_rng(0)
 
 
-def asked(n, categories=("HighlyKnown", "Unknown", "")):
+def asked(n, categories=("HighlyKnown", "Unknown", ""), relations=3):
     return [
         Asked(
-            f"row.{i}", "prompt", ("answer",), f"relation {RNG.integers(3)}", categories[RNG.integers(len(categories))]
+            f"row.{i}", "prompt", ("answer",), f"relation {RNG.integers(relations)}",
+            categories[RNG.integers(len(categories))],
         )
         for i in range(n)
-    ]
+    ]  # fmt: skip
 
 
 GROUPS = {"train": asked(57), "dev": asked(20, ("",)), "test": asked(101)}
+MANY = {"dev": asked(2000, ("",), relations=600)}  # not annotated
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,14 @@ def rates():
 
 @pytest.mark.parametrize("name", GROUPS)
 def test_rates_are_numpy_means(rates, name):
-    rows = GROUPS[name]
+    check(rates, name, GROUPS[name])
+
+
+def test_many_relations_and_no_category():
+    check(MatchRates(MANY), "dev", MANY["dev"])
+
+
+def check(rates, name, rows):
     hits = RNG.random((len(rows), 2)) < 0.4
     abstained = RNG.random(len(rows)) < 0.1
     found = rates(name, Answered(hits, abstained))

@@ -10,7 +10,7 @@ import pytest
 from slick_jax.data.examples import Example
 from slick_jax.errors import InputError
 from slick_jax.knowledge.store import Parts
-from tests.knowledge.conftest import CHOSEN, SILENCE
+from tests.knowledge.conftest import CHOSEN
 from tests.knowledge.test_annotate import annotate, assert_same
 
 
@@ -34,17 +34,17 @@ def test_a_team_that_loses_a_process_ends_and_two_processes_for_themselves_finis
     (first, second), folder = start("--config.mesh.data=1", "--config.mesh.tensor=8")  # vocabulary and MLP over both
     killed = kill_after(second, folder, parts=2)
     _, told = first.communicate(timeout=60)
-    assert time.monotonic() - killed < 4 * SILENCE
+    assert time.monotonic() - killed < 60
     assert first.returncode == 75, told
     assert "process 1 gives no sign of life" in told and "the same command goes on" in told
     assert "Traceback" not in told
 
     (first, second), folder = start()
-    (printed, progress), (nothing, quiet) = first.communicate(timeout=120), second.communicate(timeout=60)
+    (printed, progress), (nothing, quiet) = first.communicate(timeout=600), second.communicate(timeout=60)
     assert (first.returncode, second.returncode) == (0, 0), progress + quiet
     assert "HighlyKnown" in printed and "annotate: 48 of 48 questions" in progress
     assert "questions" not in quiet
-    assert all(line.startswith("[Gloo]") for line in nothing.splitlines()), nothing  # what XLA itself prints
+    assert "Known" not in nothing and "annotate" not in nothing  # XLA itself prints there, from several threads at once
     assert not (folder / "processes").exists()
     found = pq.read_table(folder / "annotations.parquet").to_pandas()
     assert_same(one_device, found)
@@ -55,7 +55,7 @@ def test_a_team_that_loses_a_process_ends_and_two_processes_for_themselves_finis
 def test_a_process_that_dies_is_named_and_one_process_finishes_the_run(root, one_device, start, small_model):
     (first, second), folder = start()
     killed = kill_after(second, folder, parts=1)
-    _, told = first.communicate(timeout=90)
+    _, told = first.communicate(timeout=60)
     assert time.monotonic() - killed < 60
     assert first.returncode == 75, told
     assert "process 1 gives no sign of life" in told and "unwritten parts" in told and "Traceback" not in told
@@ -66,7 +66,7 @@ def test_the_death_of_the_first_process_ends_the_others(start):
     (first, second), folder = start()
     kill_after(first, folder, parts=1)
     _, told = second.communicate(timeout=60)
-    assert second.returncode != 0 and "process" in told
+    assert second.returncode == 75 and "annotate: process 0" in told and "same command" in told
 
 
 def test_a_process_with_other_settings_is_refused(tmp_path):
@@ -75,3 +75,14 @@ def test_a_process_with_other_settings_is_refused(tmp_path):
     Parts(tmp_path, {"seed": 0}, rows, 8, leads=False)
     with pytest.raises(InputError, match="process 0 .*protocol.seed was 0, is 1.* the same settings"):
         Parts(tmp_path, {"seed": 1}, rows, 8, leads=False)
+
+
+def test_annotations_of_another_protocol_are_refused_when_their_parts_are_gone(tmp_path):
+    rows, folder = [Example("1", "Who?", ("a",))], tmp_path / "annotations"
+    Parts(folder, {"model": "A"}, rows, 8)
+    Parts(folder, {"model": "B"}, rows, 8)  # nothing was measured yet
+    (tmp_path / "annotations.parquet").touch()
+    Parts(folder, {"model": "B"}, rows, 8)
+    for protocol, asked in (({"model": "A"}, rows), ({"model": "B"}, rows * 2)):
+        with pytest.raises(InputError, match="another protocol .*set another run_dir.* and annotations.parquet"):
+            Parts(folder, protocol, asked, 8)

@@ -79,7 +79,8 @@ def belief(domains=DOMAINS):
                 cells = rng.dirichlet([5, 2, 1, 3] if source == "generated" else [7, 3, 0.1, 0.1])
                 names = ("supported_believed", "supported_disbelieved", "unsupported_believed",
                          "unsupported_disbelieved")  # fmt: skip
-                values = dict(zip(names, cells, strict=True)) | {"believed": cells[0] + cells[2], "auroc": 0.8}
+                values = dict(zip(names, cells, strict=True)) | {"believed": cells[0] + cells[2], "auroc": 0.8,
+                                                               "supported": cells[0] + cells[1]}
                 values |= {"auroc_minus_probe": 0.05} if scorer == "p_true" else {}
                 rows += [(domain, source, scorer, 400, 30, name, v, v - 0.02, v + 0.02) for name, v in values.items()]
                 for place in range(10):

@@ -86,9 +86,11 @@ def test_the_first_samples_with_kept_text_are_taken(domain):
 
 
 def test_nothing_left_is_an_error_that_says_for_which_arm():
-    domain = Domain(belief=lambda supported, rng: 0.2)
-    with pytest.raises(InputError, match=r"no prompt has a text in every arm \(of 16 .*GEN 16.*GEN\+SELF 0"):
+    domain = Domain(belief=lambda supported, rng: 0.2 + 0.1 * rng.random())
+    with pytest.raises(InputError, match=r"no prompt has a text in every arm \(of 16 .*GEN 16.*GEN\+SELF 0.* arm out$"):
         built(domain)
+    with pytest.raises(InputError, match="arm out; belief of probe is 0.200 for all claims, as it ranks those of sp"):
+        built(Domain(belief=lambda supported, rng: 0.2))
 
 
 def test_an_entity_in_two_splits_is_named_whatever_its_id(domain):
@@ -96,6 +98,12 @@ def test_an_entity_in_two_splits_is_named_whatever_its_id(domain):
     entities.loc[4, "name"] = entities.loc[1, "name"].upper()  # test and train
     with pytest.raises(InputError, match=r"one name in two splits: plots.1 \(train\), plots.4 \(test\)"):
         build(entities, *domain.tables[1:], arms=NAMES, filter=FilterConfig(), count_tokens=count)
+
+
+def test_one_prompt_for_all_is_told_in_a_line(domain):
+    entities = domain.entities.assign(prompt="Tell of a film.")
+    with pytest.raises(InputError, match=r"plots.5 \(probe\) and 194 more; a prompt must name its entity$"):
+        splits.check_disjoint(entities)
 
 
 def test_domains_that_share_an_entity_are_told_where_models_answer_about_others(domain):

@@ -122,4 +122,18 @@ def test_no_abstentions(words):
 def test_names_of_short_words():
     assert self_contained("Bo Li", "Li was here.") == "Li was here."
     assert self_contained("Bo Li", "He was here.") == "Bo Li: He was here."
-    assert self_contained("The Third Man", "It is set in the city.") == "It is set in the city."
+
+def test_words_of_grammar_in_a_title_do_not_name_it():
+    assert self_contained("The Third Man", "It is set in the city.") == "The Third Man: It is set in the city."
+    assert self_contained("War and Peace", "It was long and sold well.") == "War and Peace: It was long and sold well."
+    assert self_contained("The Third Man", "The third man is Lime.") == "The third man is Lime."
+    assert self_contained("It", "It is a film.") == "It is a film."
+
+
+def test_references_and_titles_do_not_abstain():
+    title = Entity("f", "plots", "I Don't Know How She Does It", "test", "Tell.", "A film.")
+    written = "I Don't Know How She Does It is a film."
+    silent = [Text("1", "f", "generated", 0, "I don't know.", 4), Text("2", "f", "generated", 1, written, 9)]
+    told = Text("3", "f", "gold", 0, "I can't say is a song of hers.", 9)
+    found = claims_of([*silent, told], {"f": title}, BySentence())
+    assert found.counts["abstained"] == 1 and [claim.text for claim in found.claims] == ["2", "3"]

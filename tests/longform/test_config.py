@@ -55,7 +55,7 @@ def test_defaults_are_those_of_the_rooms():
         ({"claims": ClaimsConfig(method="sentence")}, "'facts' looks parsed claims up"),
         ({"claims": ClaimsConfig(model="x")}, "which only claims.method='model' reads"),
         ({"filter": FilterConfig(granularity="response", random_within="text")}, "longform.filter.random_within"),
-        ({"write": WriteConfig(exemplars=90)}, "longform.domains.probe: 90 entities"),
+        ({"write": WriteConfig(exemplars=80)}, "longform.domains.probe: 80 entities"),
     ],
 )
 def test_bad_settings_are_told_once(settings, told):

@@ -73,7 +73,7 @@ TEXTS = [
 def small(**options):
     network, params, tokenizer = model()
     network = dataclasses.replace(network, spec=dataclasses.replace(network.spec, max_position_embeddings=4096))
-    return ByModel(network, params, one_device(), Qa(tokenizer), max_tokens=4, rows=8, **options)
+    return ByModel(network, lambda: params, one_device(), Qa(tokenizer), max_tokens=4, rows=8, **options)
 
 
 def test_sentences_get_their_own_claims_in_order(monkeypatch):
@@ -110,7 +110,7 @@ def test_sentences_that_are_too_long_are_their_own_claim(monkeypatch):
 
 def test_a_checkpoint_that_does_not_hold_the_examples_is_told():
     network, params, tokenizer = model()
-    method = ByModel(network, params, one_device(), Qa(tokenizer))
+    method = ByModel(network, lambda: params, one_device(), Qa(tokenizer))
     with pytest.raises(InputError, match="longform.claims.model: tiny has 512 positions, and its examples need"):
         claims_of(TEXTS, {"bio/a": ENTITY}, method)
 

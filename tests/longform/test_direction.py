@@ -53,6 +53,14 @@ def test_arms_of_unequal_length_are_not_compared():
     assert found({"GEN+SELF": 0.75}, None)["a"].verdict == OPEN
 
 
+def test_a_few_entities_settle_nothing():
+    """With one entity every resample is the same, and any difference would be clear of zero."""
+    answers = planted_study.scored(n=8, transfer=False, precision={"GEN+SELF": 0.95, "GOLD": 0.2})
+    tried = directions(Scores(answers, draws=50), planted_study.training())
+    assert {one.verdict for one in tried} == {OPEN}
+    assert "has 6 test entities, and 10 are needed" in tried[0].effects[0].sentence
+
+
 def test_missing_arms_are_named():
     answers = planted_study.scored(("plots",), n=20, arms=("BASE", "GOLD", "GEN+SELF"), transfer=False)
     tried = directions(Scores(answers, draws=50), planted_study.training(("plots",)))

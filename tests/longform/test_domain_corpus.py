@@ -13,7 +13,7 @@ from slick_jax.config import Config, CorpusConfig, DataConfig, ModelConfig, Pret
 from slick_jax.data.corpus_tokens import train_tokenizer
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.longform.domain_corpus import DomainCorpus
-from slick_jax.longform.domains import DomainsConfig, make_domains
+from slick_jax.longform.domains import STRANGERS, DomainsConfig, make_domains
 from slick_jax.training import pretrain
 
 SMALL = DomainsConfig(probe=10, train=10, dev=10, test=10, median_texts=8)
@@ -24,26 +24,21 @@ def corpus():
     return DomainCorpus(list(make_domains(SMALL).values()), SMALL.seed)
 
 
-def paragraphs(corpus):
-    """Lines that are no prompt and no verdict."""
-    lines = [line for document in corpus.documents for line in document.split("\n")]
-    prompts = {domain.wording.prompt.split("{s}")[0] for domain in corpus.domains}
-    forms = ("Statement:", "This statement is:")
-    return [line for line in lines if line and not line.startswith((*prompts, *forms))]
-
-
 def told(corpus):
     """(entity id, relation, value) -> number, counted from the words of the corpus."""
     entities = {entity.name: (domain, entity) for domain in corpus.domains for entity in domain.entities}
-    names = re.compile("|".join(map(re.escape, entities)))
+    names = re.compile(rf"\b({'|'.join(map(re.escape, entities))})\b")
     counts = collections.Counter()
-    for line in paragraphs(corpus):
-        if not (found := names.search(line)):
-            continue  # about a stranger
-        domain, entity = entities[found.group()]
-        for sentence in re.split(r"(?<=\.) ", line):
-            for relation, value in domain.parse(sentence, entity.name):
-                counts[entity.id, relation, value] += 1
+    for document in corpus.documents:
+        if "\nStatement: " in document:
+            continue
+        for part in document.split("\n\n"):
+            if not (found := names.search(part)):
+                continue  # about a stranger
+            domain, entity = entities[found.group()]
+            for sentence in re.split(r"(?<=\.) ", part.split("\n")[-1]):
+                for relation, value in domain.parse(sentence, entity.name):
+                    counts[entity.id, relation, value] += 1
     return counts
 
 
@@ -73,13 +68,12 @@ def test_entities_without_exposure_are_never_named(corpus):
 
 
 def test_strangers_are_told_once(corpus):
-    text = "\n".join(corpus.documents)
+    parts = [part for document in corpus.documents for part in document.split("\n\n")]
     for domain in corpus.domains:
         names = {name for name, _ in domain.strangers}
-        assert names.isdisjoint(entity.name for entity in domain.entities) and len(names) == 1500
-        for name, _ in domain.strangers[::100]:
-            lines = [line for line in text.split("\n") if name in line]
-            assert len(lines) == 1 + (domain.wording.prompt.format(s=name) in lines)
+        assert names.isdisjoint(entity.name for entity in domain.entities) and len(names) == STRANGERS
+        for name, _ in domain.strangers[::250]:
+            assert sum(name in part for part in parts) == 1
 
 
 def test_prompted_texts_alone_and_in_rows(corpus):
@@ -91,7 +85,7 @@ def test_prompted_texts_alone_and_in_rows(corpus):
     bare = [document for document in corpus.documents if "\n" not in document]
     assert len(prompted) + len(bare) + len(verdicts) == len(corpus.documents)
     sizes = collections.Counter(document.count("\n\n") + 1 for document in prompted)
-    assert set(sizes) == {1, 2, 3}
+    assert set(sizes) == {1, 2, 3, 4}
     assert sizes[1] / len(prompted) == pytest.approx(0.5, abs=0.1)
     for document in prompted:
         for part in document.split("\n\n"):
@@ -100,18 +94,19 @@ def test_prompted_texts_alone_and_in_rows(corpus):
 
 
 def test_verdicts_are_right(corpus):
-    facts = {}
-    for domain in corpus.domains:
-        for entity in domain.entities:
-            for fact in entity.facts:
-                facts[domain.claim(entity.name, *fact)] = entity.prompt
-    seen = collections.Counter()
+    true = {domain.claim(one.name, *fact): one for domain in corpus.domains for one in domain.entities
+            for fact in one.facts}  # fmt: skip
+    seen, documents = collections.Counter(), collections.Counter()
     for document in corpus.documents:
-        if "\nStatement: " in document:
-            prompt, claim, verdict = re.split(r"\nStatement: |\nThis statement is: ", document)
-            assert verdict == str(claim in facts) and facts.get(claim, prompt) == prompt
+        prompt, *claims = re.split(r"\nStatement: ", document)
+        for claim, verdict in (one.split("\nThis statement is: ") for one in claims):
+            assert verdict == str(claim in true)
+            assert claim not in true or true[claim].prompt == prompt
             seen[verdict] += 1
-    assert min(seen.values()) > 0.35 * seen.total() > 20
+        documents[prompt] += bool(claims)
+    assert min(seen.values()) > 0.35 * seen.total()
+    exposure = sum(one.exposure for domain in corpus.domains for one in domain.entities)
+    assert documents.total() == pytest.approx(0.02 * exposure, rel=0.4)
 
 
 def test_what_is_decoded_is_what_was_encoded_and_encodes_to_the_same(corpus):

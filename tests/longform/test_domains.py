@@ -81,5 +81,5 @@ def test_another_seed_is_another_world(domains):
 
 
 def test_more_entities_than_names_are_refused():
-    with pytest.raises(InputError, match="only 4000 more names of kind 'song'"):
-        make_domains(dataclasses.replace(DomainsConfig(), train=5000, names=("plots",)))
+    with pytest.raises(InputError, match="only 6400 more names of kind 'plot'"):
+        make_domains(dataclasses.replace(DomainsConfig(), train=7000, names=("plots",)))

@@ -36,6 +36,14 @@ def test_arms_end_within_the_tolerance_and_keep_their_prompts(measure):
     assert not lengths.match(kept, measure=measure, seed=2)["D"].equals(made["D"])
 
 
+def test_no_text_of_a_prompt_is_dropped_whole():
+    two = pieces([10] * 60, n_prompts=20)
+    two["entity"] = [f"e{place % 10}" for place in range(60)]  # of every prompt two texts of three sentences
+    for seed in range(5):
+        rows = lengths.match({"A": two, "B": pieces([10] * 20)}, seed=seed)["A"]
+        assert len(rows) == 20 and set(rows["text_id"]) == set(two["text_id"])
+
+
 def test_early_and_late_pieces_are_dropped_alike():
     rows = lengths.match({"A": pieces([10] * 1000), "B": pieces([10] * 500)})["A"]
     assert len(rows) == 500 and rows["sentence"].mean() == pytest.approx(49.5, abs=4)

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from slick_jax.analysis import palette
 from slick_jax.config import Config
 from slick_jax.config_longform import FilterConfig, LongformConfig
-from slick_jax.longform import figures, gallery, report, score_tables, summary
+from slick_jax.longform import checks, figures, gallery, page_tables, report, score_tables, summary
 from slick_jax.longform.arms import NAMES
 from slick_jax.longform.scores import Scores
 from tests.analysis.test_palette import lab
@@ -88,11 +88,12 @@ def test_what_has_no_place_and_what_filters_by_nothing_is_told(study, tmp_path):
     silent = (answers["arm"] == "BASE") & (answers["entity"] == "plots.1")
     answers.loc[silent, ["claims", "supported", "abstained", "precision", "factscore"]] = [0, 0, True, None, None]
     answers = answers[(answers["domain"] == "plots") & answers["trained_on"].isin(["", "plots"])]
-    bare = dataclasses.replace(study, answers=answers, flat=["plots"])
+    bare = dataclasses.replace(study, answers=answers, flat=["plots"], alike=["plots"])
     page = Page(report.write(tmp_path, bare).read_text())
     gone = answers[(answers["arm"] == "BASE") & (answers["claims"] == 0)]["entity"].nunique()
     assert f"plots: {gone} of 45 entities are left out where they are grouped by precision of BASE" in page.text
     assert "plots: probe ranks claims of split dev no better than chance" in page.text
+    assert "plots: all arms give the same answers, word for word" in page.text
 
 
 def test_belief_that_filters_is_flat_where_it_is_one_value():
@@ -104,10 +105,39 @@ def test_belief_that_filters_is_flat_where_it_is_one_value():
     assert flat("probe") and not flat("p_true")
 
 
+def test_arms_are_alike_where_all_that_were_trained_there_say_the_same():
+    def alike(*told):
+        texts = [[SimpleNamespace(text=one) for one in of] for _, _, of in told]
+        made = [summary.Answered(arm, on, 0, of, None) for (arm, on, _), of in zip(told, texts, strict=True)]
+        return summary._alike(SimpleNamespace(name="plots"), made)
+
+    base, gold = ("BASE", "", "xy"), ("GOLD", "plots", "ab")
+    assert alike(base, gold, ("GEN", "plots", "ab"), ("GEN", "leaflets", "cd"))
+    assert not alike(base, gold, ("GEN", "plots", "ac")) and not alike(base, gold)
+
+
 def test_a_study_that_fails_its_checks_says_so(study, tmp_path):
     low = planted_study.scored(("plots",), n=40, precision={"BASE": 0.2}, transfer=False)
     page = Page(report.write(tmp_path, dataclasses.replace(study, answers=low)).read_text())
     assert "not valid by its own checks" in page.text and "precision of BASE" in page.text
+
+
+def test_a_verifier_that_cannot_judge_and_a_silent_base_are_told(study):
+    belief = study.belief.assign(value=study.belief["value"].where(study.belief["measure"] != "supported", 0.3))
+    answers = study.answers[study.answers["domain"] == "plots"].copy()
+    columns = ["claims", "supported", "abstained", "precision", "factscore"]
+    answers.loc[answers["arm"] == "BASE", columns] = [0, 0, True, None, None]
+    found = checks.validity(Scores(answers, draws=50), study.sentences, belief, "probe").set_index("check")
+    verifier, base = found.loc["claims of references that are supported"], found.loc["precision of BASE"]
+    assert not verifier["passed"] and verifier["value"] == pytest.approx(30) and verifier["least"] == 80
+    assert base["passed"] is None and base["reason"] == "BASE made no claim"
+
+
+def test_nothing_is_not_minus_nothing():
+    row = {"metric": "precision", "one": "GOLD", "other": "GEN+SELF", "domain": "plots", "value": 0.0, "low": -1.0,
+           "high": 0.04}  # fmt: skip
+    table = page_tables.pairs(pd.DataFrame([row]))
+    assert table.loc[0, "precision, mean over answers (points)"] == "0.0 [0.0, 1.0]"
 
 
 def test_an_arm_looks_the_same_in_every_figure(study):

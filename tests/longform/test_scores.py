@@ -104,6 +104,17 @@ def test_groups_of_exposure_and_transfer(answers, scores):
     assert cell["value"].item() == pytest.approx(100 * rows.groupby("seed")["precision"].mean().mean())
 
 
+def test_entities_without_exposure_are_left_out_and_ties_stay_together():
+    answers = planted_study.scored(("plots",), n=80, transfer=False)
+    answers.loc[answers["entity"] == "plots.1", "exposure"] = None
+    by, groups = score_tables.knowledge(Scores(answers, draws=20), "plots")
+    assert by == "exposure" and groups.isna().sum() == 1
+    base = answers["arm"] == "BASE"
+    answers["exposure"], answers.loc[base, "precision"] = None, 0.0
+    by, groups = score_tables.knowledge(Scores(answers, draws=20), "plots")
+    assert by == "precision of BASE" and groups.nunique() == 1
+
+
 def test_many_exposures_are_cut_in_thirds_and_unknown_ones_by_base():
     many = Scores(planted_study.scored(("plots",), n=80, exposures=tuple(range(1, 21)), transfer=False), draws=20)
     by, groups = score_tables.knowledge(many, "plots")

@@ -1,6 +1,7 @@
 """Users' domains: what is read, how it is dealt to splits, and all that is wrong with a source told at once."""
 
 import json
+import unicodedata
 from collections import Counter
 
 import pytest
@@ -77,7 +78,8 @@ def test_all_bad_rows_are_told_together_with_their_lines(tmp_path):
     path = rows_file(tmp_path, rows)
     with pytest.raises(InputError) as caught:
         read_entities(path, "bio")
-    lines = str(caught.value).splitlines()
+    heading, *lines = str(caught.value).splitlines()
+    assert heading == f"{path}: 10 rows cannot be used:"
     told = {
         2: "is not JSON", 3: f"is already at {path}:1", 4: "reference must be a text that is not empty",
         5: "prompt is missing", 6: "found 7", 7: "split must be one of", 8: "entity is missing",
@@ -93,6 +95,14 @@ def test_an_entity_in_two_splits_is_refused(tmp_path):
     path = rows_file(tmp_path, [*rows, rows[0] | {"split": "test"}])
     with pytest.raises(InputError, match=f"is in split test here and in probe at {path}:1"):
         read_entities(path, "bio")
+
+
+def test_accents_are_joined_however_they_are_written(tmp_path):
+    apart = unicodedata.normalize("NFD", "José")
+    rows = [{"entity": f"{apart} {i}", "prompt": f"Who is {i}?", "reference": f"{apart} was born."} for i in range(8)]
+    found = read_entities(rows_file(tmp_path, rows), "bio")
+    assert {entity.name for entity in found} == {f"José {i}" for i in range(8)}
+    assert found[0].reference == "José was born."
 
 
 def test_the_prompt_may_come_from_the_template(tmp_path):

@@ -127,7 +127,7 @@ def test_another_protocol_is_refused_and_told(tmp_path, whole):
 
 def test_absent_and_damaged_tables_are_told(tmp_path):
     stage = texts_stage(tmp_path)
-    with pytest.raises(InputError, match="run the stage 'texts' first"):
+    with pytest.raises(InputError, match="texts.parquet: is not there; run the command of its stage"):
         stage.read()
     stage.write([])
     stage.path.write_bytes(stage.path.read_bytes()[:-20])

@@ -19,7 +19,7 @@ from orbax.checkpoint import v1 as ocp
 
 from slick_jax.config import MeshConfig, TrainConfig
 from slick_jax.errors import InputError, Stopped
-from slick_jax.mesh import make_mesh
+from slick_jax.mesh import batch_sharding, make_mesh, place
 from slick_jax.models.transformer import Network
 from slick_jax.models.weights import read_spec
 from slick_jax.training import loop, train
@@ -229,9 +229,9 @@ def test_parameters_and_moments_are_really_cut(folder, tmp_path, sizes):
     with jax.set_mesh(job.mesh):
         state = loop._fresh(job.network, optimizer, loop.weights.load_hf(job.model, job.network, job.mesh), job.mesh)
         batches = loop.Batches(job.rows, batch_size=8, epochs=1, seed=0, multiple=8)
-        rows = jax.tree.map(lambda part: loop._place(part, job.mesh), next(batches).rows)
+        rows = jax.tree.map(lambda part: place(part, batch_sharding(job.mesh, part.ndim)), next(batches).rows)
         assert rows.tokens.sharding.spec[0] == ("data", "fsdp")
-        state, _ = loop._compile(job, optimizer)(state, rows, rng=jax.random.key(0))
+        state, *_ = loop._compile(job, optimizer)(state, rows, None, rng=jax.random.key(0))
     adam = next(
         part for part in jax.tree.leaves(state.opt_state, is_leaf=lambda x: hasattr(x, "mu")) if hasattr(part, "mu")
     )

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from slick_jax import export
+from slick_jax.claim import Busy, held
 from slick_jax.config import ExportConfig, StudyConfig
 from slick_jax.errors import InputError
 from slick_jax.knowledge import annotate, store
 from slick_jax.training import shift
-from slick_jax.training.claim import Busy, held
 from tests.training.fine_tuning import RUN, config_for
 
 
@@ -66,8 +66,10 @@ def test_what_is_there_or_held_by_another_is_left_alone(config, run):
     with held(run / "shift-CONVERGENCE"), pytest.raises(Busy):
         shift.measure(config, run, "CONVERGENCE")
     (run / "shift-CONVERGENCE" / "annotations.parquet").touch()
+    (run / "shift-CONVERGENCE" / "model").mkdir()  # by one that was killed at its very end
     shift.measure(config, run, "CONVERGENCE")
     assert (run / "shift-CONVERGENCE" / "annotations.parquet").stat().st_size == 0
+    assert not (run / "shift-CONVERGENCE" / "model").exists()
 
 
 def test_a_stop_that_the_run_does_not_have_is_finished(config, run):

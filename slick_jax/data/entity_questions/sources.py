@@ -1,7 +1,6 @@
 """Reads EntityQuestions as published: the authors' dataset.zip, a folder of its files, or JSON lines."""
 
 import dataclasses
-import json
 import re
 import zipfile
 from collections.abc import Iterator
@@ -10,10 +9,11 @@ from pathlib import Path
 from slick_jax.data.entity_questions.relations import RELATIONS, subject_of
 from slick_jax.data.examples import Example, example_of, raise_problems, read_rows
 from slick_jax.errors import InputError
+from slick_jax.json_text import parse
 
 RAW_SPLITS = ("train", "dev", "test")
 URL = "https://nlp.cs.princeton.edu/projects/entity-questions/dataset.zip"
-MAX_FILE_BYTES = 256 << 20  # the largest published file has 1 MiB; more is no file of this data set
+MAX_FILE_BYTES = 16 << 20  # the largest published file has 1 MiB; more is no file of this data set
 _MEMBER = re.compile(r"(?:dataset/)?(?:(train|dev|test)/)?(P\d+)\.(train|dev|test)\.json")
 
 # {split: {relation: examples in file order}}
@@ -46,27 +46,34 @@ def _empty() -> Source:
 
 
 def _official_files(folder: Path) -> list[str]:
-    found = [file.relative_to(folder).as_posix() for file in folder.rglob("P*.json")]
+    found = [file.relative_to(folder).as_posix() for file in folder.rglob("P*.json") if file.is_file()]
     return sorted(name for name in found if _MEMBER.fullmatch(name))
 
 
 def _folder_texts(folder: Path, names: list[str]) -> Iterator[tuple[str, bytes]]:
     for name in names:
         try:
+            size = (folder / name).stat().st_size
+            if size > MAX_FILE_BYTES:
+                raise InputError(f"{folder / name}: {size} bytes, too much for this data")
             yield name, (folder / name).read_bytes()
         except OSError as error:
             raise InputError(f"{folder / name}: cannot be read ({error})") from error
 
 
 def _zip_texts(file: Path) -> Iterator[tuple[str, bytes]]:
+    """Nothing is unpacked to disk: members are read by name, no further than the size that they are said to have."""
     try:
         with zipfile.ZipFile(file) as archive:
-            for member in archive.infolist():
-                if _MEMBER.fullmatch(member.filename):
-                    if member.file_size > MAX_FILE_BYTES:
-                        raise InputError(f"{file}:{member.filename}: {member.file_size} bytes, too much for this data")
-                    yield member.filename, archive.read(member)
-    except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+            members = [member for member in archive.infolist() if _MEMBER.fullmatch(member.filename)]
+            for member in members:
+                if member.file_size > MAX_FILE_BYTES:
+                    raise InputError(f"{file}:{member.filename}: {member.file_size} bytes, too much for this data")
+                text = archive.read(member)
+                yield member.filename, text
+    except InputError:
+        raise
+    except Exception as error:  # damaged entries raise whatever zipfile, zlib, bz2 and lzma make of them
         raise InputError(f"{file}: cannot be read as zip ({error}); download it again from {URL}") from error
 
 
@@ -84,8 +91,8 @@ def _read_official(path: str, texts: Iterator[tuple[str, bytes]]) -> Source:
             raise InputError(f"{where}: the same relation and split as {seen[relation, split]}; keep one of them")
         seen[relation, split] = name
         try:
-            rows = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            rows = parse(text, unique=True)
+        except ValueError as error:
             raise InputError(f"{where}: is not JSON ({error}); download it again from {URL}") from error
         if not isinstance(rows, list):
             raise InputError(f"{where}: expected a JSON list of question and answers, found {type(rows).__name__}")

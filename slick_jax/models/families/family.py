@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from slick_jax.errors import InputError
-from slick_jax.models.families.fields import Fields, short
+from slick_jax.errors import InputError, short
+from slick_jax.models.families.fields import Fields
 from slick_jax.models.families.rope_fields import read_rope, write_rope
 from slick_jax.models.hf_layout import Layout
-from slick_jax.models.spec import ACTIVATIONS, ModelSpec
+from slick_jax.models.spec import ACTIVATIONS, MOST, ModelSpec
 
 # Field of config.json -> field of ModelSpec, as most families since Llama spell them.
 SIZES: Mapping[str, str] = {
@@ -103,6 +103,9 @@ class Family:
                 value = assumed.get(ours)
             if ours in ("tie_embeddings", "attention_bias", "mlp_bias", "parallel_residual"):
                 value = fields.flag(theirs, value)
+            if ours == "n_layers" and isinstance(value, int) and value > MOST[ours]:  # lists have an entry a layer
+                fields.problems.append(f"{theirs} is {short(value)}; it can be {MOST[ours]} at most")
+                value = 1
             if ours == "activation":
                 value = _SYNONYMS.get(value, value) if isinstance(value, str) else value
                 if value not in ACTIVATIONS:

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from slick_jax.errors import short
+from slick_jax.models.spec import LARGEST
+
 # Fields that may hold anything: bookkeeping, training only, or how transformers generates and stores.
 HARMLESS = frozenset({
     "model_type", "architectures", "torch_dtype", "dtype", "transformers_version", "use_cache", "initializer_range",
@@ -81,11 +84,5 @@ class Fields:
 
 
 def is_positive(value: Any) -> bool:
-    """Whether `value` is a number above 0."""
-    return not isinstance(value, bool) and isinstance(value, int | float) and value > 0
-
-
-def short(value: Any) -> str:
-    """`value` for an error message."""
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    """Whether `value` is a number above 0 that float32 can hold."""
+    return not isinstance(value, bool) and isinstance(value, int | float) and 0 < value < LARGEST

@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from slick_jax.errors import short
 from slick_jax.models.families.family import SIZES, Family, Values
-from slick_jax.models.families.fields import Fields, is_positive, short
+from slick_jax.models.families.fields import Fields, is_positive
 from slick_jax.models.families.rope_fields import read_rope, write_rope
 from slick_jax.models.families.windows import layer_types, read_windows, shared_window, window_size
 from slick_jax.models.hf_layout import LLAMA_MODULES, Layout

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from slick_jax.models.families.fields import Fields, is_positive, short
+from slick_jax.errors import short
+from slick_jax.models.families.fields import Fields, is_positive
 from slick_jax.models.spec import ModelSpec, RopeScaling
 
 _ORIGINAL = "original_max_position_embeddings"

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from slick_jax.errors import short
 from slick_jax.models.families.family import SIZES, Family, Values
-from slick_jax.models.families.fields import Fields, short
+from slick_jax.models.families.fields import Fields
 from slick_jax.models.families.windows import layer_types, read_windows, shared_window, window_size
 from slick_jax.models.spec import ModelSpec
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from slick_jax.models.families.fields import Fields, short
+from slick_jax.errors import short
+from slick_jax.models.families.fields import Fields
 from slick_jax.models.spec import ModelSpec
 
 SLIDING, FULL = "sliding_attention", "full_attention"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import uuid
 from collections.abc import Callable, Iterator
 
 from etils import epath
 
-from slick_jax.training.claim import held, is_held
+from slick_jax.claim import held, is_held
 
 FOLDER = "study"  # in the run folder, while a study is at work
 
@@ -27,7 +26,7 @@ def told(run_dir: epath.PathLike) -> Iterator[Callable[[], bool]]:
         with held(own):
             yield lambda: _alone(folder)
     finally:
-        shutil.rmtree(own, ignore_errors=True)
+        _remove(own)
 
 
 def _alone(folder: epath.Path) -> bool:
@@ -35,5 +34,10 @@ def _alone(folder: epath.Path) -> bool:
     others = [place for place in folder.iterdir() if place.is_dir()] if folder.exists() else []
     if any(is_held(place) for place in others):
         return False
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove(folder)
     return True
+
+
+def _remove(folder: epath.Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmtree(missing_ok=True)

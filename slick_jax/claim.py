@@ -2,6 +2,7 @@
 
 A lock of the file system tells processes of one machine, and those of machines that share locks, from each other; it
 ends with the process, however that ends. Where locks do not reach other machines, a file with a sign of life does.
+Folders of object stores are held as slick_jax.claim_on_store says.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from etils import epath
 
-from slick_jax import run_folder
+from slick_jax import claim_on_store, run_folder, stores
 from slick_jax.errors import InputError
 
 OWNER = "owner.json"  # who holds the folder; touched while it does
@@ -57,6 +58,11 @@ def held(folder: epath.PathLike) -> Iterator[None]:
 
     What a dead process held is taken over: at once on its own machine, after SILENCE from another one.
     """
+    if stores.is_store(folder):
+        folder = epath.Path(folder)
+        with claim_on_store.held(folder, SILENCE, lambda where: _busy(folder, where)):
+            yield
+        return
     folder = Path(folder)
     with contextlib.ExitStack() as stack:
         _lock(folder, stack)
@@ -65,6 +71,8 @@ def held(folder: epath.PathLike) -> Iterator[None]:
         ended = threading.Event()
         thread = threading.Thread(target=_beat, args=(owner, ended), name="claim", daemon=True)
         thread.start()
+        for left in folder.glob(".*.*.tmp"):  # by atomic.replace, of a process that was killed there
+            left.unlink(missing_ok=True)
         try:
             yield
         finally:
@@ -75,6 +83,8 @@ def held(folder: epath.PathLike) -> Iterator[None]:
 
 def is_held(folder: epath.PathLike) -> bool:
     """Whether a living process holds the folder, this one included."""
+    if stores.is_store(folder):
+        return claim_on_store.holder(epath.Path(folder), SILENCE) is not None
     if not (Path(folder) / "lock").exists():
         return False
     with contextlib.ExitStack() as stack:
@@ -105,19 +115,38 @@ def _lock(folder: Path, stack: contextlib.ExitStack) -> None:
         raise InputError(f"{folder}: cannot be written ({reason}); choose another config.run_dir") from error
 
 
-def _busy(folder: Path, where: str = "") -> Busy:
+def _busy(folder: Path | epath.Path, where: str = "") -> Busy:
     return Busy(f"{folder}: another process is at work there{where}; wait for it, or choose another config.run_dir")
 
 
 def _own(owner: Path) -> None:
     """Write this process's name, in place of a dead one's. Raises Busy where a process on another machine lives."""
     holder = _holder(owner)
-    if holder is not None:
-        raise _busy(owner.parent, f", on {holder} (or it died there less than {SILENCE:.0f} s ago)")
+    if holder is not None and _gives_signs(owner):
+        raise _busy(owner.parent, f", on {holder}")
     taken_over, name = owner.exists(), {"host": platform.node(), "boot": _boot(), "pid": os.getpid()}
     run_folder.write_json(owner, name)
     if taken_over and not _is_ours(owner, SETTLE):
         raise _busy(owner.parent)
+
+
+def _gives_signs(owner: Path) -> bool:
+    """Whether the file of an owner elsewhere changes. What does not for SILENCE is of a machine that was lost, whose
+    job a scheduler may have started anew at once."""
+    seen, until = _stamp(owner), time.monotonic() + SILENCE
+    print(f"{owner.parent}: held on another machine; waiting {SILENCE:.0f} s for a sign of life", flush=True)
+    while time.monotonic() < until:
+        time.sleep(SILENCE / 100)
+        if (now := _stamp(owner)) != seen:
+            return now is not None  # None: it has just ended
+    return False
+
+
+def _stamp(owner: Path) -> int | None:
+    try:
+        return owner.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def _is_ours(owner: Path, wait: float) -> bool:
@@ -139,7 +168,7 @@ def _holder(owner: Path) -> str | None:
         return None  # it has just ended
     finally:
         probe.unlink(missing_ok=True)
-    return found["host"] if silent < SILENCE else None
+    return found["host"] if abs(silent) < SILENCE else None  # in the future: of before the clock was set back
 
 
 def _read(owner: Path) -> dict | None:

@@ -9,13 +9,13 @@ import time
 
 import pytest
 
+from slick_jax import claim
+from slick_jax.claim import Busy, claimed, held, is_held
 from slick_jax.errors import InputError
-from slick_jax.training import claim
-from slick_jax.training.claim import Busy, claimed, held, is_held
 
 HOLDER = """
 import sys, time
-from slick_jax.training.claim import held
+from slick_jax.claim import held
 with held(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
@@ -51,6 +51,14 @@ def test_one_holder_at_a_time(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["lock"]
 
 
+def test_what_a_killed_process_was_writing_goes(tmp_path):
+    for name in (".part-00001.parquet.77.tmp", "notes.tmp", ".keep"):
+        (tmp_path / name).touch()
+    with held(tmp_path):
+        assert not list(tmp_path.glob(".part*"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".keep", "lock", "notes.tmp"]
+
+
 def test_what_a_killed_process_held_is_taken_over_at_once(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
@@ -65,12 +73,30 @@ def test_what_a_killed_process_held_is_taken_over_at_once(tmp_path):
     assert time.monotonic() - claim_began < 10
 
 
-def test_a_living_process_on_another_machine_is_left_alone(elsewhere):
+def test_a_living_process_on_another_machine_is_left_alone(elsewhere, monkeypatch):
     folder = elsewhere(age=claim.SILENCE / 2)
+    monkeypatch.setattr(claim.time, "sleep", lambda _: os.utime(folder / claim.OWNER))
     assert is_held(folder)
     with pytest.raises(Busy, match="on node7"), held(folder):
         pass
     assert json.loads((folder / claim.OWNER).read_text())["host"] == "node7"
+
+
+def test_a_machine_that_was_just_lost_is_waited_for_and_its_folder_taken_over(elsewhere, monkeypatch, capsys):
+    monkeypatch.setattr(claim, "SETTLE", 0.05)
+    monkeypatch.setattr(claim, "SILENCE", 2.0)
+    folder = elsewhere(age=0)
+    with held(folder):
+        assert json.loads((folder / claim.OWNER).read_text())["pid"] == os.getpid()
+    assert "held on another machine; waiting 2 s for a sign of life" in capsys.readouterr().out
+
+
+def test_a_sign_of_life_from_the_future_is_of_a_clock_that_was_set_back(elsewhere, monkeypatch):
+    monkeypatch.setattr(claim, "SETTLE", 0.05)
+    folder = elsewhere(age=-1e6)
+    assert not is_held(folder)
+    with held(folder):
+        assert is_held(folder)
 
 
 def test_a_silent_one_is_not(elsewhere, monkeypatch):

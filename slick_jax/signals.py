@@ -18,9 +18,9 @@ class Sigterm:
         self._at_once: str | None = None
 
     def __call__(self, *_: object) -> None:
-        """The signal handler."""
-        self.came = True
-        if self._at_once is not None:
+        """The signal handler. What the first signal has begun to end is not broken off by the next."""
+        first, self.came = not self.came, True
+        if first and self._at_once is not None:
             raise Stopped(self._at_once)
 
     @contextlib.contextmanager

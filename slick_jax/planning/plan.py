@@ -1,0 +1,130 @@
+"""`slick plan`: memory, arithmetic, traffic and hours of a config on devices that need not be there."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+from etils import epath
+
+from slick_jax import run_folder
+from slick_jax.config import Config
+from slick_jax.config_longform import LongformConfig
+from slick_jax.config_plan import STAGES
+from slick_jax.models import weights
+from slick_jax.models.spec import ModelSpec
+from slick_jax.models.transformer import Network
+from slick_jax.planning.fit import advice, fits
+from slick_jax.planning.longform import longform_stages
+from slick_jax.planning.page import Plan
+from slick_jax.planning.questions import Questions, questions_of
+from slick_jax.planning.rows import training_rows
+from slick_jax.planning.stages import Stage, annotate_stage, train_stage
+from slick_jax.planning.target import Target, host_devices, real_mesh, target_of
+from slick_jax.training.pretrain import make_network
+
+
+def run(config: Config) -> None:
+    """Print the plan of `config`, and write it to <run_dir>/plan.json where a run folder is named.
+
+    Reads config.json of the model, and tokenizer and data where they are there; no weights. Raises InputError for bad
+    settings, data or meshes, and for a topology without libtpu.
+    """
+    plan = make_plan(config)
+    print(plan.text())
+    if config.run_dir:
+        path = run_folder.write_json(epath.Path(config.run_dir) / "plan.json", plan.record())
+        print(f"plan: {path}")
+
+
+def make_plan(config: Config) -> Plan:
+    """The plan of `config`; raises as `run` does."""
+    target = target_of(config)
+    if config.plan.compile:
+        mesh = real_mesh(target)
+    else:
+        mesh = "plan.compile is False"
+        host_devices(1)  # no accelerator of this host is taken
+    folder = config.plan.model or config.model.path
+    spec = weights.read_spec(folder) if folder else _fresh(config)
+    questions = questions_of(config, folder, spec)
+    stages: list[Stage] = []
+    remedies: dict[str, str] = {}
+    for name in stages_of(config):
+        make = functools.partial(_make, name, spec, config, questions)
+        if not isinstance(mesh, str):
+            print(f"plan: {name}, compiling for {target.compiled_for}", file=sys.stderr, flush=True)
+        made = make(target, mesh, stages)
+        for number, stage in enumerate(made):
+            if not fits(stage, target.usable):
+                remedies[stage.name] = advice(stage, target, config, lambda t, n=number, m=make: m(t, None, ())[n])
+        stages += made
+    count = sum(leaf.size for leaf in jax.tree.leaves(Network(spec).abstract()))
+    name = config.model.source or folder or "model.shape"
+    return Plan(config, (name, count), target, stages, list(_remarks(config, target, mesh)), remedies)
+
+
+def stages_of(config: Config) -> tuple[str, ...]:
+    """The stages that are planned: `plan.stages`, or those the config is about."""
+    if config.plan.stages:
+        return tuple(name for name in STAGES if name in config.plan.stages)
+    return ("longform",) if config.longform != LongformConfig() else STAGES[:3]
+
+
+def _make(
+    name: str, spec: ModelSpec, config: Config, questions: Questions, target: Target, mesh: Any, done: Sequence[Stage]
+) -> list[Stage]:
+    """The stages of a name; `done`: those that were made before."""
+    if name == "annotate":
+        return [annotate_stage(spec, config, target, questions, mesh)]
+    if name == "longform":
+        return longform_stages(spec, config, target, mesh)
+    rows = training_rows(config, questions)
+    train = next((one for one in done if one.name == "train"), None)
+    train = train or train_stage(spec, config, target, rows, mesh)
+    if name == "train":
+        return [train]
+    runs = rows.variants * len(config.study.seeds)
+    told = f"{rows.variants} mixtures x {len(config.study.seeds)} seeds, each as `train`"
+    study = [dataclasses.replace(train.times("study", runs, told), programs=())]
+    if config.study.shift:
+        tuned = rows.variants if config.study.shift == ("all",) else len(config.study.shift)
+        times = tuned * len(config.study.seeds) * len(config.study.shift_stops)
+        annotated = next((one for one in done if one.name == "annotate"), None)
+        annotated = annotated or annotate_stage(spec, config, target, questions, None)
+        shifted = annotated.times("shift", times, f"{times} tuned models annotated again, each as `annotate`")
+        study.append(dataclasses.replace(shifted, programs=()))
+    return study
+
+
+def _fresh(config: Config) -> ModelSpec:
+    """The model that `slick pretrain` makes."""
+    return make_network(config, config.data.corpus.vocab_size).spec
+
+
+def _remarks(config: Config, target: Target, mesh: Any) -> Iterator[str]:
+    if isinstance(mesh, str):
+        yield f"nothing was compiled ({mesh}): all figures are arithmetic on shapes"
+    elif target.kind.platform == "gpu":
+        yield (
+            "GPU figures are arithmetic on shapes; the programs were compiled for host devices in their place, whose"
+            " collectives show what is sent, with float32 for bfloat16 and all-reduce for reduce-scatter"
+        )
+    if target.kind.platform == "gpu" and not config.plan.memory_share:
+        yield (
+            "JAX takes 75 % of a GPU's memory; for more set XLA_PYTHON_CLIENT_MEM_FRACTION=0.92, and plan with"
+            " plan.memory_share=0.92"
+        )
+    if config.annotate.answers != "none":
+        yield f"annotate.answers={config.annotate.answers!r}: writing the answers out is not counted (docs/answers.md)"
+    if config.model.dtype == "float32":
+        rate = target.kind.rate("float32", config.model.precision) / target.kind.flops
+        yield (
+            f"model.dtype=float32 at precision {config.model.precision!r} runs at {rate:.0%} of the bfloat16 rate of"
+            f" {target.kind.name}"
+        )
+    yield "hours leave out compiling, reading weights and saving checkpoints"
