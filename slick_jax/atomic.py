@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under a temporary name beside their own, and renamed.
+"""Files that are whole or not there: written under a temporary name beside their own, put on the disk, and renamed.
 
 Objects of a store are whole or not there by themselves: they are put under their own name.
 """
@@ -29,9 +29,20 @@ def replace(path: AnyPath, write: Callable[[AnyPath], Any], remedy: str = "choos
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write(temporary)
+            _await_disk(temporary)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _await_disk(path: AnyPath) -> None:
+    """Returns when the content is on the disk: a machine that loses power may otherwise keep the new name of an empty
+    file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

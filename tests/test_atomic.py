@@ -1,5 +1,7 @@
 """Files are whole or not there, and what keeps them from being written is one message."""
 
+import os
+
 import numpy as np
 import pytest
 from etils import epath
@@ -24,6 +26,23 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, path_of):
     with pytest.raises(KeyboardInterrupt):
         atomic.replace(path, lambda temporary: (temporary.write_text("half"), (_ for _ in ()).throw(KeyboardInterrupt)))
     assert [file.name for file in path.parent.iterdir()] == ["file"] and path.read_text() == "first"
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    path, seen = tmp_path / "file", []
+    path.write_text("before")
+
+    def fsync(descriptor):
+        seen.append((os.pread(descriptor, 100, 0), path.read_text()))
+        if len(seen) == 2:
+            raise OSError(28, "No space left on device")  # network file systems tell it only then
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    atomic.replace(path, lambda temporary: temporary.write_text("after"))
+    assert seen == [(b"after", "before")] and path.read_text() == "after"
+    with pytest.raises(InputError, match="No space left"):
+        atomic.replace(path, lambda temporary: temporary.write_text("more"))
+    assert path.read_text() == "after" and [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_file_where_a_folder_belongs_is_named(tmp_path):
