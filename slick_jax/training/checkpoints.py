@@ -197,7 +197,10 @@ def _read(checkpointer: Any, place: epath.Path, step: int | None, wanted: dict) 
         return checkpointer.load_checkpointables(step, wanted)
     except (*_ERRORS, KeyError) as error:  # whatever Orbax and TensorStore make of missing or cut files
         reason = (str(error).splitlines() or [repr(error)])[0]
+        later = [found.step for found in checkpointer.checkpoints if step is not None and found.step > step]
+        result = place.parent.parent / "result.json"  # of a run that has ended, which would not be taken up again
+        damaged = [place, *(place.parent / str(one) for one in later), *([result] if result.exists() else [])]
         raise InputError(
-            f"{place}: this checkpoint cannot be read ({reason[:300]}); remove that folder: the run goes on from the"
-            " checkpoint before it, or from its start"
+            f"{place}: this checkpoint cannot be read ({reason[:300]}); remove {', '.join(map(str, damaged))}: the same"
+            " training then goes on from the checkpoint before, or from its start"
         ) from error

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -313,12 +314,23 @@ def test_a_checkpoint_that_cannot_be_written_loses_nothing(folder, finished, tmp
     assert_same_run(tmp_path / RUN, finished)
 
 
-def test_a_damaged_checkpoint_is_named(folder, tmp_path):
-    config = config_for(folder, tmp_path, epochs=1)
-    train.run(config)
-    (tmp_path / RUN / "result.json").unlink()
-    for path in (tmp_path / RUN / "checkpoints" / "6" / "params").rglob("*"):
+@pytest.mark.parametrize("ended", [False, True])
+def test_removing_what_a_damaged_checkpoint_asks_for_leads_to_the_same_end(folder, tmp_path, finished, ended):
+    run, config = tmp_path / RUN, config_for(folder, tmp_path)
+    shutil.copytree(finished, run)
+    step = min(int(path.name) for path in (run / "checkpoints").iterdir() if path.name.isdecimal())  # one of EARLY_STOP
+    for path in (run / "checkpoints" / str(step) / "params").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:10])
-    with pytest.raises(InputError, match=r"checkpoints/6: this checkpoint cannot be read .*; remove that folder"):
-        train.run(config)
+    with pytest.raises(InputError, match=rf"checkpoints/{step}: this checkpoint cannot be read .*; remove .*") as told:
+        if ended:
+            load_params(run / "checkpoints", Network(read_spec(run / "checkpoints")), step=step)
+        else:
+            (run / "result.json").unlink()
+            train.run(config)
+    named = str(told.value).partition("; remove ")[2].partition(":")[0].split(", ")
+    assert (str(run / "result.json") in named) == ended
+    for path in map(Path, named):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    train.run(config)
+    assert_same_run(run, finished)
