@@ -46,7 +46,8 @@ class RoomBeliefs:
             dev, labels = self._told("generated", ("dev",))
             texts = {text.id: text for text in room.texts("generated")[0]}
             fitted = calibrate(_scores(own, dev), dev, labels, room.by_id, texts, method)
-            run_folder.write_json(room.folder / "calibration.json", {name: one.to_json() for name, one in fitted.items()})
+            made = {name: one.to_json() for name, one in fitted.items()}
+            run_folder.write_json(room.folder / "calibration.json", made)
             claims, _ = self._told(source, ("train", "dev", "test"))
             stage.write(beliefs(claims, _scores(raw, claims), fitted).to_pylist(), {"claims": len(claims)})
             flat = [name for name, one in fitted.items() if not one.informative]
