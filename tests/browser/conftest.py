@@ -52,7 +52,7 @@ def opened(browser, reports):
         one.page.on("console", lambda message: one.said.append(message.text))
         one.page.on("pageerror", lambda error: one.said.append(str(error)))
         one.page.on("dialog", lambda dialog: one.said.append(f"dialog {dialog.message}"))
-        one.page.on("request", one.asked.append)
+        one.page.on("request", lambda request: one.asked.append(request))
         one.page.goto(reports[name].as_uri())
         if one.page.locator("#examples-table").count():
             one.page.wait_for_selector("#examples-place:not(:empty)")
