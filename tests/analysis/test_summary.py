@@ -48,7 +48,7 @@ def test_commands_are_those_for_what_is_missing(folder):
     assert one[0] == "slick annotate --config=<your config> --config.run_dir=x --config.annotate.answers=greedy"
     alone = runs.Study({}, study.annotations.drop(columns="p_true"), (), ())
     said = [command.split()[1] for command, _ in summary.commands(alone, "x", True)]
-    assert said == ["annotate", "mix", "study"]
+    assert said == ["mix", "study", "annotate"]
     said = [command.split()[1] for command, _ in summary.commands(runs.Study({}, None, (), ()), "x", True)]
     assert said == ["annotate", "mix", "study"]
 
