@@ -58,7 +58,7 @@ def on_page_markdown(markdown, page, config, files):
 
     def link(found):
         path = _target(page.file.src_uri, found[2])
-        place = PAGES.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else _copy(path))
+        place = PAGES.get(path) or (path.removeprefix("docs/") if _in_site(path) else _copy(path))
         return f"{found[1]}{posixpath.relpath(place, posixpath.dirname(page.file.src_uri) or '.')}{found[3] or ''})"
 
     parts = FENCE.split(markdown)
@@ -83,9 +83,12 @@ def _copied(text, src_uri):
     for part in FENCE.split(text)[::2]:
         for found in LINK.finditer(part):
             path = _target(src_uri, found[2])
-            if path not in PAGES and not (path.startswith("docs/") and not path.endswith(".py")):
-                if os.path.isfile(ROOT / path):
-                    yield path
+            if path not in PAGES and not _in_site(path) and os.path.isfile(ROOT / path):
+                yield path
+
+
+def _in_site(path):
+    return path.startswith("docs/") and not path.endswith(".py")
 
 
 def _copy(path):
