@@ -6,15 +6,15 @@ become MathML, which browsers draw by themselves.
 """
 
 import ast
-import io
 import os
 import posixpath
 import re
-import tokenize
 from pathlib import Path
 
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File
+
+from slick_jax.setting_docs import settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = {  # from outside docs/: where they are in the site
@@ -24,7 +24,6 @@ PAGES = {  # from outside docs/: where they are in the site
     "CHANGELOG.md": "changelog.md",
     "SECURITY.md": "security.md",
 }
-SETTINGS = ("config.py", "config_longform.py", "config_plan.py", "config_doctor.py")  # those that there are
 FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(\]\()([^)\s#:]+)(#[^)\s]*)?\)")
 
@@ -104,38 +103,15 @@ def modules_page(name):
     return "\n".join([*lines, *(f"::: {place}.{module}\n" for module in modules)])
 
 
-def settings_page():
-    """Every setting with its default and meaning, from the dataclasses and the comments behind their fields."""
-    classes, comments = {}, {}
-    for path in (ROOT / "slick_jax" / name for name in SETTINGS):
-        if not path.exists():
-            continue
-        text = path.read_text("utf-8")
-        found = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
-        classes |= {node.name: node for node in found}
-        for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            if token.type == tokenize.COMMENT:
-                for node in found:
-                    if node.lineno <= token.start[0] <= node.end_lineno:
-                        comments[node.name, token.start[0]] = token.string.lstrip("# ")
+def settings_page() -> str:
+    """Every setting with its default and meaning, a section a group."""
     lines = ["# Settings", "", "Give them in a config file (`c.annotate.mode = \"labels\"`) or on the command line"]
-    lines += ["(`--config.annotate.mode=labels`). A default in brackets is a list; give its items with commas.", ""]
-    return "\n".join([*lines, *_group(classes, comments, "Config", "")])
-
-
-def _group(classes, comments, name, prefix):
-    """Lines of a group of settings, then those of the groups in it."""
-    node, inner = classes[name], []
-    lines = [f"## {prefix.rstrip('.') or 'run_dir'}", "", ast.get_docstring(node), "", "| setting | default | meaning |"]
-    lines += ["| --- | --- | --- |"]
-    for field in node.body:
-        if not isinstance(field, ast.AnnAssign):
-            continue
-        kind = ast.unparse(field.annotation)
-        if kind in classes:
-            inner += _group(classes, comments, kind, f"{prefix}{field.target.id}.")
-            continue
-        meaning = comments.get((name, field.end_lineno), "").replace("|", "\\|").replace("<", "&lt;")
-        default = ast.unparse(field.value).replace("|", "\\|")
-        lines.append(f"| `{prefix}{field.target.id}` | `{default}` | {meaning} |")
-    return [*lines, "", *inner]
+    lines += ["(`--config.annotate.mode=labels`). A default in brackets is a list; give its items with commas."]
+    group = None
+    for one in settings().values():
+        if one.name.rpartition(".")[0] != group:
+            group = one.name.rpartition(".")[0]
+            lines += ["", f"## {group or 'The run'}", "", "| setting | default | meaning |", "| --- | --- | --- |"]
+        default, meaning = (text.replace("|", "\\|") for text in (repr(one.default), one.meaning))
+        lines.append(f"| `{one.name}` | `{default}` | {meaning.replace('<', '&lt;')} |")
+    return "\n".join([*lines, ""])
