@@ -53,7 +53,7 @@ def stand_ins(tmp_path_factory):
 
 
 def test_every_config_is_tried():
-    assert CONFIGS == sorted((*ASKING, *PLANNED, *TEXTS))
+    assert sorted((*ASKING, *PLANNED, *TEXTS)) == CONFIGS
 
 
 @pytest.mark.parametrize("name", CONFIGS)
