@@ -99,7 +99,8 @@ def modules_page(name):
     folder = ROOT / "slick_jax" / ("" if name == "slick_jax" else name)
     place = "slick_jax" if name == "slick_jax" else f"slick_jax.{name}"
     modules = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
-    lines = ["---", "search: {boost: 0.5}  # behind the pages that explain", "---", f"# {place}", "", ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8"))) or "", ""]
+    about = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8"))) or ""
+    lines = ["---", "search: {boost: 0.5}  # behind the pages that explain", "---", f"# {place}", "", about, ""]
     return "\n".join([*lines, *(f"::: {place}.{module}\n" for module in modules)])
 
 
