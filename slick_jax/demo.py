@@ -7,13 +7,13 @@ import dataclasses
 import pandas as pd
 from etils import epath
 
-from slick_jax import run_folder, study
+from slick_jax import run_folder
 from slick_jax.categories import CATEGORIES
 from slick_jax.config import Config
 from slick_jax.data import mix
 from slick_jax.errors import InputError
 from slick_jax.knowledge import annotate
-from slick_jax.training import pretrain
+from slick_jax.training import pretrain, study
 
 LEAST_SHARE = 0.05  # of the train rows, for every category: less would not show what the categories mean
 EXPOSURE_BINS = (0, 1, 5, 10, 20, 40, 80, 1 << 30)  # times a fact is told in the corpus; left edges
