@@ -23,8 +23,7 @@ def run(config: Config) -> None:
     """Pretrain, annotate, mix, fine-tune and report. Raises InputError when a category is nearly empty."""
     model = pretrain.run(config)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, path=str(model)))
-    annotate.run(config)
-    table = run_folder.read_parquet(epath.Path(config.run_dir) / "annotations.parquet").to_pandas()
+    table = annotate.run(config)
     told = run_folder.read_object(epath.Path(config.run_dir) / "exposures.json")
     print("\nshare of each category (%) by how often the corpus tells the fact:")
     print(by_exposures(table, told).to_string())
