@@ -63,6 +63,12 @@ def holder(folder: epath.Path, silence: float) -> str | None:
         probe.unlink(missing_ok=True)
 
 
+def seems_held(folder: epath.Path, silence: float) -> bool:
+    """Whether the newest object of an owner is younger than `silence`, by this machine's clock; writes nothing."""
+    owners = _owners(folder)
+    return bool(owners) and time.time() - owners[-1].stat().mtime < silence
+
+
 def _take(folder: epath.Path, name: dict, silence: float, busy: Callable[[str], InputError]) -> epath.Path:
     """Put this process's object, or raise `busy`; what older ones left is removed."""
     owners = _owners(folder)

@@ -47,7 +47,8 @@ def read_config(
     A text given for a setting of another type is read as on the command line. `problems`: those found so far; `where`
     the overrides were set, for messages. Raises as `load_config` does.
     """
-    problems, tree, places = list(problems), _run_file(file) if file is not None else {}, {}
+    problems, places = list(problems), {}
+    tree = {} if file is None else _run_file(file)
     for name, value in overrides.items():
         kind = _type_of(name)
         if isinstance(kind, str):

@@ -165,6 +165,7 @@ def _open(
     )
     if leads:
         described = {"config": dataclasses.asdict(config), "protocol": parts.protocol, "versions": _versions()}
+        described |= {"questions": len(prepared.rows)}
         run_folder.write_json(folder / "config.json", described)
         run_folder.write_json(folder / "exemplars.json", prepared.exemplars_json())
     return parts, Answers(config, prepared, parts, tokenizer, leads) if settings.answers != "none" else None

@@ -11,7 +11,7 @@ import pandas as pd
 from etils import epath
 
 from slick_jax import tuned
-from slick_jax.config import AnnotateConfig, Config
+from slick_jax.config import AnnotateConfig, Config, DataConfig
 from slick_jax.config_rules import problems
 from slick_jax.data.examples import Example, example_of, raise_problems
 from slick_jax.data.prompt_styles import fine_tuning_prompt, prompt_style
@@ -87,7 +87,7 @@ class Model:
         config = self._with(settings)
         chosen = config.annotate
         asked, pool = _examples(rows, "row", "train"), _examples(exemplars, "exemplar", "dev")
-        drawn = preparation.draw(chosen, {"train": asked, "dev": pool}, asked, pool, asked)
+        drawn = preparation.ask(config, {"train": asked, "dev": pool} if pool else {"train": asked})
         prepared = preparation.prepare(config, drawn, self.tokenizer, self.spec.max_position_embeddings)
         found = {}
         with jax.set_mesh(self._mesh):
@@ -107,7 +107,7 @@ class Model:
         if unknown:
             raise InputError(f"p_correct: no setting {', '.join(unknown)} of annotation; there are {', '.join(known)}")
         annotate = dataclasses.replace(self._config.annotate, **settings)
-        config = dataclasses.replace(self._config, annotate=annotate)
+        config = dataclasses.replace(self._config, annotate=annotate, data=DataConfig())
         if found := problems(config):
             raise InputError.of(found)
         return config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -40,31 +40,21 @@ class AskedRows:
     assigned: Sequence[Sequence[exemplars.Chosen]]
 
 
-def ask(config: Config) -> AskedRows:
-    """Read the rows and draw their exemplars; needs no model.
+def ask(config: Config, splits: dict[str, list[Example]] | None = None) -> AskedRows:
+    """Read the rows, or take those of `splits`, and draw their exemplars; needs no model.
 
     `data.limit` cuts the rows, never the pools: a limited run gives its rows the labels of the whole one. Raises
     InputError for bad rows and for pools that are too small.
     """
-    splits = load_splits(config.data)
+    settings = config.annotate
+    own_draws = settings.exemplars == "per_question"
+    splits = load_splits(config.data) if splits is None else splits
     names = chosen_splits(config.data, splits)
     rows = [row for name in names for row in splits[name][: config.data.limit]]
     if not rows:
         raise InputError("config.data: no rows to annotate; check data.path, data.splits and data.limit")
     dev = (row for name in POOL_SPLITS for row in splits.get(name, ()))
     own = (row for name in names for row in splits[name])
-    return draw(config.annotate, splits, rows, dev, own)
-
-
-def draw(
-    settings: AnnotateConfig,
-    splits: dict[str, list[Example]],
-    rows: list[Example],
-    dev: Iterable[Example],
-    own: Iterable[Example],
-) -> AskedRows:
-    """`rows` with exemplars from `dev`, or where there is none from `own`. Raises InputError for too small pools."""
-    own_draws = settings.exemplars == "per_question"
     sets = exemplars.draw_sets(
         exemplars.pools(rows, dev, own, settings.exemplar_seed),
         n_sets=settings.n_exemplar_sets,
