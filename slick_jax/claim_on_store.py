@@ -66,7 +66,11 @@ def holder(folder: epath.Path, silence: float) -> str | None:
 def seems_held(folder: epath.Path, silence: float) -> bool:
     """Whether the newest object of an owner is younger than `silence`, by this machine's clock; writes nothing."""
     owners = _owners(folder)
-    return bool(owners) and time.time() - owners[-1].stat().mtime < silence
+    try:
+        alive = bool(owners and json.loads(owners[-1].read_text())["host"])
+        return alive and time.time() - owners[-1].stat().mtime < silence
+    except FileNotFoundError:
+        return False  # it has just been removed
 
 
 def _take(folder: epath.Path, name: dict, silence: float, busy: Callable[[str], InputError]) -> epath.Path:

@@ -62,7 +62,8 @@ def read_config(
     config = _build(Config, tree, "", lambda name: places.get(name, f"in {file}"), problems)
     problems += rule_problems(config, command)
     if problems:
-        raise InputError.of(problems, f"{file or 'settings'}: {len(problems)} problem{'s' * (len(problems) > 1)} in the config")
+        count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+        raise InputError.of(problems, f"{file or 'settings'}: {count} in the config")
     return config
 
 
