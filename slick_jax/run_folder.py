@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -94,6 +94,16 @@ def read_parquet(path: epath.PathLike, remedy: str = AGAIN) -> pa.Table:
         return table
 
     return _parquet(path, read, remedy)
+
+
+def read_columns(path: epath.PathLike, columns: Sequence[str]) -> pa.Table:
+    """Those of `columns` that a Parquet file has. Raises InputError on a damaged one."""
+
+    def read(buffer: pa.BufferReader) -> pa.Table:
+        file = pq.ParquetFile(buffer, page_checksum_verification=True)
+        return file.read([name for name in columns if name in file.schema_arrow.names])
+
+    return _parquet(path, read)
 
 
 def read_parquet_schema(path: epath.PathLike) -> pa.Schema:

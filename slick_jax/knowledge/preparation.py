@@ -40,15 +40,15 @@ class AskedRows:
     assigned: Sequence[Sequence[exemplars.Chosen]]
 
 
-def ask(config: Config) -> AskedRows:
-    """Read the rows and draw their exemplars; needs no model.
+def ask(config: Config, splits: dict[str, list[Example]] | None = None) -> AskedRows:
+    """Read the rows, or take those of `splits`, and draw their exemplars; needs no model.
 
     `data.limit` cuts the rows, never the pools: a limited run gives its rows the labels of the whole one. Raises
     InputError for bad rows and for pools that are too small.
     """
     settings = config.annotate
     own_draws = settings.exemplars == "per_question"
-    splits = load_splits(config.data)
+    splits = load_splits(config.data) if splits is None else splits
     names = chosen_splits(config.data, splits)
     rows = [row for name in names for row in splits[name][: config.data.limit]]
     if not rows:
