@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import ml_collections
 
+from slick_jax.config_doctor import DoctorConfig
 from slick_jax.config_longform import LongformConfig
 from slick_jax.config_plan import PlanConfig
 
@@ -289,6 +290,7 @@ class Config:
     rescore: RescoreConfig = field(default_factory=RescoreConfig)
     longform: LongformConfig = field(default_factory=LongformConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
+    doctor: DoctorConfig = field(default_factory=DoctorConfig)
 
 
 def defaults() -> ml_collections.ConfigDict:

@@ -17,7 +17,7 @@ from slick_jax.config_rules import problems as rule_problems
 from slick_jax.errors import InputError, short
 
 Settings = typing.TypeVar("Settings")
-SHORT = {"study": {"--shard": "study.shard"}}  # flags of a command besides --config
+SHORT = {"study": {"--shard": "study.shard"}, "doctor": {"--dry-run": "doctor.dry_run"}}  # flags besides --config
 USAGE = "give --config=configs/<file>.py, then overrides such as --config.data.limit=200"
 
 
@@ -71,8 +71,8 @@ def _arguments(argv: list[str], flags: dict[str, str]) -> tuple[str, dict[str, s
             file = value
         elif name.startswith("--config.") and equals:
             overrides[name.removeprefix("--config.")] = value
-        elif name in flags and equals:
-            overrides[flags[name]] = value
+        elif name in flags and (equals or _type_of(flags[name]) is bool):
+            overrides[flags[name]] = value if equals else "true"
         else:
             problems.append(f"{argument}: not understood; {USAGE}")
     return file, overrides, problems
