@@ -206,9 +206,9 @@ def _worst(found: Diagnosis, config: Config) -> Iterator[Advice]:
     if len(worse):
         names = ", ".join(f"{one.group!r} ({one.Unknown:.0f} %)" for one in worse.head(3).itertuples())
         yield Advice(
-            "worst", f"begin with the {len(worse)} {found.grouped}s that are surely worse than the rest",
-            f"Their share of Unknown lies above that of all other rows, interval clear of interval: {names}. Text about"
-            " them (continued pretraining, retrieval) helps more than question-answer rows.",
+            "worst", f"see to what is surely worse than the rest: {found.grouped} {names}",
+            f"Their share of Unknown lies above that of all other rows, interval clear of interval ({len(worse)} in all)."
+            " Text about them (continued pretraining, retrieval) helps more than question-answer rows.",
             [f"{_folder(config)}/tables/groups.csv"],
         )  # fmt: skip
 
@@ -218,14 +218,14 @@ def _labels(found: Diagnosis, config: Config) -> Iterator[Advice]:
     steps = {name: points for name, points in found.last_steps.items() if points >= STEP}
     unsure = found.certainty[(found.certainty["category"] == UNKNOWN) & (found.certainty["unsure"] >= UNSURE)]
     if steps or len(unsure):
-        told = [f"the last {name} still took {points:.1f} points out of Unknown" for name, points in steps.items()]
+        told = [f"The last {name} still took {points:.1f} points out of Unknown" for name, points in steps.items()]
         told += [
             f"{one.unsure:.0f} % of the Unknown labels would more likely come out otherwise another time"
             for one in unsure.itertuples()
         ]
         yield Advice(
             "draws", "take single labels with care, or draw more",
-            f"{'; '.join(told).capitalize()}. Shares are steadier than labels.",
+            f"{'; '.join(told)}. Shares are steadier than labels.",
             [_again(config, "more", f"--config.annotate.n_exemplar_sets={2 * config.annotate.n_exemplar_sets}"),
              "or filter by the column certainty of data/all.jsonl"],
         )  # fmt: skip

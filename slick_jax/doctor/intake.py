@@ -9,12 +9,15 @@ from typing import Any
 
 from slick_jax.config import Config
 from slick_jax.data.examples import Example, check_ids_differ, checked_rows, raise_problems, read_rows
-from slick_jax.data.prompt_styles import Chat, Qa
+from slick_jax.data.prompt_styles import Chat, Qa, prompt_style
 from slick_jax.data.prompts import draft_answers
+from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.knowledge import preparation
 from slick_jax.knowledge.match import matcher
 from slick_jax.knowledge.preparation import AskedRows
+from slick_jax.models import weights
+from slick_jax.models.spec import ModelSpec
 
 POOLED = "(small relations)"  # the relation that rows of small ones are asked as
 MOST_BAD = 0.5  # a file of which more is left out is another kind of file
@@ -51,13 +54,15 @@ class Intake:
         return len(self.asked.rows) + len(self.left_out) + self.beyond
 
 
-def take_in(config: Config, style: Qa | Chat, max_positions: int | None) -> Intake:
-    """Read data.path and draw the exemplars; `style` and `max_positions` are the model's.
+def take_in(config: Config) -> tuple[ModelSpec, Tokenizer, Intake]:
+    """The model's description and tokenizer, and the rows of data.path with their exemplars.
 
     Raises InputError where the file cannot be read, where most of it cannot be asked (any of it with
     doctor.skip_bad_rows=False), and where all its rows together give no exemplars.
     """
-    path = config.data.path
+    spec, path = weights.read_spec(config.model.path), config.data.path
+    tokenizer = Tokenizer.from_folder(config.model.path, spec.vocab_size)
+    style = prompt_style(config.annotate, tokenizer)
     good, bad, given = [], [], {}
     for place, row, found in checked_rows(path, "train"):
         if isinstance(found, Example):
@@ -66,7 +71,7 @@ def take_in(config: Config, style: Qa | Chat, max_positions: int | None) -> Inta
         else:
             bad.append(LeftOut(place, found, row))
     rows = [row for _, row in good]
-    whys = _unfit(rows, style, config, max_positions) if rows else {}
+    whys = _unfit(rows, style, config, spec.max_position_embeddings) if rows else {}
     bad += [LeftOut(place, whys[row.id], given.pop(row.id)) for place, row in good if row.id in whys]
     rows = [row for row in rows if row.id not in whys]
     listed = [f"{one.place}: {one.why}" for one in bad]
@@ -79,7 +84,7 @@ def take_in(config: Config, style: Qa | Chat, max_positions: int | None) -> Inta
     check_ids_differ({"train": rows, "dev": dev})
     relations = {row.id: row.relation for row in rows}
     asked, pooled = _pooled(config, rows, dev)
-    return Intake(asked, relations, given, bad, len(rows) - len(asked.rows), pooled)
+    return spec, tokenizer, Intake(asked, relations, given, bad, len(rows) - len(asked.rows), pooled)
 
 
 def _unfit(rows: list[Example], style: Qa | Chat, config: Config, max_positions: int | None) -> dict[str, str]:

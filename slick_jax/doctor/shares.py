@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+from slick_jax.analysis import tables
 
 
 @dataclass(frozen=True)
@@ -20,19 +20,12 @@ class Share:
         return self.count / self.total if self.total else float("nan")
 
     @property
-    def interval(self) -> tuple[float, float]:
-        if not self.total:
-            return 0.0, 1.0
-        found = stats.binomtest(self.count, self.total).proportion_ci(method="wilson")
-        return float(found.low), float(found.high)
-
-    @property
     def low(self) -> float:
-        return self.interval[0]
+        return tables.share(self.count, self.total)[1] / 100 if self.total else 0.0
 
     @property
     def high(self) -> float:
-        return self.interval[1]
+        return tables.share(self.count, self.total)[2] / 100 if self.total else 1.0
 
     def record(self) -> dict[str, float]:
         """For summary.json; shares in percent, as in the text."""
