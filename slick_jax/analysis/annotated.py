@@ -9,9 +9,12 @@ import pyarrow.compute as pc
 from etils import epath
 
 from slick_jax import run_folder
+from slick_jax.categories import CATEGORIES
 from slick_jax.errors import InputError
 
 SCORES = ("p_correct_greedy", "p_correct_sampled", "p_correct_exact")  # of a match rule
+CERTAINTY = dict(zip(CATEGORIES, ("p_highly", "p_maybe", "p_weakly", "p_unknown"), strict=True))  # of the run's rule
+TOLD = ("p_true", "question", "answers", "abstained_greedy")
 
 
 def read(path: epath.Path, rule: str) -> pd.DataFrame | None:
@@ -21,9 +24,11 @@ def read(path: epath.Path, rule: str) -> pd.DataFrame | None:
       rule: '' for the run's match rule, 'strict_' for the strict one.
 
     Returns:
-      id, split, relation, category and, where the file has them: the `SCORES`, p_true, answers (the golds),
-      abstained_greedy, n_sets and hit_sets (how many exemplar sets there are, and behind how many any answer, greedy or
-      sampled, was right; both are missing where a question was not sampled, as by annotate.mode='labels').
+      id, split, relation, category and, where the file has them: the `SCORES`, `TOLD` (answers: the golds), for the
+      run's own rule the probabilities of `CERTAINTY` that another annotation gives that label, greedy_hits (of every
+      exemplar set, whether the greedy answer was right), n_sets and hit_sets (how many sets there are, and behind how
+      many any answer, greedy or sampled, was right; both are missing where a question was not sampled, as by
+      annotate.mode='labels').
 
     Raises InputError on a damaged file and where the rule's category is missing.
     """
@@ -39,8 +44,8 @@ def _table(table: pa.Table, path: epath.Path, rule: str) -> pd.DataFrame:
     if column not in table.column_names:
         raise InputError(f"{path}: no column {column!r}; config.mix.rule is {rule!r}, allowed are '' and 'strict_'")
     found = table.select(["id", "split", "relation", column]).to_pandas().rename(columns={column: "category"})
-    for name in (*SCORES, "p_true", "answers", "abstained_greedy"):
-        source = f"{rule}{name}" if name in SCORES else name
+    for name in (*SCORES, "greedy_hits", *TOLD, *(() if rule else CERTAINTY.values())):
+        source = f"{rule}{name}" if name in (*SCORES, "greedy_hits") else name
         if source in table.column_names:
             found[name] = table[source].to_pandas()
     hit = _hit_by_set(table, rule)

@@ -60,7 +60,7 @@ def shift_figure(table: pd.DataFrame) -> Figure:
     for axes, variant in zip(panels, variants, strict=False):
         here = table[table["variant"] == variant]
         shares = here.pivot(index="before", columns="after", values="share").loc[list(CATEGORIES), list(CATEGORIES)]
-        _matrix(axes, shares.to_numpy(float))
+        matrix(axes, shares.to_numpy(float))
         axes.set_title(variant, fontsize=10)
     for axes in panels[len(variants) :]:
         axes.set_visible(False)
@@ -69,7 +69,8 @@ def shift_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _matrix(axes: Axes, shares: np.ndarray) -> None:
+def matrix(axes: Axes, shares: np.ndarray) -> None:
+    """Shares before -> after in percent, [4 4] in the order of CATEGORIES, bold where nothing changed; NaN is left out."""
     axes.imshow(np.nan_to_num(shares), cmap=SHADES, vmin=0, vmax=100)
     for (row, column), value in np.ndenumerate(shares):
         if not np.isnan(value):

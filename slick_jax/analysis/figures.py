@@ -16,6 +16,8 @@ from slick_jax.analysis.runs import STOPS, category_order
 
 LABELS = {"D": "D: all examples", "D_Known": "D_Known: without the Unknown ones", DEV: "development set"}
 
+COEFFICIENTS = {"b_kn": "Known", "b_unk": "Unknown"}
+
 
 def curves_figure(table: pd.DataFrame, early_stops: Sequence[int], bounds: pd.DataFrame | None = None) -> Figure:
     """F1/F6: share of fitted training examples per category, and dev accuracy, against epoch.
@@ -141,6 +143,33 @@ def fitted_figure(table: pd.DataFrame, bounds: pd.DataFrame | None = None) -> Fi
     _name_axes(axes, "share of the training examples D at EARLY_STOP (%)", "Unknown in D")
     axes.grid(False)
     axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, fontsize=9)
+    return figure
+
+
+def coefficients_figure(table: pd.DataFrame) -> Figure:
+    """T1: the coefficients of fitted Known and Unknown examples, in points, a line per test set and kind.
+
+    Args:
+      table: of `regression.table_one`.
+    """
+    figure, axes = canvas.single(7.6, 1.4 + 0.42 * 2 * len(table))
+    lines = [(row, name, group) for row in table.to_dict("records") for name, group in COEFFICIENTS.items()]
+    for place, (row, name, group) in enumerate(lines):
+        style = palette.KNOWN_COLOUR if group == "Known" else palette.CATEGORY_COLOURS[group]
+        first = place < len(COEFFICIENTS)  # in the legend once
+        axes.hlines(place, row[f"{name}_low"], row[f"{name}_high"], color=style, linewidth=1.8)
+        axes.plot(row[name], place, "o" if group == "Known" else "D", color=style, label=f"{group}, here" if first else None)
+        axes.plot(
+            row[f"paper_{name}"], place, "x", color=palette.STOP_COLOUR, markeredgewidth=1.6,
+            label="published" if place == 0 else None,
+        )  # fmt: skip
+    axes.axvline(0, color="black", linewidth=0.9, zorder=1)
+    axes.set_yticks(range(len(lines)), [f"{group} fitted, {canvas.SPLIT_NAMES[row['split']]}" for row, _, group in lines])
+    axes.set_ylim(len(lines) - 0.5, -0.5)
+    axes.grid(False, axis="y")
+    axes.grid(axis="x", color="#E3E3E3", linewidth=0.7)
+    _name_axes(axes, "change of accuracy when all of D is fitted (points)", "")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=9)
     return figure
 
 

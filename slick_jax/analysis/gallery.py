@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from slick_jax.analysis import canvas, category_figures, curves, figures, fitting, measure_figures, shift, unknown_tests
+from slick_jax.analysis import (
+    annotation_gallery,
+    category_figures,
+    curves,
+    figures,
+    fitting,
+    measure_figures,
+    shift,
+    unknown_tests,
+)
 from slick_jax.analysis.evidence import Evidence
 from slick_jax.analysis.outcomes import STOPS
 from slick_jax.analysis.runs import Study
+from slick_jax.analysis.shown import Shown, shown
 from slick_jax.analysis.unknown_tests import Tested
 
 _FALLS = {
@@ -20,7 +27,7 @@ _FALLS = {
     "ood_test": "the same and smaller, up to 6 points.",
 }
 _WHERE = {"test": "", "ood_test": ", out of distribution"}
-NEEDS = {  # what each figure takes, by its file name
+NEEDS = annotation_gallery.NEEDS | {  # what each figure takes, by its file name
     "f1_curves": "F1/F6: no finished unknown_<X> run with evaluated training examples",
     "f3a_budgets": "F3a: no finished unknown_<X> run with an evaluated test split",
     "f3b_ablation": "F3b: no finished known_only_<X> run with an evaluated test split",
@@ -29,36 +36,23 @@ NEEDS = {  # what each figure takes, by its file name
     "f7b_ablation": "F7b: no finished known_only_<X> run with an evaluated out-of-distribution test split",
     "t2_categories": "T2/T7: needs answers of two single-category variants or more",
     "f5_unknown": "F5: needs answers of natural (D_Natural), and exemplar sets or P(True) in annotations.parquet",
+    "t1_coefficients": "T1 as a figure: needs the regression",
     "shift": shift.NEEDS,
-    "saturation": "saturation: no saturation.csv of this mix.rule; `slick annotate` writes that of '' in mode 'full'",
 }
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A figure of the page."""
-
-    file: str  # name below figures/, without its ending; its numbers are tables/<file>.csv
-    title: str
-    caption: str  # how to read it
-    image: bytes  # PNG
-    numbers: pd.DataFrame
-
-    @property
-    def source(self) -> str:
-        """The image as a data URL, so that the page works from disk alone."""
-        return "data:image/png;base64," + base64.b64encode(self.image).decode("ascii")
-
-
-def draw(evidence: Evidence, table_two: pd.DataFrame, tested: Tested | None) -> tuple[list[Shown], list[str]]:
+def draw(
+    evidence: Evidence, table_one: pd.DataFrame, table_two: pd.DataFrame, tested: Tested | None
+) -> tuple[list[Shown], list[str]]:
     """Every figure that the finished runs allow, in the order of the page, and a sentence for every other one.
 
     Args:
-      table_two: of `single_categories.table_two`.
+      table_one, table_two: of `regression.table_one` and `single_categories.table_two`.
       tested: of `unknown_tests.tested` at EARLY_STOP.
     """
     study = evidence.study
     drawn = [
+        *annotation_gallery.draw(study),
         _curves(study),
         _budgets(evidence, "f3a", "test"),
         _budgets(evidence, "f7a", "ood_test"),
@@ -67,8 +61,8 @@ def draw(evidence: Evidence, table_two: pd.DataFrame, tested: Tested | None) -> 
         _fitted(study),
         _categories(table_two),
         _unknown(tested),
+        _coefficients(table_one),
         _shift(study),
-        _saturation(study),
     ]
     there = [figure for figure in drawn if figure is not None]
     return there, [reason for name, reason in NEEDS.items() if name not in {figure.file for figure in there}]
@@ -82,7 +76,7 @@ def _curves(study: Study) -> Shown | None:
     stops = [run.early_stop for run in followed if run.early_stop is not None]
     bounds = fitting.Fitting(followed).curves()
     numbers = _with_intervals(table, bounds, ["curve", "epoch"])
-    return _shown(
+    return shown(
         "f1_curves", f"F1, F6: fitting and development accuracy, {followed[0].percent} % Unknown",
         "Each coloured curve is the share of that category's training examples answered right, greedily and without"
         " exemplars, after each evaluated epoch; the dashed black curve is accuracy on the development set. The"
@@ -103,7 +97,7 @@ def _budgets(evidence: Evidence, name: str, split: str) -> Shown | None:
     stop = table["budget"].map({"EARLY_STOP": "EARLY_STOP", str(end): "CONVERGENCE"})
     of_d = bounds[bounds["data"] == "D"]
     numbers = _with_intervals(table.assign(stop=stop), of_d, ["percent_unknown", "stop"]).drop(columns="stop")
-    return _shown(
+    return shown(
         f"{name}_budgets", f"{name.upper()}: accuracy against the share of Unknown examples{_WHERE[split]}",
         "Every mixture has the same number of examples. A line is one length of training, darker the longer;"
         " the dashed line with stars stops each mixture at its best development epoch. Read downwards at one"
@@ -117,7 +111,7 @@ def _ablation(evidence: Evidence, name: str, split: str) -> Shown | None:
     table, bounds = curves.ablation(evidence.study, split), evidence.by_stop(split)
     if not ((table["data"] == "D_Known") & (table["percent_unknown"] > 0)).any():
         return None
-    return _shown(
+    return shown(
         f"{name}_ablation", f"{name.upper()}: what the Unknown examples themselves cost{_WHERE[split]}",
         "D_Known is the mixture D at the same share with its Unknown examples taken out, so it is smaller (at 0 % the"
         " two are the same). Where the two meet, the Unknown examples did no harm; where D lies below D_Known, they"
@@ -133,7 +127,7 @@ def _fitted(study: Study) -> Shown | None:
     if table.empty:
         return None
     bounds = fitting.fitted_shares(study.mixtures)
-    return _shown(
+    return shown(
         "f4_fitted", "F4: what is fitted at EARLY_STOP",
         "A bar is the whole of a mixture. Full colour: training examples answered right after the best development"
         " epoch; hatched: not yet. Numbers are percent of D (parts below 6 % carry none); the whiskers above a bar are"
@@ -146,7 +140,7 @@ def _fitted(study: Study) -> Shown | None:
 def _categories(table: pd.DataFrame) -> Shown | None:
     if table.empty:
         return None
-    return _shown(
+    return shown(
         "t2_categories", "T2, T7: what one category alone teaches",
         "Every data set has the same number of examples, all of one category (D_Natural: in the shares of the data)."
         " Black: accuracy on the whole test set; coloured: on its questions of one category. Whiskers are 95 %"
@@ -160,7 +154,7 @@ def _unknown(tested: Tested | None) -> Shown | None:
     table = unknown_tests.figure_five(tested) if tested else pd.DataFrame()
     if table.empty:
         return None
-    return _shown(
+    return shown(
         "f5_unknown", "F5: which measure finds what stays unknown?",
         "Each point is one way to call test questions Unknown before fine-tuning: how many are called so, and how many"
         " of these the model answers right after fine-tuning on D_Natural, at EARLY_STOP; lower is better. SliCK with"
@@ -171,6 +165,21 @@ def _unknown(tested: Tested | None) -> Shown | None:
     )  # fmt: skip
 
 
+def _coefficients(table: pd.DataFrame) -> Shown | None:
+    if table.empty:
+        return None
+    there = table["b_kn_low"].notna().any()
+    bars = " Whiskers are 95 % intervals, clustered by run." if there else " Fewer than six runs: no intervals."
+    return shown(
+        "t1_coefficients", "T1 as a figure: what fitting Known and Unknown examples goes with",
+        "A point is by how much accuracy changes, in points, when the whole training set is of that kind and fitted:"
+        " right of the vertical line fitting goes with gains, left of it with losses. Crosses are the published"
+        f" coefficients, of another model and data set.{bars} Published: gains from Known, losses from Unknown examples,"
+        " both smaller out of distribution.",
+        figures.coefficients_figure(table), table,
+    )  # fmt: skip
+
+
 def _shift(study: Study) -> Shown | None:
     """Of the test questions, at the last stopping point that was annotated again."""
     table = shift.matrices(study)
@@ -178,36 +187,13 @@ def _shift(study: Study) -> Shown | None:
     there = [stop for stop in STOPS if stop in set(table["stop"])]
     if not there:
         return None
-    return _shown(
+    return shown(
         "shift", f"Category shift: what the model knows before and after, at {there[-1]}",
         "The tuned model was annotated again by the same protocol. A row is a category before fine-tuning, a column the"
         " category after; numbers are percent of the row, bold where nothing changed. Right of the diagonal is what"
         " was forgotten, left of it what was gained. Test questions only, mean over seeds.",
         category_figures.shift_figure(table[table["stop"] == there[-1]]), table,
     )  # fmt: skip
-
-
-def _saturation(study: Study) -> Shown | None:
-    table = study.saturation
-    if table is None or table.empty:
-        return None
-    unknown = table.set_index(["n_exemplar_sets", "n_samples"])["Unknown"]
-    sets, samples = unknown.index[-1]
-    fewer = [f"{unknown[at] - unknown.iloc[-1]:.1f}" for at in ((max(sets - 1, 1), samples), (sets, samples - 1))]
-    return _shown(
-        "saturation", "Saturation: were there enough exemplar sets and samples?",
-        "What the categories of all annotated questions would have been with fewer draws: with the first of the"
-        f" {sets} exemplar sets (left), with the first of the {samples} samples behind each set (right). Both panels"
-        " end on the right with the run itself. More draws only take examples out of Unknown, and move HighlyKnown and"
-        " WeaklyKnown ones to MaybeKnown; where the lines have not levelled off, the next draws would move more. Here"
-        f" the last exemplar set took {fewer[0]} points out of Unknown, the last sample {fewer[1]}. Published (figure"
-        " 5): with fewer than 10 sets, what is called Unknown says less about what stays wrong after fine-tuning.",
-        measure_figures.saturation_figure(table), table,
-    )  # fmt: skip
-
-
-def _shown(file: str, title: str, caption: str, figure: Figure, numbers: pd.DataFrame) -> Shown:
-    return Shown(file, title, caption, canvas.png(figure), numbers)
 
 
 def _bands(bounds: pd.DataFrame) -> str:

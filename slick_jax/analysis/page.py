@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -14,11 +16,16 @@ from etils import epath
 from slick_jax import __version__, csv_text, run_folder
 
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "pandas", "statsmodels", "matplotlib")
+FORBIDDEN = "base-uri 'none'; form-action 'none'"  # which default-src does not cover
 
 
 def render(template: str, **values) -> str:
     """A page of templates/ as HTML; every value is escaped, and a name that the template asks for and does not get is
-    an error."""
+    an error.
+
+    The page's policy lets browsers load nothing, and run and obey only the script and the style that are in templates/:
+    what a name or an answer smuggled in past the escaping would still be dead text.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("slick_jax.analysis"),
         autoescape=True,
@@ -26,7 +33,9 @@ def render(template: str, **values) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(**values)
+    script, style = (_hash(environment.get_template(name).render()) for name in ("page.js", "page.css"))
+    policy = f"default-src 'none'; img-src data:; script-src {script}; style-src {style}; {FORBIDDEN}"
+    return environment.get_template(template).render(**values, policy=policy)
 
 
 def versions(*more: str) -> dict[str, str]:
@@ -64,6 +73,11 @@ def write_or_remove(path: epath.Path, content: bytes | None) -> None:
         run_folder.write_bytes(path, content)
     elif path.exists():
         path.unlink()
+
+
+def _hash(text: str) -> str:
+    """As a Content-Security-Policy names a text."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
 
 
 def _text(value) -> str:

@@ -8,7 +8,20 @@ import pandas as pd
 from etils import epath
 
 from slick_jax import run_folder
-from slick_jax.analysis import evidence, findings, gallery, headline, page, runs, sections, tables, verdicts
+from slick_jax.analysis import (
+    evidence,
+    examples,
+    findings,
+    gallery,
+    headline,
+    page,
+    runs,
+    sections,
+    summary,
+    tables,
+    two_stages,
+    verdicts,
+)
 from slick_jax.config import Config
 from slick_jax.errors import InputError
 
@@ -34,31 +47,43 @@ def run(config: Config) -> epath.Path:
     table_one = computed.files["t1_regression"]
     nine = findings.nine(gathered, table_one)
     tested = computed.tested.get("EARLY_STOP")
-    drawn, undrawn = gallery.draw(gathered, computed.files["t2_single_categories"], tested)
+    drawn, undrawn = gallery.draw(gathered, table_one, computed.files["t2_single_categories"], tested)
+    answers = examples.read_answers(folder)
+    asked = examples.table(study, answers) if study.annotations is not None else None
     counts = tables.all_categories(study.annotations) if study.annotations is not None else {}
+    stages = two_stages.read(folder)
+    computed.add(sections.Section("gradual", two_stages.TITLE, two_stages.TEXT, [("", two_stages.as_printed(stages))]))
     overview = headline.table(study.runs) if study.runs else pd.DataFrame()
     others = headline.table(run for run, _ in study.others) if study.others else pd.DataFrame()
     others["differs in"] = [difference for _, difference in study.others]
-    said = headline.sentences(study, table_one)
+    said = [*summary.sentences(study), *headline.sentences(study, table_one)]
     named = {line.split(":")[0] for line in computed.missing}
     missing = [*study.missing, *computed.missing, *(line for line in undrawn if line.split(":")[0] not in named)]
 
     made = {"findings": verdicts.table(nine), **computed.files, "runs": overview, "other_runs": others}
     made |= {f"{name.lower()}_categories": table.reset_index() for name, table in counts.items()}
+    made |= {"gradual": stages, "examples": examples.as_text(asked) if asked is not None else pd.DataFrame()}
     _write(folder, drawn, made)
     text = page.render(
         "report.html",
         name=folder.name,
+        trained=bool(study.runs),
+        tiles=summary.tiles(study, nine),
         sentences=said,
         missing=missing,
+        commands=summary.commands(study, str(folder), answers is not None),
         overview=page.cells(overview),
         others=page.cells(others),
         legend=headline.LEGEND,
-        findings=nine,
+        findings=nine if study.runs else [],
         sections=[(part, [(head, page.cells(table)) for head, table in part.tables]) for part in computed.shown],
         figures=drawn,
         counts={name: (TABLE_TITLES[name], page.cells(table.reset_index())) for name, table in counts.items()},
+        examples=examples.pack(asked, len(study.annotations)) if asked is not None and len(asked) else None,
+        answers=answers is not None,
+        most=examples.MOST,
         manifest=page.as_json(study.manifest) if study.manifest else "",
+        annotated=_annotated(folder),
         config=page.as_json(dataclasses.asdict(config)),
         versions=page.versions(),
     )
@@ -66,6 +91,12 @@ def run(config: Config) -> epath.Path:
     run_folder.write_text(folder / "findings.md", verdicts.markdown(nine))
     _print(nine, said, overview, missing, path)
     return path
+
+
+def _annotated(folder: epath.Path) -> str:
+    """How the annotations were made: settings, protocol and versions, as `slick annotate` recorded them."""
+    found = run_folder.read_object(folder / "config.json")
+    return page.as_json(found) if found else ""
 
 
 def _write(folder: epath.Path, drawn: list[gallery.Shown], made: dict[str, pd.DataFrame]) -> None:

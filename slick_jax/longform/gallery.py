@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from slick_jax.analysis import canvas
-from slick_jax.analysis.gallery import Shown
+from slick_jax.analysis.shown import Shown, shown
 from slick_jax.longform import figures
 
 LEAST = 10  # claims of a bin of belief that is drawn
@@ -43,7 +41,7 @@ def draw(
 def _precision(table: pd.DataFrame) -> Shown | None:
     if table.empty:
         return None
-    return _shown(
+    return shown(
         "precision", "Precision by arm",
         "The share of an answer's claims that the reference supports, mean over the answers that make a claim, about"
         " entities that no model was trained on. Each arm answers about the domain that it was trained on. The dotted"
@@ -56,7 +54,7 @@ def _precision(table: pd.DataFrame) -> Shown | None:
 def _volume(table: pd.DataFrame) -> Shown | None:
     if table.empty:
         return None
-    return _shown(
+    return shown(
         "volume", "What answers say: supported against unsupported claims",
         "A model that says less looks more factual. To the right: more true claims per answer; upwards: more false"
         " ones. Along a grey line precision over all claims is the same, and answers get longer away from the origin."
@@ -68,7 +66,7 @@ def _volume(table: pd.DataFrame) -> Shown | None:
 def _knowledge(table: pd.DataFrame) -> Shown | None:
     if table.empty:
         return None
-    return _shown(
+    return shown(
         "knowledge", "Precision by how well the model may know the entity",
         "Groups of test entities, the least known on the left: by how often the pretraining corpus told their facts,"
         " or, where that is not known, by the precision of BASE's own answers (which flatters BASE on the right and"
@@ -80,7 +78,7 @@ def _knowledge(table: pd.DataFrame) -> Shown | None:
 def _transfer(table: pd.DataFrame) -> Shown | None:
     if table.empty or not ((table["trained_on"] != "") & (table["trained_on"] != table["domain"])).any():
         return None
-    return _shown(
+    return shown(
         "transfer", "Transfer: trained on one domain, tested on another",
         "Numbers are the precision of an answer (%), bold where an arm is tested on its own domain; darker is higher,"
         " on one scale for all panels. BASE is not tuned.",
@@ -92,7 +90,7 @@ def _reliability(table: pd.DataFrame) -> Shown | None:
     own = table[(table["source"] == "generated") & (table["claims"] >= LEAST)] if len(table) else table
     if own.empty:
         return None
-    return _shown(
+    return shown(
         "reliability", "Reliability: is what the model believes true as often as it believes it?",
         "Claims of the un-tuned model's own texts in equally wide bins of belief, calibrated on split dev: on the"
         " dotted diagonal belief is right on average; below it the model believes too much. Bars are 95 % intervals"
@@ -105,13 +103,9 @@ def _crossed(table: pd.DataFrame, scorer: str) -> Shown | None:
     own = table[table["scorer"] == scorer] if len(table) else table
     if own.empty or not own["measure"].isin(figures.CELLS).any():
         return None
-    return _shown(
+    return shown(
         "supported_believed", f"Supported x believed ({scorer})",
         "A bar is all claims of a source. Full colour: believed; hatched: not believed. What GEN+SELF is taught are the"
         " believed parts of generated text; what GOLD teaches beyond belief is true and not believed.",
         figures.cross_figure(own), own[own["measure"].isin(figures.CELLS)],
     )  # fmt: skip
-
-
-def _shown(file: str, title: str, caption: str, figure: Figure, numbers: pd.DataFrame) -> Shown:
-    return Shown(file, title, caption, canvas.png(figure), numbers)

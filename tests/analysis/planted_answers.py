@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from slick_jax.categories import CATEGORIES
+
 SETS, SAMPLES = 5, 6
 
 
@@ -54,4 +56,7 @@ def measured(questions):
     table = pd.concat([questions, pd.DataFrame(rows, columns=[*names, "abstained_greedy"])], axis=1)
     hits = table[names].add_prefix("strict_")
     p_true = np.clip(table["p_correct_exact"] + rng.normal(0, 0.4, len(table)), 0, 1)
-    return pd.concat([table, hits], axis=1).assign(p_true=p_true)
+    certain = rng.dirichlet(np.ones(4), len(table)) / 2  # of the four labels; the own one gets the other half
+    certain[np.arange(len(table)), [CATEGORIES.index(name) for name in table["category"]]] += 0.5
+    labels = pd.DataFrame(certain, columns=["p_highly", "p_maybe", "p_weakly", "p_unknown"])
+    return pd.concat([table, hits, labels], axis=1).assign(p_true=p_true)
