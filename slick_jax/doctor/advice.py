@@ -207,8 +207,8 @@ def _worst(found: Diagnosis, config: Config) -> Iterator[Advice]:
         names = ", ".join(f"{one.group!r} ({one.Unknown:.0f} %)" for one in worse.head(3).itertuples())
         yield Advice(
             "worst", f"see to what is surely worse than the rest: {found.grouped} {names}",
-            f"Their share of Unknown lies above that of all other rows, interval clear of interval ({len(worse)} in all)."
-            " Text about them (continued pretraining, retrieval) helps more than question-answer rows.",
+            f"Their share of Unknown lies above that of all other rows, interval clear of interval ({len(worse)} in"
+            " all). Text about them (continued pretraining, retrieval) helps more than question-answer rows.",
             [f"{_folder(config)}/tables/groups.csv"],
         )  # fmt: skip
 

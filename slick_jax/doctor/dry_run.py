@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,6 +25,7 @@ from slick_jax.planning.questions import Questions, counted
 
 SAMPLES = (8, 32, 128, 512)  # questions of the measurement: more, as long as it is over in ENOUGH
 ENOUGH = 3.0  # seconds
+WHOLE_PART = 20.0  # seconds to verify a part, up to which the answers of all of it are timed
 LOAD_AGAIN = 4 << 30  # bytes of weights up to which loading is timed a second time, when all is compiled
 FINISH, FINISH_ROW = 6.0, 0.01  # seconds for figures, page and files, and for each row; of one core
 SHOWN_LEFT_OUT = 5
@@ -33,20 +33,15 @@ SHOWN_LEFT_OUT = 5
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds: first and again, to load the model and its programs; compiled, the first answers; verify and decode, of
-    a question; sample: questions that were timed."""
+    """Seconds of a run: load (weights and programs, once these are compiled), verify, decode; and compile, which they
+    took this time. sample: questions that were timed; answer_tokens: of a question's answers."""
 
-    first: float
-    again: float
-    compiled: float
+    load: float
     verify: float
     decode: float
+    compile: float
     sample: int
     answer_tokens: float
-
-    def of(self, questions: int) -> float:
-        """Of a whole run, start and end included."""
-        return self.again + (self.verify + self.decode) * questions + FINISH + FINISH_ROW * questions
 
 
 def show(config: Config) -> None:
@@ -75,23 +70,31 @@ def measure(config: Config, spec: ModelSpec, tokenizer: Tokenizer, prepared: Pre
     with jax.set_mesh(team.mesh):
         make = lambda: Engine(config, network, team.mesh, tokenizer, prepared)  # noqa: E731
         first, engine = _timed(make)
-        again = first
+        load = first
         if sum(leaf.nbytes for leaf in jax.tree.leaves(engine.device.params)) <= LOAD_AGAIN:
             del engine
-            again, engine = _timed(make)
-        part, size, verify = prepared.parts[0], 0, math.inf
-        _timed(lambda: _verify(engine, part[: SAMPLES[0]]))
+            load, engine = _timed(make)
+        part, questions = prepared.parts[0], len(prepared.rows)
+        sample = part[: SAMPLES[0]]
+        _verify(engine, sample)
         for size in SAMPLES:
             sample = part[:size]
             verify, _ = _timed(lambda sample=sample: _verify(engine, sample))
             if verify > ENOUGH / 2 or size >= len(part):
                 break
-        sampler = answers.sampler(prepared.settings, tokenizer, engine.device)
-        compiled, _ = _timed(lambda: answers.decode(sampler, engine, prepared, sample))
-        decode, (_, texts) = _timed(lambda: answers.decode(sampler, engine, prepared, sample))
-    n = len(sample)
+        verify *= questions / len(sample)
+        # Answers are decoded a part at a time in calls of one size, which take as long where they are half empty.
+        whole = verify * len(part) / questions < WHOLE_PART
+        chosen, times = (part, len(prepared.parts)) if whole else (sample, questions / len(sample))
+        rows = prepared.settings.answer_rows if whole else len(sample) * prepared.settings.n_exemplar_sets
+        settings = dataclasses.replace(prepared.settings, answer_rows=rows)
+        sampler = answers.sampler(settings, tokenizer, engine.device)
+        cold, _ = _timed(lambda: answers.decode(sampler, engine, prepared, chosen))
+        decode, (_, texts) = _timed(lambda: answers.decode(sampler, engine, prepared, chosen))
     tokens = [len(draw) for row in texts for slot in row for draw in slot]
-    return Timing(first, again, compiled - decode, verify / n, decode / n, n, sum(tokens) / n)
+    return Timing(
+        load, verify, decode * times, max(first - load + cold - decode, 0.0), len(sample), sum(tokens) / len(chosen)
+    )
 
 
 def _verify(engine: Engine, part: list[int]) -> None:
@@ -143,19 +146,18 @@ def _work(work: Questions, timing: Timing, spec: ModelSpec, config: Config) -> I
 
 def _time(timing: Timing, before: float, questions: int, team: Team) -> Iterator[str]:
     device = team.mesh.devices.flat[0].device_kind
-    whole = before + timing.of(questions)
+    finish = FINISH + FINISH_ROW * questions
+    whole = before + timing.load + timing.verify + timing.decode + finish
     yield (
         f"time here, measured on {team.mesh.size} {device} with {timing.sample} of the questions: about"
         f" {_clock(whole)}"
     )
-    verify, decode = timing.verify * questions, timing.decode * questions
     yield (
-        f"  {before:.0f} s to start and read, {timing.again:.0f} s to load, {verify:.0f} s to verify, {decode:.0f} s to"
-        f" write the answers, {FINISH + FINISH_ROW * questions:.0f} s for the page and files (assumed)"
+        f"  {before:.0f} s to start and read, {timing.load:.0f} s to load, {timing.verify:.0f} s to verify,"
+        f" {timing.decode:.0f} s to write the answers, {finish:.0f} s for the page and files (assumed)"
     )
-    compiled = timing.first - timing.again + timing.compiled
     yield (
-        f"  compiling took {max(compiled, 0):.0f} s just now; the programs are kept, and the run finds them. Answers of"
+        f"  compiling took {timing.compile:.0f} s just now; the programs are kept, and the run finds them. Answers of"
         " other lengths may compile a few more"
     )
 
