@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from slick_jax.doctor import treated
+from slick_jax.checkup import treated
 from slick_jax.training.mixture_file import read_mixture
-from tests.doctor.planted import planted, planted_rows
+from tests.checkup.planted import planted, planted_rows
 
 datasets = pytest.importorskip("datasets")
 COUNTS = {"HighlyKnown": 20, "MaybeKnown": 10, "WeaklyKnown": 5, "Unknown": 15}

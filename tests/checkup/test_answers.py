@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from slick_jax.doctor import answers
+from slick_jax.checkup import answers
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import dataclasses
 from etils import epath
 
 from slick_jax.config import Config
-from slick_jax.doctor import dry_run, page, treated
-from slick_jax.doctor.advice import Advice, advise
-from slick_jax.doctor.diagnosis import Diagnosis, diagnose
-from slick_jax.doctor.intake import take_in
+from slick_jax.checkup import dry_run, page, treated
+from slick_jax.checkup.advice import Advice, advise
+from slick_jax.checkup.diagnosis import Diagnosis, diagnose
+from slick_jax.checkup.intake import take_in
 from slick_jax.knowledge import annotate
 
 

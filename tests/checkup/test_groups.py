@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from slick_jax.doctor import groups
-from slick_jax.doctor.shares import Share
+from slick_jax.checkup import groups
+from slick_jax.checkup.shares import Share
 
 
 def test_wilson_interval_of_a_share():

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from slick_jax.doctor.advice import advise, markdown
-from slick_jax.doctor.intake import LeftOut
-from tests.doctor.planted import planted, planted_rows
+from slick_jax.checkup.advice import advise, markdown
+from slick_jax.checkup.intake import LeftOut
+from tests.checkup.planted import planted, planted_rows
 
 KNOWN = {"HighlyKnown": 120, "MaybeKnown": 60, "WeaklyKnown": 20}
 MIXED = KNOWN | {"Unknown": 100}

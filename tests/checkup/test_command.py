@@ -13,7 +13,7 @@ import pytest
 
 from slick_jax.main import main
 from tests.data.chat_templates import AS_QA
-from tests.doctor.planted import flags, make_model, rows_of, write_rows
+from tests.checkup.planted import flags, make_model, rows_of, write_rows
 
 
 @pytest.fixture(scope="module")

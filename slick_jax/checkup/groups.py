@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from slick_jax.categories import CATEGORIES, UNKNOWN
-from slick_jax.doctor.shares import Share, share
+from slick_jax.checkup.shares import Share, share
 
 MOST_CLUSTERS = 12
 ROWS_OF_A_CLUSTER = 25  # about, where the number of clusters is not given

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from slick_jax.doctor.intake import POOLED, take_in
+from slick_jax.checkup.intake import POOLED, take_in
 from slick_jax.errors import InputError
-from tests.doctor.planted import config_of, make_model, rows_of, write_rows
+from tests.checkup.planted import config_of, make_model, rows_of, write_rows
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_rows_too_long_for_the_model_go_so_that_the_others_fit(tmp_path):
 @pytest.mark.parametrize("wrong", [{"data.splits": "train"}, {"annotate.answers": "none"}, {"data.share": "0.5"}])
 def test_settings_that_the_doctor_cannot_use(tmp_path, wrong, capsys):
     from slick_jax.main import main
-    from tests.doctor.planted import flags
+    from tests.checkup.planted import flags
 
     path = write_rows(tmp_path / "rows.jsonl", rows_of(12))
     assert main(["doctor", *flags(tmp_path / "run", path, **wrong)]) == 2
