@@ -28,7 +28,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["slick_jax", "slick_jax.*"]),
-    package_data={"slick_jax.analysis": ["templates/*"]},
+    package_data={"slick_jax": ["py.typed"], "slick_jax.analysis": ["templates/*"]},
     entry_points={"console_scripts": ["slick = slick_jax.main:main"]},
     install_requires=[
         *JAX,

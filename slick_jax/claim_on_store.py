@@ -63,6 +63,16 @@ def holder(folder: epath.Path, silence: float) -> str | None:
         probe.unlink(missing_ok=True)
 
 
+def seems_held(folder: epath.Path, silence: float) -> bool:
+    """Whether the newest object of an owner is younger than `silence`, by this machine's clock; writes nothing."""
+    owners = _owners(folder)
+    try:
+        alive = bool(owners and json.loads(owners[-1].read_text())["host"])
+        return alive and time.time() - owners[-1].stat().mtime < silence
+    except FileNotFoundError:
+        return False  # it has just been removed
+
+
 def _take(folder: epath.Path, name: dict, silence: float, busy: Callable[[str], InputError]) -> epath.Path:
     """Put this process's object, or raise `busy`; what older ones left is removed."""
     owners = _owners(folder)

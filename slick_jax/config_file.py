@@ -9,12 +9,14 @@ import runpy
 import traceback
 import types
 import typing
+from collections.abc import Iterable, Mapping
 
 import ml_collections
 
 from slick_jax.config import Config
 from slick_jax.config_rules import problems as rule_problems
 from slick_jax.errors import InputError, short
+from slick_jax.setting_docs import settings
 
 Settings = typing.TypeVar("Settings")
 SHORT = {"study": {"--shard": "study.shard"}, "doctor": {"--dry-run": "doctor.dry_run"}}  # flags besides --config
@@ -30,21 +32,38 @@ def load_config(argv: list[str], command: str = "") -> Config:
     file, overrides, problems = _arguments(argv, SHORT.get(command, {}))
     if not file:
         raise InputError.of([f"--config is missing; {USAGE}", *problems])
-    tree, places = _run_file(file), {}
-    for name, text in overrides.items():
+    return read_config(file, overrides, command, problems)
+
+
+def read_config(
+    file: str | None,
+    overrides: Mapping[str, object],
+    command: str = "",
+    problems: Iterable[str] = (),
+    where: str = "on the command line",
+) -> Config:
+    """The config of a Python file with `get_config()` (None: the defaults), and `overrides` by setting, which win.
+
+    A text given for a setting of another type is read as on the command line. `problems`: those found so far; `where`
+    the overrides were set, for messages. Raises as `load_config` does.
+    """
+    problems, places = list(problems), {}
+    tree = {} if file is None else _run_file(file)
+    for name, value in overrides.items():
         kind = _type_of(name)
         if isinstance(kind, str):
-            problems.append(f"config.{name}: {kind} (set on the command line)")
+            problems.append(f"config.{name}: {kind} (set {where})")
             continue
         try:
-            _assign(tree, name, _parse(text, kind))
-            places[name] = "on the command line"
+            _assign(tree, name, _parse(value, kind) if isinstance(value, str) else _convert(value, kind))
+            places[name] = where
         except ValueError:
-            problems.append(f"config.{name}: {short(text)} is not {_describe(kind)} (set on the command line)")
+            problems.append(f"config.{name}: {short(value)} is not {_describe(kind)} (set {where})")
     config = _build(Config, tree, "", lambda name: places.get(name, f"in {file}"), problems)
     problems += rule_problems(config, command)
     if problems:
-        raise InputError.of(problems, f"{file}: {len(problems)} problem{'s' * (len(problems) > 1)} in the config")
+        count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+        raise InputError.of(problems, f"{file or 'settings'}: {count} in the config")
     return config
 
 
@@ -74,8 +93,17 @@ def _arguments(argv: list[str], flags: dict[str, str]) -> tuple[str, dict[str, s
         elif name in flags and (equals or _type_of(flags[name]) is bool):
             overrides[flags[name]] = value if equals else "true"
         else:
-            problems.append(f"{argument}: not understood; {USAGE}")
+            problems.append(f"{argument}: not understood; {_nearest_flag(name, flags) or USAGE}")
     return file, overrides, problems
+
+
+def _nearest_flag(name: str, flags: Iterable[str]) -> str:
+    """The question whether a flag of nearly this name was meant, or ''."""
+    meant = f"config.{name.lstrip('-')}"
+    if meant.removeprefix("config.") in settings():
+        return f"did you mean --{meant}=<value>?"
+    close = difflib.get_close_matches(name, ["--config", *flags, *(f"--config.{one}" for one in settings())], 1)
+    return f"did you mean {close[0]}=<value>?" if close else ""
 
 
 def _run_file(file: str) -> dict:
@@ -113,9 +141,12 @@ def _type_of(name: str) -> object:
     return kind
 
 
-def _unknown(name: str, known: typing.Iterable[str]) -> str:
+def _unknown(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
-    return f"no such setting; did you mean {close[0]}?" if close else f"no such setting; there are {', '.join(known)}"
+    close = close or [one for one in settings() if one.endswith(f".{name}")][:3]  # of another group
+    if close:
+        return f"no such setting; did you mean {' or '.join(close)}?"
+    return f"no such setting; there are {', '.join(known)}"
 
 
 def _assign(tree: dict, name: str, value: object) -> None:

@@ -7,13 +7,13 @@ import dataclasses
 import pandas as pd
 from etils import epath
 
-from slick_jax import run_folder, study
+from slick_jax import run_folder
 from slick_jax.categories import CATEGORIES
 from slick_jax.config import Config
 from slick_jax.data import mix
 from slick_jax.errors import InputError
 from slick_jax.knowledge import annotate
-from slick_jax.training import pretrain
+from slick_jax.training import pretrain, study
 
 LEAST_SHARE = 0.05  # of the train rows, for every category: less would not show what the categories mean
 EXPOSURE_BINS = (0, 1, 5, 10, 20, 40, 80, 1 << 30)  # times a fact is told in the corpus; left edges
@@ -23,8 +23,7 @@ def run(config: Config) -> None:
     """Pretrain, annotate, mix, fine-tune and report. Raises InputError when a category is nearly empty."""
     model = pretrain.run(config)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, path=str(model)))
-    annotate.run(config)
-    table = run_folder.read_parquet(epath.Path(config.run_dir) / "annotations.parquet").to_pandas()
+    table = annotate.run(config)
     told = run_folder.read_object(epath.Path(config.run_dir) / "exposures.json")
     print("\nshare of each category (%) by how often the corpus tells the fact:")
     print(by_exposures(table, told).to_string())

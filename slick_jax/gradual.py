@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 from etils import epath
 
-from slick_jax import csv_text, export, run_folder
+from slick_jax import csv_text, run_folder
 from slick_jax.analysis.outcomes import STOPS
 from slick_jax.categories import CATEGORIES
 from slick_jax.claim import held
@@ -25,7 +25,7 @@ from slick_jax.data.mixtures import Annotated, place
 from slick_jax.errors import InputError
 from slick_jax.hashing import digest
 from slick_jax.knowledge import annotate
-from slick_jax.training import shift, train
+from slick_jax.training import export, shift, train
 from slick_jax.training.stops import ANSWERS
 
 FIRST, SECOND = "all_MaybeKnown", "gradual"  # the variants of the two stages

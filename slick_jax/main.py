@@ -1,11 +1,15 @@
 """`slick <command> --config=configs/x.py --config.a.b=value`: finds the command and hands it the checked config."""
 
+import difflib
 import importlib
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
-from slick_jax import __version__, processes, signals, stores
+from slick_jax import __version__, command_help, processes, signals, stores
 from slick_jax.compilation import use_compilation_cache
+from slick_jax.config import Config
 from slick_jax.config_file import load_config
 from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.errors import InputError, Stopped
@@ -22,8 +26,8 @@ COMMANDS = {
     "rescore": ("slick_jax.knowledge.rescore", "judge kept answers by another match rule, without the model"),
     "mix": ("slick_jax.data.mix", "make mixtures of Known and Unknown examples from the annotations"),
     "train": ("slick_jax.training.train", "fine-tune on a mixture and follow what the model knows, epoch by epoch"),
-    "evaluate": ("slick_jax.evaluate", "greedy exact match of a model or a training checkpoint"),
-    "study": ("slick_jax.study", "train on every mixture and seed, and report; --shard=i/n: a share of them"),
+    "evaluate": ("slick_jax.training.evaluate", "greedy exact match of a model or a training checkpoint"),
+    "study": ("slick_jax.training.study", "train on every mixture and seed, and report; --shard=i/n: a share of them"),
     "gradual": ("slick_jax.gradual", "train on MaybeKnown, annotate again, train on what was promoted"),
     "longform": ("slick_jax.longform.study", "which long texts to fine-tune on: all these stages"),
     "longform-entities": ("slick_jax.longform.study:entities", "  1 what is written about, each in one split"),
@@ -35,9 +39,14 @@ COMMANDS = {
     "longform-answers": ("slick_jax.longform.study:answers", "  7 what they write of held-out entities"),
     "longform-report": ("slick_jax.longform.study:report", "  8 scores, figures and one HTML page"),
     "report": ("slick_jax.analysis.report", "tables, figures and one HTML page from the finished runs"),
-    "export": ("slick_jax.export", "turn a training checkpoint into a Hugging Face folder"),
+    "export": ("slick_jax.training.export", "turn a training checkpoint into a Hugging Face folder"),
     "plan": ("slick_jax.planning.plan", "what a config needs: memory, arithmetic, hours, without the devices"),
     "validate": ("slick_jax.validate", "show what a config would run, and everything wrong with it"),
+}
+# Those that only look at what is there: run(arguments), without a config.
+BROWSE = {
+    "ls": ("slick_jax.browsing.ls", "list run folders: what they are, their state, their headline numbers"),
+    "show": ("slick_jax.browsing.show", "print everything that a run folder knows about one example"),
 }
 # Those that go on where a stopped run was; the others begin again.
 RESUMES = ("demo", "pretrain", "annotate", "doctor", "train", "study", "gradual", *LONGFORM)
@@ -73,21 +82,17 @@ def _main(arguments: list[str]) -> int:
         return 0
     command, *rest = arguments
     try:
-        if command not in COMMANDS:
-            raise InputError(f"no command {command!r}\n{_usage()}")
+        if command not in COMMANDS | BROWSE:
+            raise InputError(f"no command {command!r}; {_nearest(command)}")
         if any(one in ("-h", "--help") for one in rest):
-            print(_usage())
+            print(command_help.of_command(command, (COMMANDS | BROWSE)[command][1]))
             return 0
-        config = hub.resolve_config(load_config(rest, command), command)
-        stores.check(config.run_dir)
+        if command in BROWSE:
+            importlib.import_module(BROWSE[command][0]).run(rest)
+            return 0
+        config = load_config(rest, command)
         with signals.noticed() as sigterm, sigterm.at_once(f"stopped by SIGTERM{_goes_on(command)}"):
-            use_compilation_cache()  # which imports JAX: bad input has been told before
-            processes.join(command, config)  # after the download: processes wait for each other a limited time
-            module, _, function = COMMANDS[command][0].partition(":")
-            run = getattr(importlib.import_module(module), function or "run")
-            collect_rarely()
-            with stores.within_reach(config.run_dir):
-                run(config)
+            carry_out(command, config, collect_rarely)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -108,17 +113,35 @@ def _main(arguments: list[str]) -> int:
     return 0
 
 
+def carry_out(command: str, config: Config, imported: Callable[[], None] = lambda: None) -> Any:
+    """Runs a command with its checked config, and returns what the command returns.
+
+    Models named by hub id are fetched first; `imported` is called once all modules are there. Raises InputError for bad
+    input, Stopped where the same command goes on.
+    """
+    config = hub.resolve_config(config, command)
+    stores.check(config.run_dir)
+    use_compilation_cache()  # which imports JAX: bad input has been told before
+    processes.join(command, config)  # after the download: processes wait for each other a limited time
+    module, _, function = COMMANDS[command][0].partition(":")
+    run = getattr(importlib.import_module(module), function or "run")
+    imported()
+    with stores.within_reach(config.run_dir):
+        return run(config)
+
+
+def _nearest(command: str) -> str:
+    close = difflib.get_close_matches(command, [*COMMANDS, *BROWSE], 1)
+    return f"did you mean `slick {close[0]}`?" if close else f"`slick --help` lists them\n{_usage()}"
+
+
 def _goes_on(command: str) -> str:
     return "; the same command goes on from here" * (command in RESUMES)
 
 
 def _usage() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}} {what}" for name, (_, what) in COMMANDS.items()]
-    return "\n".join(
-        ["usage: slick <command> --config=configs/<file>.py [--config.<setting>=<value> ...]", "", "commands:", *lines]
-        + ["", "Every setting with its meaning: slick_jax/config.py"]
-    )
+    commands, browsing = ({name: what for name, (_, what) in table.items()} for table in (COMMANDS, BROWSE))
+    return command_help.of_program(commands, browsing)
 
 
 if __name__ == "__main__":

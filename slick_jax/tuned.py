@@ -10,6 +10,8 @@ from etils import epath
 from jax.sharding import Mesh
 
 from slick_jax import stores
+from slick_jax.config import ModelConfig
+from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.models import hub, peft_folder, weights
 from slick_jax.models.lora import LoraSpec, join
@@ -54,6 +56,13 @@ def find(checkpoint: epath.PathLike, model: str = "") -> Tuned:
         return join(base, load_params(folder, network, mesh, step))
 
     return Tuned(described, spec, origin and origin.lora, load)
+
+
+def open_model(checkpoint: epath.PathLike, settings: ModelConfig) -> tuple[Tuned, Network, Tokenizer]:
+    """A model as `find` finds it, its network in the arithmetic of `settings`, and its tokenizer. Raises as `find`."""
+    model = find(checkpoint, settings.path)
+    network = Network(model.spec, settings.dtype, settings.precision, settings.scan_layers, lora=model.lora)
+    return model, network, Tokenizer.from_folder(model.folder, network.spec.vocab_size)
 
 
 def pin(checkpoint: str | Path) -> str:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from slick_jax.categories import UNKNOWN
-from slick_jax.config import Config
 from slick_jax.checkup import answers
 from slick_jax.checkup.diagnosis import Diagnosis
+from slick_jax.config import Config
 
 FEW_ROWS = 100  # below, a share's interval is up to 20 points wide
 SMALL = 0.05  # share of Unknown below which nothing needs to be done

@@ -6,11 +6,11 @@ import dataclasses
 
 from etils import epath
 
-from slick_jax.config import Config
 from slick_jax.checkup import dry_run, page, treated
 from slick_jax.checkup.advice import Advice, advise
 from slick_jax.checkup.diagnosis import Diagnosis, diagnose
 from slick_jax.checkup.intake import take_in
+from slick_jax.config import Config
 from slick_jax.knowledge import annotate
 
 
@@ -24,14 +24,15 @@ class Report:
     page: epath.Path
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> Report | None:
     """Examine the rows, or with doctor.dry_run show what that would ask and take; print it (process 0)."""
     if config.doctor.dry_run:
         dry_run.show(config)
-        return
+        return None
     made = examine(config)
     if made is not None:
         print("\n".join(page.lines(made.found, made.advice, made.data, str(made.page.parent))))
+    return made
 
 
 def examine(config: Config) -> Report | None:

@@ -11,12 +11,12 @@ import pandas as pd
 from etils import epath
 
 from slick_jax.categories import CATEGORIES, UNKNOWN
-from slick_jax.config import Config
-from slick_jax.data.examples import same_text
-from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.checkup import answers, groups
 from slick_jax.checkup.intake import Intake
 from slick_jax.checkup.shares import Share, share
+from slick_jax.config import Config
+from slick_jax.data.examples import same_text
+from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.knowledge.saturation import saturation
 from slick_jax.knowledge.store import CERTAINTY
 

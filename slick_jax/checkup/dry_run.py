@@ -9,10 +9,10 @@ from typing import Any
 
 import jax
 
+from slick_jax.checkup.intake import Intake, take_in
 from slick_jax.config import Config
 from slick_jax.data.prompt_styles import prompt_style
 from slick_jax.data.tokenizer import Tokenizer
-from slick_jax.checkup.intake import Intake, take_in
 from slick_jax.knowledge import answers, preparation
 from slick_jax.knowledge.engine import Engine
 from slick_jax.knowledge.preparation import Prepared

@@ -16,10 +16,10 @@ from slick_jax.analysis.runs import Study
 from slick_jax.analysis.shown import Shown
 from slick_jax.analysis.summary import Tile
 from slick_jax.categories import CATEGORIES, UNKNOWN
-from slick_jax.config import Config
 from slick_jax.checkup.advice import Advice, markdown
 from slick_jax.checkup.diagnosis import Diagnosis
 from slick_jax.checkup.treated import Treatment
+from slick_jax.config import Config
 
 SHOWN_LEFT_OUT = 20  # rows that the page names; left_out.jsonl has all
 SHOWN_GROUPS = 40

@@ -15,9 +15,9 @@ from etils import epath
 
 from slick_jax import run_folder
 from slick_jax.categories import UNKNOWN
+from slick_jax.checkup.diagnosis import Diagnosis
 from slick_jax.config import Config
 from slick_jax.data.prompt_styles import fine_tuning_prompt
-from slick_jax.checkup.diagnosis import Diagnosis
 
 MAYBE = "MaybeKnown"
 SCHEMA = {

@@ -18,6 +18,7 @@ from slick_jax.data.examples import Example, raise_problems
 from slick_jax.data.mixtures import Annotated
 from slick_jax.errors import InputError
 
+NAME = "annotations.parquet"  # in the run folder
 AGAIN = "run `slick annotate` again"
 
 
@@ -37,7 +38,18 @@ class Annotations:
 
 def path(config: Config) -> epath.Path:
     """Where `slick annotate` puts the annotations of this run."""
-    return epath.Path(config.run_dir) / "annotations.parquet"
+    return epath.Path(config.run_dir) / NAME
+
+
+def read_table(run_dir: epath.PathLike) -> pa.Table:
+    """Every column of the annotations of a run folder, a row per example in the data's order (docs/annotations.md).
+
+    Raises InputError where they are missing or damaged.
+    """
+    file = epath.Path(run_dir) / NAME
+    if not file.exists():
+        raise InputError(f"{file}: no such file; run `slick annotate` with this run_dir first, to its end")
+    return run_folder.read_parquet(file)
 
 
 def read(config: Config) -> Annotations:
@@ -45,8 +57,6 @@ def read(config: Config) -> Annotations:
 
     Raises InputError where they are missing or damaged, of several protocols, or of other settings than the config's.
     """
-    if not path(config).exists():
-        raise InputError(f"{path(config)}: no such file; run `slick annotate` with this run_dir first, to its end")
     category = f"{config.mix.rule}category"
     with run_folder.explained(path(config), AGAIN):
         found, protocol, model = _checked(config, ("id", "split", "relation", "question", "answers", category))
@@ -86,7 +96,7 @@ def categories(config: Config) -> tuple[dict[str, tuple[str, str]], str | None]:
 
 def _checked(config: Config, columns: Sequence[str]) -> tuple[pa.Table, str, str | None]:
     """Those columns of annotations.parquet, its one protocol, and the fingerprint of the model that was asked."""
-    found = run_folder.read_parquet(path(config))
+    found = read_table(config.run_dir)
     absent = [name for name in (*columns, "protocol") if name not in found.column_names]
     if absent:
         raise InputError(f"{path(config)}: without column {', '.join(absent)}; run `slick annotate` again")

@@ -29,8 +29,9 @@ SCHEMA = {name: pa.string() for name in ("id", "relation", "category", "question
 FURTHER = {"ending": ("", pa.string()), "role": ("", pa.string()), "times": (1, pa.int32())}
 
 
-def run(config: Config) -> None:
-    """Write <run_dir>/mixtures/<variant>.jsonl and .parquet and manifest.json, and print how large they are.
+def run(config: Config) -> dict[str, Any]:
+    """Write <run_dir>/mixtures/<variant>.jsonl and .parquet and manifest.json, and print how large they are; returns
+    the manifest.
 
     Raises InputError, before anything is written, for annotations that are missing, damaged, or of another protocol or
     other data; for variants that lack examples; and where the folder holds mixtures that would change.
@@ -70,6 +71,7 @@ def run(config: Config) -> None:
     if n_held:
         print(f"replay: {n_held} rows of {config.mix.replay_path} hold a question that is held out, and are left out")
     print(f"mixtures: {folder}/{{{','.join(variants)}}}.jsonl, .parquet and manifest.json")
+    return manifest
 
 
 def write(folder: epath.Path, manifest: dict[str, Any], variants: dict[str, Sequence[Row]]) -> None:

@@ -36,11 +36,11 @@ from slick_jax.peers import FOLDER, Peers
 from slick_jax.progress import Progress
 
 
-def run(config: Config) -> None:
-    """Annotate and print where the results are and what they say (process 0)."""
+def run(config: Config) -> pd.DataFrame | None:
+    """Annotate and print where the results are and what they say; returns the annotations (process 0)."""
     found = annotate(config)
     if found is None:
-        return
+        return None
     table, summary = found
     counts = records.category_table(table)
     shares = counts.groupby(level=0, sort=False).sum()
@@ -53,15 +53,16 @@ def run(config: Config) -> None:
         f" {cost['alive_branches_per_question']:.2f} alive branches, padding {cost['padding_share']:.0%}"
     )
     if "speed" in summary:
-        found = summary["speed"]
+        rate = summary["speed"]
         print(
-            f"{found['questions_per_second']:.1f} questions/s at {found['model_flop_utilisation']:.0%} of the rate of a"
-            f" large matmul ({found['questions_per_second_with_start']:.1f} with start-up)"
+            f"{rate['questions_per_second']:.1f} questions/s at {rate['model_flop_utilisation']:.0%} of the rate of a"
+            f" large matmul ({rate['questions_per_second_with_start']:.1f} with start-up)"
         )
     if "answers" in summary:
         kept = summary["answers"]
         print(f"answers: {kept['draws']} texts in samples/, {kept['hits_differ']} differ from the verified hits")
     print(f"annotations: {epath.Path(config.run_dir) / 'annotations.parquet'}")
+    return table
 
 
 def annotate(config: Config, asked: AskedRows | None = None) -> tuple[pd.DataFrame, dict] | None:
@@ -166,6 +167,7 @@ def _open(
     )
     if leads:
         described = {"config": dataclasses.asdict(config), "protocol": parts.protocol, "versions": _versions()}
+        described |= {"questions": len(prepared.rows)}
         run_folder.write_json(folder / "config.json", described)
         run_folder.write_json(folder / "exemplars.json", prepared.exemplars_json())
     return parts, Answers(config, prepared, parts, tokenizer, leads) if settings.answers != "none" else None

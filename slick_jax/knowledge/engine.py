@@ -17,7 +17,7 @@ from slick_jax.knowledge.verify import Verification, Verified
 from slick_jax.knowledge.walk import Vocabulary
 from slick_jax.mesh import batch_shards
 from slick_jax.models import weights
-from slick_jax.models.transformer import KV, Network
+from slick_jax.models.transformer import KV, Network, Params
 
 IN_FLIGHT = 3  # parts under way at once: while one waits for its last few branches, the device works on the others
 
@@ -25,11 +25,21 @@ IN_FLIGHT = 3  # parts under way at once: while one waits for its last few branc
 class Engine:
     """The compiled programs of a run with the model's weights, and the prefixes of the parts it works on."""
 
-    def __init__(self, config: Config, network: Network, mesh: Any, tokenizer: Tokenizer, prepared: Prepared):
+    def __init__(
+        self,
+        config: Config,
+        network: Network,
+        mesh: Any,
+        tokenizer: Tokenizer,
+        prepared: Prepared,
+        params: Params | None = None,
+    ):
+        """`params`: the model's own, on the mesh; None: those of `config.model.path` are read."""
         settings = config.annotate
-        held, dtype = config.model.weights, config.model.dtype
-        dtype = dtype if held in ("", "int8") else held
-        params = weights.load_hf(config.model.path, network, mesh, dtype, int8=held == "int8")
+        if params is None:
+            held, dtype = config.model.weights, config.model.dtype
+            dtype = dtype if held in ("", "int8") else held
+            params = weights.load_hf(config.model.path, network, mesh, dtype, int8=held == "int8")
         self._prepared, self._tokenizer = prepared, tokenizer
         self._protocol = preparation.protocol_of(settings)
         top_k = max(settings.top_k, *(pair[1] for pair in self._protocol.pairs), 1)

@@ -28,8 +28,8 @@ from slick_jax.planning.target import Target, host_devices, real_mesh, target_of
 from slick_jax.training.pretrain import make_network
 
 
-def run(config: Config) -> None:
-    """Print the plan of `config`, and write it to <run_dir>/plan.json where a run folder is named.
+def run(config: Config) -> Plan:
+    """Print the plan of `config`, return it, and write it to <run_dir>/plan.json where a run folder is named.
 
     Reads config.json of the model, and tokenizer and data where they are there; no weights. Raises InputError for bad
     settings, data or meshes, and for a topology without libtpu.
@@ -39,6 +39,7 @@ def run(config: Config) -> None:
     if config.run_dir:
         path = run_folder.write_json(epath.Path(config.run_dir) / "plan.json", plan.record())
         print(f"plan: {path}")
+    return plan
 
 
 def make_plan(config: Config) -> Plan:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from etils import epath
 
-from slick_jax import export, run_folder, stores
+from slick_jax import run_folder, stores
 from slick_jax.claim import held
 from slick_jax.config import Config, ExportConfig
 from slick_jax.errors import InputError
 from slick_jax.knowledge import annotate
+from slick_jax.training import export
 
 
 def folder_of(run: epath.PathLike, stop: str) -> epath.Path:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-import jax
 from etils import epath
 
 from slick_jax import run_folder
@@ -37,7 +36,7 @@ class JsonLines:
     def write(self, line: dict) -> None:
         """Add the line of one epoch."""
         self.lines.append(line)
-        if jax.process_index() == 0:
+        if _leads():
             run_folder.write_text(self._path, "".join(json.dumps(one) + "\n" for one in self.lines))
 
     def close(self) -> None:
@@ -99,7 +98,7 @@ def make_writers(
 
     Raises InputError where the package of a writer is not installed.
     """
-    if jax.process_index():
+    if not _leads():
         return []
     kinds = {
         "tensorboard": lambda: TensorBoard(epath.Path(folder) / "tensorboard"),
@@ -115,6 +114,13 @@ def flatten(line: dict, prefix: str = "") -> Iterator[tuple[str, float]]:
             yield from flatten(value, f"{prefix}{name}/")
         elif f"{prefix}{name}" != "epoch":
             yield f"{prefix}{name}", value
+
+
+def _leads() -> bool:
+    """Whether this is the first process."""
+    import jax  # here, as `slick ls` reads metrics without it
+
+    return jax.process_index() == 0
 
 
 def _extra(module: str, extra: str) -> Any:

@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from slick_jax import run_folder
 from slick_jax.categories import CATEGORIES
-from slick_jax.config_file import load_config
 from slick_jax.checkup.diagnosis import diagnose
 from slick_jax.checkup.intake import Intake
+from slick_jax.config_file import load_config
 from slick_jax.knowledge.estimate import category
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network

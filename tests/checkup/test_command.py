@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from slick_jax.main import main
-from tests.data.chat_templates import AS_QA
 from tests.checkup.planted import flags, make_model, rows_of, write_rows
+from tests.data.chat_templates import AS_QA
 
 
 @pytest.fixture(scope="module")

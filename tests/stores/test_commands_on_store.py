@@ -6,14 +6,13 @@ import pandas as pd
 import pytest
 from etils import epath
 
-from slick_jax import evaluate, export, study
 from slick_jax.config import EvaluateConfig, ExportConfig, StudyConfig
 from slick_jax.data import prepare
 from slick_jax.errors import Stopped
 from slick_jax.knowledge import annotate
-from slick_jax.training import train
-from tests.test_study import real_config
+from slick_jax.training import evaluate, export, study, train
 from tests.training.fine_tuning import make_folder
+from tests.training.test_study import real_config
 
 RUN = "train/mixed/seed-0"
 

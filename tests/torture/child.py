@@ -16,7 +16,7 @@ from pathlib import Path
 import slick_jax.analysis.report
 import slick_jax.knowledge.annotate
 import slick_jax.longform.study
-import slick_jax.study
+import slick_jax.training.study
 import slick_jax.training.train  # noqa: F401  imported here, for those who are forked
 from slick_jax import processes
 from slick_jax.main import main

@@ -13,7 +13,6 @@ import numpy as np
 import optax
 import pytest
 
-from slick_jax import evaluate, export
 from slick_jax.config import Config, EvaluateConfig, ExportConfig, LoraConfig, MeshConfig, TrainConfig
 from slick_jax.config_rules import problems
 from slick_jax.errors import InputError, Stopped
@@ -23,7 +22,7 @@ from slick_jax.models.peft_folder import base_of
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
 from slick_jax.models.weights import fingerprint, load_hf, read_spec
-from slick_jax.training import loop, train
+from slick_jax.training import evaluate, export, loop, train
 from slick_jax.training.adapters import origin_of
 from slick_jax.training.checkpoints import Checkpoints
 from slick_jax.training.optimizer import make_optimizer

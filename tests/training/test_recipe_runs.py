@@ -7,10 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from slick_jax import evaluate
 from slick_jax.config import EvaluateConfig
 from slick_jax.knowledge.match import normalise
-from slick_jax.training import loop, shift, train
+from slick_jax.training import evaluate, loop, shift, train
 from slick_jax.training.checkpoints import Checkpoints
 from slick_jax.training.fine_tuning_data import Batches
 from tests.training.fine_tuning import RUN, config_for, mixture_rows, write_mixture

@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slick_jax import evaluate
 from slick_jax.config import EvaluateConfig
 from slick_jax.knowledge.greedy import GreedyEvaluator
 from slick_jax.knowledge.match import Golds, matcher
-from slick_jax.training import train
+from slick_jax.training import evaluate, train
 from slick_jax.training.stops import ANSWERS_SCHEMA
 from tests.training.fine_tuning import RUN, config_for, world
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from slick_jax import stores
 from slick_jax.config import Config
 from slick_jax.errors import InputError
@@ -15,8 +17,8 @@ from slick_jax.training.checkpoints import description, find_step, load_params
 from slick_jax.tuned import base_of
 
 
-def run(config: Config) -> None:
-    """Write `config.export.checkpoint` to `config.export.out`, with tokenizer.
+def run(config: Config) -> Path:
+    """Write `config.export.checkpoint` to `config.export.out`, which is returned, with tokenizer.
 
     That is a checkpoints folder, of which the newest is taken, or the folder of one step in it. A LoRA checkpoint
     becomes a model like any other, merged in float32 with its base, or with export.lora='adapter' a PEFT folder.
@@ -46,3 +48,4 @@ def run(config: Config) -> None:
             params = merge(origin.lora, load_base(origin, network, mesh, base_of(origin, config.model.path)), params)
         weights.save_hf(export.out, network, params, tokenizer_folder=described)
     print(f"export: {export.out}")
+    return Path(export.out)

@@ -9,11 +9,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from slick_jax import evaluate
 from slick_jax.config import EvaluateConfig
 from slick_jax.data.examples import read_rows
 from slick_jax.errors import InputError
-from slick_jax.training import train
+from slick_jax.training import evaluate, train
 from tests.data.chat_templates import AS_FINE_TUNING
 from tests.training.fine_tuning import config_for, make_folder
 

@@ -13,7 +13,6 @@ from etils import epath
 from slick_jax import run_folder, stores, tuned
 from slick_jax.categories import CATEGORIES
 from slick_jax.config import AnnotateConfig, Config
-from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.hashing import digest
 from slick_jax.knowledge.endings import accepting
@@ -21,7 +20,6 @@ from slick_jax.knowledge.greedy import Answered, Asked, GreedyEvaluator
 from slick_jax.knowledge.match_rates import MatchRates
 from slick_jax.knowledge.questions import questions
 from slick_jax.mesh import make_mesh
-from slick_jax.models.transformer import Network
 from slick_jax.peers import Peers, in_lockstep
 from slick_jax.training.checkpoints import find_step
 
@@ -49,11 +47,7 @@ def _run(config: Config, checkpoint: str, place: epath.Path, peers: Peers) -> di
     if not groups:
         raise InputError("config.evaluate.splits: the data has no dev, test or ood_test; name the splits to ask")
     pinned, taught = _agree(config, checkpoint, groups, peers)
-    model = tuned.find(pinned, arithmetic.path)
-    network = Network(
-        model.spec, arithmetic.dtype, arithmetic.precision, arithmetic.scan_layers, lora=model.lora
-    )
-    tokenizer = Tokenizer.from_folder(model.folder, network.spec.vocab_size)
+    model, network, tokenizer = tuned.open_model(pinned, arithmetic)
     groups = {name: accepting(rows, taught) for name, rows in groups.items()}
     mesh = make_mesh(config.mesh)
     limit = config.train.max_target_tokens
