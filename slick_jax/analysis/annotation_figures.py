@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from slick_jax.analysis import canvas, palette
 from slick_jax.analysis.category_figures import matrix
 from slick_jax.analysis.tables import label_certainty
-from slick_jax.categories import CATEGORIES, UNKNOWN
+from slick_jax.categories import CATEGORIES
 
 MOST = 40  # relations of a split that are drawn
 LETTERS = 30  # of a relation's name
@@ -81,11 +81,10 @@ def _bars(axes: Axes, rows: pd.DataFrame) -> None:
         texts = [f"{value:.0f}" if value >= 8 else "" for value in width]
         axes.bar_label(bars, texts, label_type="center", fontsize=8.5, color="white" if name in DARK else "black")
         left += width
-    # Above the bar, where they hide no number.
+    # Where Unknown begins, the last part of a bar; above the bar, where they hide no number.
     low, high = 100 - rows["unknown_high"], 100 - rows["unknown_low"]
     axes.hlines(places - 0.42, low, high, color="black", linewidth=1.2)
     axes.plot([*low, *high], [*places - 0.42] * 2, "|", color="black", markersize=4.5, clip_on=False)
-    assert UNKNOWN == CATEGORIES[-1]  # its interval is where the last part of a bar begins
 
 
 def _largest(rows: pd.DataFrame) -> pd.DataFrame:

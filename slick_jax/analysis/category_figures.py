@@ -70,7 +70,7 @@ def shift_figure(table: pd.DataFrame) -> Figure:
 
 
 def matrix(axes: Axes, shares: np.ndarray) -> None:
-    """Shares before -> after in percent, [4 4] in the order of CATEGORIES, bold where nothing changed; NaN is left out."""
+    """Shares in percent, [4 4] in the order of CATEGORIES, bold where nothing changed; NaN is left out."""
     axes.imshow(np.nan_to_num(shares), cmap=SHADES, vmin=0, vmax=100)
     for (row, column), value in np.ndenumerate(shares):
         if not np.isnan(value):

@@ -147,8 +147,8 @@ def _after(study: Study, asked: pd.DataFrame) -> dict[str, list]:
             cells = [told.get((*key, stop)) for key in zip(asked["split"], asked["id"], strict=True)]
             if any(cells):
                 found[f"after {run.variant}, {stop}"] = cells
-    if not run.examples.empty:
-        found[FITTED] = _fitted(run, asked)
+    if not run.examples.empty and (fitted := _fitted(run, asked)).notna().any():
+        found[FITTED] = fitted
     return found
 
 

@@ -155,16 +155,15 @@ def coefficients_figure(table: pd.DataFrame) -> Figure:
     figure, axes = canvas.single(7.6, 1.4 + 0.42 * 2 * len(table))
     lines = [(row, name, group) for row in table.to_dict("records") for name, group in COEFFICIENTS.items()]
     for place, (row, name, group) in enumerate(lines):
-        style = palette.KNOWN_COLOUR if group == "Known" else palette.CATEGORY_COLOURS[group]
-        first = place < len(COEFFICIENTS)  # in the legend once
-        axes.hlines(place, row[f"{name}_low"], row[f"{name}_high"], color=style, linewidth=1.8)
-        axes.plot(row[name], place, "o" if group == "Known" else "D", color=style, label=f"{group}, here" if first else None)
-        axes.plot(
-            row[f"paper_{name}"], place, "x", color=palette.STOP_COLOUR, markeredgewidth=1.6,
-            label="published" if place == 0 else None,
-        )  # fmt: skip
+        colour = palette.KNOWN_COLOUR if group == "Known" else palette.CATEGORY_COLOURS[group]
+        label = f"{group}, here" if place < len(COEFFICIENTS) else None  # in the legend once
+        axes.hlines(place, row[f"{name}_low"], row[f"{name}_high"], color=colour, linewidth=1.8)
+        axes.plot(row[name], place, "o" if group == "Known" else "D", color=colour, label=label)
+    published = [row[f"paper_{name}"] for row, name, _ in lines]
+    axes.plot(published, range(len(lines)), "x", color=palette.STOP_COLOUR, markeredgewidth=1.6, label="published")
     axes.axvline(0, color="black", linewidth=0.9, zorder=1)
-    axes.set_yticks(range(len(lines)), [f"{group} fitted, {canvas.SPLIT_NAMES[row['split']]}" for row, _, group in lines])
+    names = [f"{group} fitted, {canvas.SPLIT_NAMES[row['split']]}" for row, _, group in lines]
+    axes.set_yticks(range(len(lines)), names)
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.grid(False, axis="y")
     axes.grid(axis="x", color="#E3E3E3", linewidth=0.7)

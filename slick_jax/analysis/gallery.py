@@ -79,8 +79,8 @@ def _curves(study: Study) -> Shown | None:
     return shown(
         "f1_curves", f"F1, F6: fitting and development accuracy, {followed[0].percent} % Unknown",
         "Each coloured curve is the share of that category's training examples answered right, greedily and without"
-        " exemplars, after each evaluated epoch; the dashed black curve is accuracy on the development set. The"
-        " dotted line marks EARLY_STOP, the epoch where the black curve is highest. Bands around the coloured curves"
+        " exemplars, after each evaluated epoch; the dashed curve is accuracy on the development set. The"
+        " dotted line marks EARLY_STOP, the epoch where the dashed curve is highest. Bands around the coloured curves"
         " are 95 % intervals over seeds and training examples. Published: Unknown examples are fitted far more slowly,"
         " and development accuracy peaks before most of them are.",
         figures.curves_figure(table, stops, bounds), numbers,
@@ -99,7 +99,7 @@ def _budgets(evidence: Evidence, name: str, split: str) -> Shown | None:
     numbers = _with_intervals(table.assign(stop=stop), of_d, ["percent_unknown", "stop"]).drop(columns="stop")
     return shown(
         f"{name}_budgets", f"{name.upper()}: accuracy against the share of Unknown examples{_WHERE[split]}",
-        "Every mixture has the same number of examples. A line is one length of training, darker the longer;"
+        "Every mixture has the same number of examples. A line is one length of training, stronger the longer;"
         " the dashed line with stars stops each mixture at its best development epoch. Read downwards at one"
         f" share: the distance between the lines is what longer training costs.{_bands(bounds)}"
         f" Published: {_FALLS[split]}",
@@ -143,7 +143,7 @@ def _categories(table: pd.DataFrame) -> Shown | None:
     return shown(
         "t2_categories", "T2, T7: what one category alone teaches",
         "Every data set has the same number of examples, all of one category (D_Natural: in the shares of the data)."
-        " Black: accuracy on the whole test set; coloured: on its questions of one category. Whiskers are 95 %"
+        " Plus signs: accuracy on the whole test set; other marks: on its questions of one category. Whiskers are 95 %"
         " intervals over seeds and questions. Read from left to right panel: what longer training costs. Published:"
         " MaybeKnown examples alone are best overall at both stopping points; Unknown ones lose most.",
         category_figures.single_categories_figure(table), table,
@@ -174,7 +174,7 @@ def _coefficients(table: pd.DataFrame) -> Shown | None:
         "t1_coefficients", "T1 as a figure: what fitting Known and Unknown examples goes with",
         "A point is by how much accuracy changes, in points, when the whole training set is of that kind and fitted:"
         " right of the vertical line fitting goes with gains, left of it with losses. Crosses are the published"
-        f" coefficients, of another model and data set.{bars} Published: gains from Known, losses from Unknown examples,"
+        f" coefficients, of another model and data set.{bars} Published: gains from Known and losses from Unknown,"
         " both smaller out of distribution.",
         figures.coefficients_figure(table), table,
     )  # fmt: skip

@@ -115,7 +115,9 @@ def _print(
         shown = overview.astype(object).where(overview.notna(), "-")
         print(shown.to_string(index=False), f"\n({headline.LEGEND})\n", sep="\n")
     print("\n".join(said))
-    print("\n".join(["", "findings of the paper:", *(f"  ({one.letter}) {one.claim}: {one.verdict}" for one in nine)]))
+    if not overview.empty:
+        lines = [f"  ({one.letter}) {one.claim}: {one.verdict}" for one in nine]
+        print("\n".join(["", "findings of the paper:", *lines]))
     if missing:
         print("\n".join(["", "not in the report:", *(f"  {line}" for line in missing)]))
     print(f"\nreport: {path}")

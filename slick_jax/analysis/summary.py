@@ -98,11 +98,11 @@ def commands(study: Study, folder: str, answers: bool) -> list[tuple[str, str]]:
 
 
 def _worst(asked: pd.DataFrame) -> list[str]:
-    """The relations with most Unknown, where there are several."""
+    """The relations with most Unknown, where the data tell them from the others."""
     by = tables.shares_by_relation(asked)
     here = by[by["split"] == _split(asked)]
-    if len(here) < 2:
-        return []
+    if len(here) < 2 or here["unknown_low"].iloc[0] <= here["unknown_high"].iloc[-1]:
+        return []  # the intervals of the ends overlap
     named = [
         f"{row['relation']} ({row[UNKNOWN]:.0f} % [{row['unknown_low']:.0f}, {row['unknown_high']:.0f}])"
         for row in here.to_dict("records")

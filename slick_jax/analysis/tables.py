@@ -55,7 +55,7 @@ def shares_by_relation(annotations: pd.DataFrame) -> pd.DataFrame:
 
 
 def expected_labels(annotations: pd.DataFrame) -> pd.DataFrame:
-    """label, n, and in percent how probable each label would be in another annotation, mean over the rows so labelled."""
+    """label, n, and how probable each label would be in another annotation (%), mean over the rows so labelled."""
     rows = annotations.groupby("category")[[*CERTAINTY.values()]]
     means = 100 * rows.mean().rename(columns={column: name for name, column in CERTAINTY.items()})
     means.insert(0, "n", rows.size())

@@ -13,9 +13,9 @@ from slick_jax.categories import CATEGORIES
 COLUMNS = ("variant", "stop", "epoch", "split", "questions", "accuracy", *CATEGORIES)
 TITLE = "Fine-tuning in two stages (slick gradual)"
 TEXT = (
-    "The first stage, all_MaybeKnown, trains on MaybeKnown examples; the second, gradual, goes on from its EARLY_STOP with"
-    " the examples that have become MaybeKnown and a replay of HighlyKnown ones (docs/study.md). Accuracy (%) on all"
-    " questions of a split and on those of each category before both stages; with several seeds their mean and, in"
+    "The first stage, all_MaybeKnown, trains on MaybeKnown examples; the second, gradual, goes on from its EARLY_STOP"
+    " with the examples that have become MaybeKnown and a replay of HighlyKnown ones (docs/study.md). Accuracy (%) on"
+    " all questions of a split and on those of each category before both stages; with several seeds their mean and, in"
     " brackets, their range. Numbers of each seed: tables/gradual.csv."
 )
 

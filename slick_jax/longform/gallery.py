@@ -80,7 +80,7 @@ def _transfer(table: pd.DataFrame) -> Shown | None:
         return None
     return shown(
         "transfer", "Transfer: trained on one domain, tested on another",
-        "Numbers are the precision of an answer (%), bold where an arm is tested on its own domain; darker is higher,"
+        "Numbers are the precision of an answer (%), bold where an arm is tested on its own domain; stronger is higher,"
         " on one scale for all panels. BASE is not tuned.",
         figures.transfer_figure(table), table,
     )  # fmt: skip

@@ -1,9 +1,11 @@
 """The page: opens from disk alone, escapes what it is given, says what is missing."""
 
 import base64
+import hashlib
 import json
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ from slick_jax.config import Config, StudyConfig
 from slick_jax.errors import InputError
 from tests.analysis import planted, whole_study
 
+OWN_SCRIPT = (Path(page_module.__file__).parent / "templates/page.js").read_text()
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
 
@@ -22,7 +25,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.tags, self.text = [], [], ""
+        self.open, self.tags, self.text, self.scripts = [], [], "", []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -36,7 +39,18 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.text += data
+        if self.open[-1:] == ["script"]:
+            self.scripts.append(data)
+        elif self.open[-1:] not in (["style"], ["template"]):
+            self.text += data
+
+    @property
+    def foreign(self):
+        """Scripts that are not the page's own, and links that lead out of it."""
+        links = [attributes["href"] for _, attributes in self.tags if "href" in attributes]
+        return [text for text in self.scripts if text.strip() != OWN_SCRIPT.strip()] + [
+            link for link in links if not link.startswith(("#", "data:text/csv;base64,"))
+        ]
 
 
 def open_report(folder, **study):
@@ -60,21 +74,33 @@ def page(folder):
 
 def test_figures_are_embedded_and_nothing_is_fetched(page, folder):
     sources = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
-    assert len(sources) == 7
+    assert len(sources) == 10
     for source in sources:
         kind, data = source.split(",", 1)
         assert kind == "data:image/png;base64" and base64.b64decode(data).startswith(b"\x89PNG")
-    assert not [tag for tag, attributes in page.tags if tag in ("script", "link", "iframe") or "href" in attributes]
+    assert not [tag for tag, _ in page.tags if tag in ("link", "iframe", "object", "base")]
+    assert page.foreign == [] and len(page.scripts) == 1
     assert all(attributes["alt"] for tag, attributes in page.tags if tag == "img")
+    (policy,) = [of["content"] for tag, of in page.tags if of.get("http-equiv") == "Content-Security-Policy"]
+    own = base64.b64encode(hashlib.sha256(page.scripts[0].encode()).digest()).decode()
+    assert "default-src 'none'" in policy and f"script-src 'sha256-{own}';" in policy and "unsafe" not in policy
+
+
+def test_numbers_of_figures_are_in_the_page_as_they_are_in_the_files(page, folder):
+    links = {of["download"]: of["href"] for _, of in page.tags if "download" in of}
+    assert len(links) == 10
+    for name, link in links.items():
+        assert base64.b64decode(link.split(",")[1]) == (folder / "tables" / name).read_bytes()
 
 
 def test_files_beside_the_page_hold_the_same_figures_and_numbers(page, folder):
     images = {path.stem for path in (folder / "figures").glob("*.png")}
     assert images == {
-        "f1_curves", "f3a_budgets", "f3b_ablation", "f4_fitted", "f7a_budgets", "f7b_ablation", "saturation"
+        "f1_curves", "f3a_budgets", "f3b_ablation", "f4_fitted", "f7a_budgets", "f7b_ablation", "saturation",
+        "relations", "certainty", "t1_coefficients",
     }  # fmt: skip
     csv = {path.stem for path in (folder / "tables").glob("*.csv")}
-    words = {"t1_regression", "findings", "runs", "exploding_answers", "excess_answers"}
+    words = {"t1_regression", "findings", "runs", "exploding_answers", "excess_answers", "examples"}
     assert csv == images | words | {"t3_categories", "t4_categories", "t5_categories"}
     t1 = pd.read_csv(folder / "tables/t1_regression.csv")
     assert t1["split"].tolist() == ["test", "ood_test"] and t1["b_unk"].max() < 0
@@ -85,7 +111,7 @@ def test_files_beside_the_page_hold_the_same_figures_and_numbers(page, folder):
 
 
 def test_every_figure_has_a_caption_that_says_how_to_read_it(page):
-    assert sum(tag == "figcaption" for tag, _ in page.tags) == 7
+    assert sum(tag == "figcaption" for tag, _ in page.tags) == 10
     for word in ("EARLY_STOP", "Published:", "Numbers: tables/f3a_budgets.csv", "R2", "statsmodels", "known_unknown"):
         assert word in page.text
 
@@ -109,7 +135,7 @@ def test_a_whole_study_misses_nothing(whole):
 def test_findings_stand_first_with_effects_and_verdicts(whole):
     folder, page = whole
     heads = [attributes["id"] for tag, attributes in page.tags if tag == "h2"]
-    assert heads[0] == "findings"
+    assert heads[:2] == ["summary", "findings"]
     table = pd.read_csv(folder / "tables/findings.csv")
     assert list(dict.fromkeys(table["finding"])) == list("abcdefghi")
     marked = [attributes["class"] for tag, attributes in page.tags if "verdict" in attributes.get("class", "")]
@@ -185,7 +211,7 @@ def test_annotations_alone_give_the_category_tables_and_their_saturation(tmp_pat
     page = open_report(tmp_path)
     assert "T3: train" in page.text and "T5: out-of-distribution test" in page.text
     assert "no mixtures (mixtures/manifest.json)" in page.text
-    assert [attributes["id"] for tag, attributes in page.tags if tag == "figure"] == ["saturation"]
+    assert [attributes["id"] for tag, attributes in page.tags if tag == "figure"] == ["relations", "certainty", "saturation"]
     shares = pd.read_csv(tmp_path / "saturation.csv")
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "tables/saturation.csv"), shares)
     one_set_less, last = shares[(shares["n_samples"] == 6)]["Unknown"].iloc[-2:]
@@ -197,7 +223,7 @@ def test_without_saturation_the_page_says_so_and_a_damaged_one_is_an_error(tmp_p
     open_report(tmp_path)
     (tmp_path / "saturation.csv").unlink()
     page = open_report(tmp_path)
-    assert "no saturation.csv" in page.text and not [tag for tag, _ in page.tags if tag == "img"]
+    assert "no saturation.csv" in page.text and len([tag for tag, _ in page.tags if tag == "img"]) == 2
     assert not list(tmp_path.glob("*/saturation.*"))
     (tmp_path / "saturation.csv").write_text("Known\n1\n")
     with pytest.raises(InputError, match="saturation.csv: no table of n_exemplar_sets"):
@@ -225,7 +251,7 @@ def test_hostile_names_are_shown_and_not_obeyed(tmp_path):
     manifest["note"] = "</pre>" + bad
     (folder / "mixtures/manifest.json").write_text(json.dumps(manifest))
     page = open_report(folder, variants=("unknown_0", bad))
-    assert not [tag for tag, _ in page.tags if tag == "script"]
+    assert page.foreign == []
     assert not [attributes for tag, attributes in page.tags if "onerror" in attributes]
     assert page.text.count(bad) >= 4  # category tables, missing runs, manifest, settings
     assert folder.name in page.text

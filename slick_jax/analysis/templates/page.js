@@ -36,8 +36,7 @@
   }
 
   function cell(value, column) {
-    const made = element("td", "", column.kind === "number" ? "number" : column.kind === "text" ? "" : column.kind);
-    if (column.wordy) made.classList.add("wordy");
+    const made = element("td", "", column.kind === "number" ? "number" : column.wordy ? "wordy" : "");
     if (value === null) made.textContent = "–";
     else if (column.kind === "number") made.textContent = value.toFixed(column.digits);
     else if (column.kind === "category") made.append(element("span", value, `category ${value}`));

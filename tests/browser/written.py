@@ -1,0 +1,72 @@
+"""Run folders whose names, questions and answers are hostile, and their pages."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from slick_jax.analysis import report
+from slick_jax.config import Config
+from slick_jax.longform import report as longform
+from tests.analysis import planted
+from tests.longform import planted_study
+
+SCRIPT = "</td></template><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
+FORMULA = '=HYPERLINK("http://evil.example","click")'
+UNBROKEN = "long" * 75
+TURNED = "\u202eesrever\u2066 \u200fx"  # direction marks, never closed
+HOSTILE = (SCRIPT, FORMULA, UNBROKEN, TURNED, "", "$\\frac{1}{2}$ {{ 7 * 7 }}")
+MANY = 100_000
+
+
+def reports(folder):
+    """The page of a study, of annotations alone, of as many as a page takes, and of a long-form study."""
+    made = {name: folder / name for name in ("study", "annotations", "many", "longform")}
+    for path in made.values():
+        path.mkdir()
+    _study(made["study"])
+    planted.write_annotations(made["annotations"], relations=(SCRIPT, UNBROKEN))
+    _many(made["many"])
+    paths = {name: report.run(Config(run_dir=str(made[name]))) for name in ("study", "annotations", "many")}
+    return paths | {"longform": _longform(made["longform"])}
+
+
+def _study(folder):
+    """Every seventh gold, sample and answer after fine-tuning is hostile."""
+    planted.write_study(folder, percents=(0, 50, 100), known_only=(50,), epochs=8)
+    path = folder / "annotations.parquet"
+    table = pd.read_parquet(path)
+    table["answers"] = [[_hostile(i, str(golds[0]))] for i, golds in enumerate(table["answers"])]
+    table["question"] = [_hostile(i + 3, text) for i, text in enumerate(table["question"])]
+    table.to_parquet(path)
+    told = [[_hostile(i + j, f"said {j % 2}") for j in range(5)] for i in range(len(table))]
+    (folder / "samples").mkdir()
+    pd.DataFrame({"id": table["id"], "greedy": told}).to_parquet(folder / "samples/part-00000.parquet")
+    for path in folder.glob("train/*/seed-*/answers.parquet"):
+        answers = pd.read_parquet(path)
+        answers["answer"] = [_hostile(i, text) for i, text in enumerate(answers["answer"])]
+        answers.to_parquet(path)
+    manifest = json.loads((folder / "mixtures/manifest.json").read_text())
+    (folder / "mixtures/manifest.json").write_text(json.dumps(manifest | {"note": SCRIPT + UNBROKEN}))
+
+
+def _hostile(place, text):
+    return HOSTILE[place // 7 % len(HOSTILE)] if place % 7 == 0 else text
+
+
+def _many(folder):
+    """More rows than the page takes."""
+    rows = planted.write_annotations(folder, relations=("P17", "P19"))
+    rows = rows.iloc[np.arange(MANY + 500) % len(rows)].reset_index(drop=True)
+    rows["id"] = [f"row {i}" for i in range(len(rows))]
+    rows["question"] = [f"What is asked as number {i}?" for i in range(len(rows))]
+    rows.to_parquet(folder / "annotations.parquet")
+
+
+def _longform(folder):
+    domains = ("<script>taken()</script>", "=1+1")
+    measures, bins = planted_study.belief(domains)
+    return longform.write(folder, longform.Study(
+        UNBROKEN, planted_study.scored(domains, n=24), planted_study.training(domains), measures, bins,
+        method={"claims": TURNED + SCRIPT}, missing=(UNBROKEN,), config={"note": SCRIPT},
+    ))  # fmt: skip
