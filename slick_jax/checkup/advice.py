@@ -218,14 +218,14 @@ def _labels(found: Diagnosis, config: Config) -> Iterator[Advice]:
     steps = {name: points for name, points in found.last_steps.items() if points >= STEP}
     unsure = found.certainty[(found.certainty["category"] == UNKNOWN) & (found.certainty["unsure"] >= UNSURE)]
     if steps or len(unsure):
-        told = [f"The last {name} still took {points:.1f} points out of Unknown" for name, points in steps.items()]
+        told = [f"the last {name} still took {points:.1f} points out of Unknown" for name, points in steps.items()]
         told += [
             f"{one.unsure:.0f} % of the Unknown labels would more likely come out otherwise another time"
             for one in unsure.itertuples()
         ]
         yield Advice(
             "draws", "take single labels with care, or draw more",
-            f"{'; '.join(told)}. Shares are steadier than labels.",
+            f"More draws would change labels: {'; '.join(told)}. Shares are steadier than labels.",
             [_again(config, "more", f"--config.annotate.n_exemplar_sets={2 * config.annotate.n_exemplar_sets}"),
              "or filter by the column certainty of data/all.jsonl"],
         )  # fmt: skip

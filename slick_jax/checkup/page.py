@@ -40,7 +40,6 @@ def write(
     study = Study({}, found.rows.assign(relation=found.rows["group"]), (), (), saturation=found.saturated)
     drawn = [figure for figure in annotation_gallery.draw(study) if figure is not None]
     asked = examples.table(study, found.rows.set_index("id"))
-    files = data_sets(made)
     tables = {"groups": found.table, "near_misses": found.near, "guessable": found.guessable,
               "examples": examples.as_text(asked)}  # fmt: skip
     _write_figures(folder, drawn)
@@ -58,7 +57,7 @@ def write(
         tiles=_tiles(found),
         sentences=list(sentences(found)),
         advice=advice,
-        data=page.cells(files),
+        data=data_sets(made),
         told=TOLD.get(found.grouped, ""),
         groups=page.cells(_as_printed(found)),
         figures=drawn,
@@ -70,10 +69,9 @@ def write(
     return run_folder.write_text(folder / "index.html", text)
 
 
-def data_sets(made: Mapping[str, Treatment]) -> pd.DataFrame:
-    """A line per data set that is written."""
-    rows = [(name, len(one.rows), one.told) for name, one in made.items() if one.rows]
-    return pd.DataFrame(rows, columns=["data set", "rows", "what it is"])
+def data_sets(made: Mapping[str, Treatment]) -> list[tuple[str, int, str]]:
+    """Name, rows and what it is of every data set that is written."""
+    return [(name, len(one.rows), one.told) for name, one in made.items() if one.rows]
 
 
 def sentences(found: Diagnosis) -> Iterator[str]:
@@ -115,7 +113,7 @@ def lines(found: Diagnosis, advice: Sequence[Advice], made: Mapping[str, Treatme
         yield f"  {number} {one.title} [{one.rule}]"
     if len(advice) > 10:
         yield f"  and {len(advice) - 10} more"
-    names = [f"{name} ({len(one.rows):,})" for name, one in made.items() if one.rows]
+    names = [f"{name} ({rows:,})" for name, rows, _ in data_sets(made)]
     yield f"data sets, .jsonl and .parquet in {folder}/data: {', '.join(names)}"
     yield f"page: {folder}/index.html"
 
@@ -139,7 +137,8 @@ def _as_printed(found: Diagnosis) -> pd.DataFrame:
     shown |= {f"{name} (%)": table[name].round(1) for name in CATEGORIES}
     bounds = zip(table["low"], table["high"], strict=True)
     shown["Unknown, 95 %"] = [f"{low:.0f} to {high:.0f}" for low, high in bounds]
-    return pd.DataFrame(shown | {"than the rest": table["against"], "such as": table["example"]})
+    shown |= {"than the rest": table["against"]}
+    return pd.DataFrame(shown | ({"such as": table["example"]} if found.grouped == "cluster" else {}))
 
 
 def _left_out(found: Diagnosis) -> list[str]:
