@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Test files are shared out over a few processes: most of their time is compilation, on one core.
 SHARED := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo study longform longform-full test browser fuzz parity verify torture bench tpu-compile lint clean
+.PHONY: demo study longform longform-full test browser fuzz parity verify torture bench tpu-compile docs lint clean
 
 demo: .venv/.installed
 	$(BIN)/slick demo --config=configs/demo.py
@@ -61,6 +61,10 @@ bench: .venv/.bench
 tpu-compile: .venv/.tpu
 	$(BIN)/python benchmarks/tpu_compile.py --write
 
+# The pages of docs/ as a site, build/site/index.html; a broken link or anchor ends it.
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 lint: .venv/.tested
 	$(BIN)/ruff check .
 
@@ -93,6 +97,10 @@ clean:
 .venv/.bench: .venv/.parity
 	-$(BIN)/python -m pip install -q -c constraints.txt openvino-genai gguf
 	-$(BIN)/python -m pip install -q -c constraints.txt llama-cpp-python
+	touch $@
+
+.venv/.docs: .venv/.installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
 	touch $@
 
 .venv/.tpu: .venv/.installed

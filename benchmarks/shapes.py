@@ -45,7 +45,7 @@ def test_data() -> Path:
     if missing:
         sys.exit(
             f"{folder} has no {' and no '.join(missing)}: set SLICK_TEST_DATA to a folder with EntityQuestions as"
-            " entityquestions/*.<split>.jsonl.gz and SmolLM2's tokenizer (README.md, Two commands)"
+            " entityquestions/*.<split>.jsonl.gz and SmolLM2's tokenizer (docs/tour.md, Tests)"
         )
     return folder
 

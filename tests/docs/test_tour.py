@@ -1,21 +1,21 @@
-"""The README names every file of the project, and no other."""
+"""The tour names every file of the project, and no other."""
 
 import subprocess
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.conftest import ROOT
+from tests.docs.pages import blocks
 
 
-def test_the_tree_of_the_readme_is_the_tree_on_disk():
+def test_the_tree_of_the_tour_is_the_tree_on_disk():
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("needs a git checkout: the files are listed by `git ls-files`")
-    tree = (ROOT / "README.md").read_text().split("## Files\n")[1].split("\n## ")[0]
+    tree = blocks("docs/tour.md")[-1].text
     found, folders = set(), []
     for line in filter(str.strip, tree.splitlines()):
-        depth, name = (len(line) - len(line.lstrip()) - 4) // 2, line.split()[0]
+        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
         folders = folders[:depth]
         if name.endswith("/"):
             folders.append(name)

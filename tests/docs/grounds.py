@@ -1,0 +1,101 @@
+"""What the Python of a page stands on, besides what the page itself makes: files, and names that it takes as given."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from slick_jax import run_folder
+from slick_jax.categories import CATEGORIES
+from slick_jax.config import defaults
+from slick_jax.data.examples import Example
+from slick_jax.knowledge import answers, estimate, store
+from tests.data.annotated_run import categories, examples
+from tests.data.test_entity_questions import small_source, write_zip
+from tests.training.fine_tuning import make_folder
+
+J, N = 10, 16  # the paper's sets and samples
+
+
+def annotated(folder: Path, rows: list[Example]) -> pd.DataFrame:
+    """annotations.parquet with the categories of `annotated_run`, and hits that make them; every column is there."""
+    known = {"HighlyKnown": (J, N), "MaybeKnown": (J // 2, N // 2), "WeaklyKnown": (0, 2), "Unknown": (0, 0)}
+    table = []
+    for row, category in zip(rows, categories(), strict=True):
+        greedy, sampled = known[category]
+        hits = {"greedy_hits": [j < greedy for j in range(J)], "sampled_hits": [[i < sampled for i in range(N)]] * J}
+        assert estimate.category(np.array(hits["greedy_hits"]), np.array(hits["sampled_hits"])) == category
+        found = hits | {"p_correct_greedy": greedy / J, "p_correct_sampled": sampled / N, "category": category}
+        certain = dict.fromkeys(store.CERTAINTY, 0.0) | {store.CERTAINTY[CATEGORIES.index(category)]: 1.0}
+        strict = {f"strict_{name}": value for name, value in found.items()}
+        plain = dataclasses.asdict(row) | {"answers": list(row.answers), "protocol": "p" * 64}
+        table.append(dict.fromkeys(store.OUTPUT_SCHEMA.names) | plain | found | strict | certain)
+    run_folder.write_parquet(folder / "annotations.parquet", pa.Table.from_pylist(table, store.OUTPUT_SCHEMA))
+    return pd.DataFrame(table)
+
+
+def demo_run(folder: Path) -> dict:
+    annotated(folder / "runs/demo", examples())
+    return {}
+
+
+def kept_answers(folder: Path) -> dict:
+    rows = examples()
+    annotated(folder / "runs/first", rows)
+    for number, part in enumerate((rows[:5], rows[5:])):
+        written = [{"id": row.id, "greedy": ["?"] * J, "sampled": [["?"] * N] * J} for row in part]
+        table = pa.Table.from_pylist([dict.fromkeys(answers.SCHEMA.names) | one for one in written], answers.SCHEMA)
+        run_folder.write_parquet(folder / f"runs/first/samples/part-{number:05d}.parquet", table)
+    return {}
+
+
+def own_rows(folder: Path) -> dict:
+    """Rows without ids, as readers bring them, and what `slick annotate` calls them."""
+    lines = [json.dumps({"question": row.question, "answer": row.answers[0]}) + "\n" for row in examples()]
+    (folder / "runs/demo/world").mkdir(parents=True)
+    (folder / "runs/demo/world/test.jsonl").write_text("".join(lines))
+    rows = [dataclasses.replace(row, id=f"my_rows.{place}") for place, row in enumerate(examples())]
+    annotated(folder / "runs/annotate_jsonl", rows)
+    return {}
+
+
+def own_run(folder: Path) -> dict:
+    annotated(folder / "runs/mine", examples())
+    return {}
+
+
+def own_model(folder: Path) -> dict:
+    make_folder(folder)
+    (folder / "model").rename(folder / "my_model")
+    return {}
+
+
+def entity_questions(folder: Path) -> dict:
+    write_zip(folder / "dataset.zip", small_source())
+    return {}
+
+
+def settings(folder: Path) -> dict:
+    return {"c": defaults()}
+
+
+def nothing(folder: Path) -> dict:
+    return {}
+
+
+GROUNDS: dict[str, Callable[[Path], dict]] = {
+    "docs/annotations.md": demo_run,
+    "docs/answers.md": kept_answers,
+    "docs/data.md": entity_questions,
+    "docs/longform_texts.md": nothing,
+    "docs/own_model.md": own_model,
+    "docs/own_rules.md": own_run,
+    "docs/quickstart.md": own_rows,
+    "docs/study.md": settings,
+}
