@@ -1,7 +1,7 @@
 """Your rows and your model: what does it know of them, what to do about it, and the rows made ready for training.
 
-    slick doctor --config=configs/doctor.py --config.model.path=<HF folder> --config.data.path=rows.jsonl --dry-run
-    slick doctor --config=configs/doctor.py --config.model.path=<HF folder> --config.data.path=rows.jsonl
+    slick doctor --config=configs/doctor.py --config.model.path=<HF folder> --config.data.path=my_rows.jsonl --dry-run
+    slick doctor --config=configs/doctor.py --config.model.path=<HF folder> --config.data.path=my_rows.jsonl
 
 The first shows the prompt, the work and the time, and writes nothing; the second writes runs/doctor/doctor/index.html,
 advice.md, summary.json and data/*.jsonl and *.parquet. A row is a JSON object with question and answer (or answers, a

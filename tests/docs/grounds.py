@@ -14,11 +14,11 @@ import pyarrow as pa
 from slick_jax import run_folder
 from slick_jax.categories import CATEGORIES
 from slick_jax.config import defaults
-from slick_jax.data.examples import Example
+from slick_jax.data.examples import Example, to_jsonl
 from slick_jax.knowledge import answers, estimate, store
 from tests.data.annotated_run import categories, examples
 from tests.data.test_entity_questions import small_source, write_zip
-from tests.training.fine_tuning import make_folder
+from tests.training.fine_tuning import make_folder, world
 
 J, N = 10, 16  # the paper's sets and samples
 
@@ -89,10 +89,17 @@ def nothing(folder: Path) -> dict:
     return {}
 
 
+def doctor_rows(folder: Path) -> dict:
+    own_model(folder)
+    (folder / "my_rows.jsonl").write_text(to_jsonl(world().splits["train"][:12]))
+    return {}
+
+
 GROUNDS: dict[str, Callable[[Path], dict]] = {
     "docs/annotations.md": demo_run,
     "docs/answers.md": kept_answers,
     "docs/data.md": entity_questions,
+    "docs/doctor.md": doctor_rows,
     "docs/longform_texts.md": nothing,
     "docs/own_model.md": own_model,
     "docs/own_rules.md": own_run,
