@@ -59,7 +59,11 @@ def table(study: Study, samples: pd.DataFrame | None) -> pd.DataFrame:
         greedy = asked["id"].map(samples["greedy"])
         hits = asked.get("greedy_hits", pd.Series([None] * len(asked), asked.index))
         made[ANSWERS] = [counted(texts, right) for texts, right in zip(greedy, hits, strict=True)]
-    made = made.assign(**{head: 100 * asked[name] for name, head in _PERCENT.items() if name in asked})
+
+    def told(name: str) -> bool:
+        return name in asked and asked[name].notna().any()
+
+    made = made.assign(**{head: 100 * asked[name] for name, head in _PERCENT.items() if told(name)})
     certainty = tables.label_certainty(asked)
     if certainty.notna().any():
         made["certainty (%)"] = 100 * certainty

@@ -84,16 +84,15 @@ def commands(study: Study, folder: str, answers: bool) -> list[tuple[str, str]]:
 
     if asked is None:
         add("annotate", "what the model knows: categories, their certainty, the table of examples")
-    else:
-        if not answers:
-            add("annotate", "the model's own answers in the table of examples", " --config.annotate.answers=greedy")
-        if "p_true" not in asked or asked["p_true"].isna().all():
-            setting = " --config.annotate.p_true=true"
-            add("annotate", "P(True), for its comparison with SliCK in F5", setting, "<a new folder>")
     if not study.manifest:
         add("mix", "mixtures of Known and Unknown examples")
     if not study.runs:
         add("study", "training dynamics, accuracy against % Unknown, D against D_Known, regression, findings")
+    if asked is not None and not answers:
+        add("annotate", "the model's own answers in the table of examples", " --config.annotate.answers=greedy")
+    if asked is not None and ("p_true" not in asked or asked["p_true"].isna().all()):
+        setting = " --config.annotate.p_true=true"
+        add("annotate", "P(True), for its comparison with SliCK in F5", setting, "<a new folder>")
     return made
 
 

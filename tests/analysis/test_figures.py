@@ -1,9 +1,11 @@
 """Figures judged by what is drawn on their axes."""
 
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
 from slick_jax.analysis import (
+    annotation_figures,
     canvas,
     category_figures,
     curves,
@@ -12,9 +14,11 @@ from slick_jax.analysis import (
     fitting,
     measure_figures,
     palette,
+    regression,
     runs,
     shift,
     single_categories,
+    tables,
     unknown_tests,
 )
 from slick_jax.categories import CATEGORIES
@@ -59,6 +63,11 @@ def drawn(study, whole, bounds):
         "unknown": measure_figures.unknown_tests_figure(unknown_tests.figure_five(one), 75.0),
         "shift": category_figures.shift_figure(shifts),
         "saturation": measure_figures.saturation_figure(study.saturation),
+        "relations": annotation_figures.relations_figure(tables.shares_by_relation(study.annotations)),
+        "certainty": annotation_figures.certainty_figure(
+            tables.expected_labels(study.annotations), study.annotations
+        ),
+        "coefficients": figures.coefficients_figure(regression.table_one(study)[0]),
     }
 
 
@@ -146,11 +155,13 @@ def test_both_panels_of_saturation_end_with_the_run_itself(study, drawn):
 
 def test_every_axis_says_what_it_shows_and_in_which_unit(drawn):
     for name, figure in drawn.items():
-        if name == "shift":  # its panels share the names of both axes
+        if name in ("shift", "relations"):  # their panels share the names of axes
             continue
-        assert figure.axes[0].get_ylabel(), name
+        assert figure.axes[0].get_ylabel() or name == "coefficients", name  # whose lines are named
         for axes in figure.axes:
-            assert "(%)" in axes.get_xlabel() or axes.get_xlabel().startswith(("epoch", "number of", "data set"))
+            units = any(unit in axes.get_xlabel() for unit in ("(%)", "(points)", "(% of the row)"))
+            assert units or axes.get_xlabel().startswith(("epoch", "number of", "data set"))
+    assert "(%)" in drawn["relations"].axes[-1].get_xlabel() and drawn["relations"].get_supylabel() == "relation"
     assert "(% of the row)" in drawn["shift"].get_supxlabel() and "before" in drawn["shift"].get_supylabel()
     for name in ("unknown", "categories"):
         assert drawn[name].axes[0].get_ylabel().endswith("(%)")
@@ -239,3 +250,39 @@ def test_equal_figures_are_equal_bytes(study):
     table = curves.fitted_at_early_stop(study)
     first, second = (canvas.png(figures.fitted_figure(table)) for _ in range(2))
     assert first == second and first.startswith(b"\x89PNG")
+
+
+def test_bars_of_relations_are_whole_and_their_whiskers_the_interval_of_unknown(study, drawn):
+    table = tables.shares_by_relation(study.annotations)
+    axes = drawn["relations"].axes[0]
+    rows = table[table["split"] == "train"]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == [f"{row.relation} ({row.n})" for row in rows.itertuples()]
+    assert sum(bar.get_width() for bar in axes.patches) == pytest.approx(100 * len(rows))
+    ends = {(round(a[0], 6), round(b[0], 6)) for of in axes.collections for a, b in of.get_segments()}
+    assert ends == {(round(100 - r.unknown_high, 6), round(100 - r.unknown_low, 6)) for r in rows.itertuples()}
+
+
+def test_of_many_relations_the_largest_are_drawn_and_long_names_cut():
+    names = {f"{'long ' * 20}{i}": 10 + i for i in range(60)}
+    rows = [(name, "Unknown" if i % 2 else "HighlyKnown") for name, n in names.items() for i in range(n)]
+    asked = pd.DataFrame(rows, columns=["relation", "category"]).assign(split="train")
+    (axes,) = annotation_figures.relations_figure(tables.shares_by_relation(asked)).axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(labels) == annotation_figures.MOST and all(len(label) < 40 and "…" in label for label in labels)
+    assert {int(label.split("(")[1][:-1]) for label in labels} == set(range(30, 70))
+
+
+def test_lines_of_certainty_are_shares_at_least_so_certain(study, drawn):
+    right = drawn["certainty"].axes[1]
+    own = tables.label_certainty(study.annotations)[study.annotations["category"] == "Unknown"]
+    line = lines(right)["Unknown"]
+    at = dict(zip(line.get_xdata(), line.get_ydata(), strict=True))
+    assert at[60] == pytest.approx(100 * (own >= 0.6).mean()) and at[0] == 100
+
+
+def test_coefficients_stand_beside_the_published_ones(study, drawn):
+    table = regression.table_one(study)[0]
+    found = lines(drawn["coefficients"].axes[0])
+    assert found["Unknown, here"].get_xdata()[0] == table["b_unk"].iloc[0]
+    assert list(found["published"].get_xdata()) == [7.3, -8.3, 3.2, -3.0]

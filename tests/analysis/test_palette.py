@@ -1,6 +1,8 @@
 """The categories can be told apart in grey and by colour-blind readers."""
 
 import itertools
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +41,25 @@ def test_categories_differ_in_lightness_and_in_every_way_of_seeing(one, other):
     assert abs(lab(first)[0] - lab(second)[0]) >= 13  # steps of grey
     for name, seen in SEEN.items():
         assert np.linalg.norm(lab(first, seen) - lab(second, seen)) >= 20, name
+
+
+def on_a_dark_page(colour):
+    """As the dark page's filter shows it: invert, turn the hue by half (W3C Filter Effects), then brighten."""
+    css = (Path(palette.__file__).parent / "templates/page.css").read_text()
+    inverted, bright = re.search(r"invert\((.*?)\) hue-rotate\(180deg\) brightness\((.*?)\)", css).groups()
+    rgb = np.array(to_rgb(colour)) * (1 - 2 * float(inverted)) + float(inverted)
+    weights = np.array([0.213, 0.715, 0.072])
+    turned = 2 * weights @ rgb - rgb  # luminance kept, the rest turned to its opposite
+    return np.clip(np.clip(turned, 0, 1) * float(bright), 0, 1)
+
+
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(CATEGORIES, 2)))
+def test_categories_differ_on_a_dark_page_too(one, other):
+    first, second = (on_a_dark_page(palette.CATEGORY_COLOURS[name]) for name in (one, other))
+    for name, seen in SEEN.items():
+        assert np.linalg.norm(lab(first, seen) - lab(second, seen)) >= 20, name
+    ground = lab(on_a_dark_page("#FFFFFF"))
+    assert min(np.linalg.norm(lab(colour) - ground) for colour in (first, second)) >= 25
 
 
 def test_known_and_unknown_differ_in_lightness():

@@ -211,7 +211,9 @@ def test_annotations_alone_give_the_category_tables_and_their_saturation(tmp_pat
     page = open_report(tmp_path)
     assert "T3: train" in page.text and "T5: out-of-distribution test" in page.text
     assert "no mixtures (mixtures/manifest.json)" in page.text
-    assert [attributes["id"] for tag, attributes in page.tags if tag == "figure"] == ["relations", "certainty", "saturation"]
+    figures = [attributes["id"] for tag, attributes in page.tags if tag == "figure"]
+    assert figures == ["relations", "certainty", "saturation"]
+    assert "slick mix --config=" in page.text and "slick study --config=" in page.text
     shares = pd.read_csv(tmp_path / "saturation.csv")
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "tables/saturation.csv"), shares)
     one_set_less, last = shares[(shares["n_samples"] == 6)]["Unknown"].iloc[-2:]

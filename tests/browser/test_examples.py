@@ -91,6 +91,16 @@ def test_hostile_texts_stay_texts(opened):
     assert place(one.page) != "no such row"
 
 
+def test_direction_marks_end_with_their_text(opened):
+    page = opened("study").page
+    page.locator("#examples-search").fill("esrever")
+    lines = page.locator("#examples-table tbody div", has_text="esrever").filter(has=page.locator(".times")).all()
+    assert lines
+    for line in lines:
+        text, times = line.locator("bdi").bounding_box(), line.locator(".times").bounding_box()
+        assert times["x"] >= text["x"] + text["width"] - 1  # behind the answer, not turned in front of it
+
+
 def test_a_formula_is_dead_in_the_csv(reports):
     text = (reports["study"].parent.parent / "tables/examples.csv").read_text()
     rows = list(csv.reader(io.StringIO(text)))
@@ -103,7 +113,7 @@ def test_a_formula_is_dead_in_the_csv(reports):
 def test_a_hundred_thousand_rows_stay_usable(opened):
     page = opened("many").page
     assert place(page) == "rows 1 to 50 of 100,000"
-    assert "of 100,500 questions 100,000 are here" in " ".join(page.locator("main").inner_text().split())
+    assert "Of 100,500 questions 100,000 are here" in " ".join(page.locator("main").inner_text().split())
     for act in (
         lambda: page.locator("#examples-search").fill("number 4321"),  # makes the index of words
         lambda: page.locator("#examples-search").fill("number 9876"),

@@ -18,9 +18,11 @@ CONTRAST = """
   };
   const behind = (element) => {
     const layers = [];
-    for (let one = element; one; one = one.parentElement) layers.push(channels(getComputedStyle(one).backgroundColor));
-    layers.push({ rgb: [255, 255, 255], a: 1 });
-    return layers.reverse().reduce((below, top) => top.rgb.map((c, i) => c * top.a + below[i] * (1 - top.a)), [0, 0, 0]);
+    for (let one = element; one; one = one.parentElement) {
+      layers.push(channels(getComputedStyle(one).backgroundColor));
+    }
+    const over = (below, top) => top.rgb.map((c, i) => c * top.a + below[i] * (1 - top.a));
+    return layers.reverse().reduce(over, [255, 255, 255]);
   };
   const found = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walk.nextNode()) {
@@ -31,7 +33,8 @@ CONTRAST = """
     const over = ink.rgb.map((c, i) => c * ink.a + ground[i] * (1 - ink.a));
     const [low, high] = [light(over), light(ground)].sort((a, b) => a - b);
     const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
-    found.push({ text: walk.currentNode.data.trim().slice(0, 40), ratio: (high + 0.05) / (low + 0.05), wanted: large ? 3 : 4.5 });
+    const text = walk.currentNode.data.trim().slice(0, 40);
+    found.push({ text, ratio: (high + 0.05) / (low + 0.05), wanted: large ? 3 : 4.5 });
   }
   return found;
 }
@@ -97,8 +100,9 @@ def test_a_phone_does_not_scroll_sideways_and_wide_tables_do_in_their_box(opened
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     boxes = page.evaluate("[...document.querySelectorAll('.wide')].map((box) => [box.clientWidth, box.scrollWidth])")
     assert all(client <= 390 for client, _ in boxes) and any(scroll > client for client, scroll in boxes)
-    outside = page.evaluate("""() => [...document.querySelectorAll("main *")].filter((one) => !one.closest(".wide, pre")
-      && one.checkVisibility() && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 80))""")
+    outside = page.evaluate("""() => [...document.querySelectorAll("main *")]
+      .filter((one) => !one.closest(".wide, pre") && one.checkVisibility())
+      .filter((one) => one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 80))""")
     assert outside == []
 
 
