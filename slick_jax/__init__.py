@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from slick_jax.api import (
         annotate,
+        doctor,
         evaluate,
         export,
         load_config,
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "CATEGORIES", "Config", "Example", "InputError", "annotate", "evaluate", "export", "load_config", "load_model",
-    "mix", "plan", "read_annotations", "read_rows", "report", "study", "train",
+    "CATEGORIES", "Config", "Example", "InputError", "annotate", "doctor", "evaluate", "export", "load_config",
+    "load_model", "mix", "plan", "read_annotations", "read_rows", "report", "study", "train",
 ]  # fmt: skip
 _ELSEWHERE = {  # all others are in slick_jax.api
     "CATEGORIES": "slick_jax.categories", "Config": "slick_jax.config", "Example": "slick_jax.data.examples",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from slick_jax.checkup.command import Report
     from slick_jax.knowledge.interactive import Model
     from slick_jax.planning.page import Plan
 
@@ -42,6 +43,12 @@ def annotate(config: Config) -> pd.DataFrame | None:
     What an earlier call has finished is not measured again. None in processes other than the first.
     """
     return _run("annotate", config)
+
+
+def doctor(config: Config) -> Report | None:
+    """`slick doctor`: annotates, advises and writes run_dir/doctor: what was found, the advice, the data sets and the
+    page (docs/doctor.md). None in processes other than the first, and of a dry run, which only prints."""
+    return _run("doctor", config)
 
 
 def mix(config: Config) -> dict[str, Any]:

@@ -72,6 +72,18 @@ HELP = {
         " and samples/ where answers are kept",
         f"{DEMO_MODEL} --config.data.limit=50 --config.run_dir=runs/first_50", "docs/annotations.md",
     ),
+    "doctor": Help(
+        "For a file of rows and a model: annotates the rows, says what share is Known and Unknown, which relations or"
+        " kinds of questions are worst, and what to do about it, and writes the rows ready for training: with"
+        " categories, without Unknown, MaybeKnown weighted, Unknown relabelled. --dry-run shows prompts, work and time"
+        " first, and writes nothing. A stopped run goes on.",
+        ("data.path", "model.path", "run_dir", "annotate.prompt_style", "doctor.skip_bad_rows"),
+        "data.path: JSON lines or Parquet with question and answer; a Hugging Face folder or hub id",
+        "run_dir/doctor/index.html, advice.md, summary.json, left_out.jsonl, data/*.jsonl and *.parquet, tables/,"
+        " figures/; and what annotate writes",
+        "--config=configs/doctor.py --config.model.path=runs/demo/model --config.data.path=runs/demo/world/test.jsonl",
+        "docs/doctor.md",
+    ),
     "rescore": Help(
         "Judges the answers of a finished annotation by another match rule, without running the model again: hits,"
         " P_Correct and categories anew. The run must have kept its answers (annotate.answers=all).",

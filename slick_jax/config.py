@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import ml_collections
 
+from slick_jax.config_doctor import DoctorConfig
 from slick_jax.config_longform import LongformConfig
 from slick_jax.config_plan import PlanConfig
 
@@ -297,6 +298,7 @@ class Config:
     validate: ValidateConfig = field(default_factory=ValidateConfig)
     longform: LongformConfig = field(default_factory=LongformConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
+    doctor: DoctorConfig = field(default_factory=DoctorConfig)
 
 
 def defaults() -> ml_collections.ConfigDict:

@@ -19,7 +19,10 @@ from slick_jax.errors import InputError, short
 from slick_jax.setting_docs import settings
 
 Settings = typing.TypeVar("Settings")
-SHORT = {"study": {"--shard": "study.shard"}, "validate": {"--for": "validate.command"}}  # flags besides --config
+SHORT = {  # flags besides --config
+    "study": {"--shard": "study.shard"}, "validate": {"--for": "validate.command"},
+    "doctor": {"--dry-run": "doctor.dry_run"},
+}  # fmt: skip
 USAGE = "give --config=configs/<file>.py, then overrides such as --config.data.limit=200"
 
 
@@ -99,8 +102,8 @@ def _arguments(argv: list[str], flags: dict[str, str]) -> tuple[str, dict[str, s
             file = value
         elif name.startswith("--config.") and equals:
             overrides[name.removeprefix("--config.")] = value
-        elif name in flags and equals:
-            overrides[flags[name]] = value
+        elif name in flags and (equals or _type_of(flags[name]) is bool):
+            overrides[flags[name]] = value if equals else "true"
         else:
             problems.append(f"{argument}: not understood; {_nearest_flag(name, flags) or USAGE}")
     return file, overrides, problems

@@ -12,11 +12,11 @@ from slick_jax.stores import SCHEME, is_installed
 # Settings that a command cannot do without, and the next thing to try.
 NEEDED = {
     "run_dir": (
-        ("data", "annotate", "rescore", "pretrain", "demo", "mix", "train", "study", "gradual", "report"),
+        ("data", "annotate", "doctor", "rescore", "pretrain", "demo", "mix", "train", "study", "gradual", "report"),
         "the folder that results go to, such as --config.run_dir=runs/first",
     ),
     "model.path": (
-        ("annotate", "train", "study", "gradual"),
+        ("annotate", "doctor", "train", "study", "gradual"),
         "a Hugging Face folder with config.json, *.safetensors and tokenizer, or a hub id such as org/name@revision",
     ),
     "rescore.source": (("rescore",), "the run folder whose answers are judged again"),
@@ -29,7 +29,9 @@ PATHS = (
     "longform.claims.model", "longform.claims.verifier_model",
 )  # fmt: skip
 LOCAL = ("demo", "pretrain", "gradual")  # with models in their run folders; and all of `slick longform`
-READS_DATA = ("data", "pretrain", "demo", "annotate", "validate", "mix", "train", "evaluate", "study", "gradual")
+READS_DATA = (
+    "data", "pretrain", "demo", "annotate", "doctor", "validate", "mix", "train", "evaluate", "study", "gradual",
+)  # fmt: skip
 
 
 def needs(config: Config, command: str) -> Iterator[str]:
@@ -62,9 +64,22 @@ def needs(config: Config, command: str) -> Iterator[str]:
             f"model.weights: {config.model.weights!r} is for `slick annotate` alone; give `slick {command}`"
             " --config.model.weights="
         )
+    if command == "doctor":
+        yield from _doctor(config)
     yield from _place(config, command)
     if command in READS_DATA and config.data.kind != "world":
         yield from data_problems(config.data)
+
+
+def _doctor(config: Config) -> Iterator[str]:
+    data = config.data
+    if data.kind != "rows" or data.test_path or data.splits or data.share != 1:
+        yield (
+            "data.kind, test_path, splits, share: `slick doctor` looks at one file of rows, data.path; leave these four"
+            " unset (`slick data` writes data of other kinds as such files)"
+        )
+    if config.annotate.answers == "none":
+        yield "annotate.answers: 'none', but `slick doctor` reads the greedy answers; set it to 'greedy'"
 
 
 def _place(config: Config, command: str) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import fields
 
-from slick_jax import config_plan, config_rules_longform, shards
+from slick_jax import config_doctor, config_plan, config_rules_longform, shards
 from slick_jax.config import (
     AnnotateConfig,
     Config,
@@ -65,6 +65,7 @@ def problems(config: Config, command: str = "") -> list[str]:
         *config_rules_longform.problems(config, command),
         *config_plan.problems(config.plan),
         *_validate(config.validate.command),
+        *config_doctor.problems(config.doctor),
         *needs(config, command),
     ]
     return [f"config.{line}" for line in found]

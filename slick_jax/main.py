@@ -22,6 +22,7 @@ COMMANDS = {
     "data": ("slick_jax.data.prepare", "check the examples, write them as JSON lines, count them"),
     "pretrain": ("slick_jax.training.pretrain", "train a small model on a corpus that tells the facts of the data"),
     "annotate": ("slick_jax.knowledge.annotate", "measure P_Correct and the knowledge category of every example"),
+    "doctor": ("slick_jax.checkup.command", "annotate rows, say what to do about them, write them ready for training"),
     "rescore": ("slick_jax.knowledge.rescore", "judge kept answers by another match rule, without the model"),
     "mix": ("slick_jax.data.mix", "make mixtures of Known and Unknown examples from the annotations"),
     "train": ("slick_jax.training.train", "fine-tune on a mixture and follow what the model knows, epoch by epoch"),
@@ -48,7 +49,7 @@ BROWSE = {
     "show": ("slick_jax.browsing.show", "print everything that a run folder knows about one example"),
 }
 # Those that go on where a stopped run was; the others begin again.
-RESUMES = ("demo", "pretrain", "annotate", "train", "study", "gradual", *LONGFORM)
+RESUMES = ("demo", "pretrain", "annotate", "doctor", "train", "study", "gradual", *LONGFORM)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from slick_jax.config import Config
 from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.knowledge.shapes import TOKENS
 
-ANNOTATES = ("annotate", "demo", "gradual")  # and `study`, where study.shift asks it to
+ANNOTATES = ("annotate", "doctor", "demo", "gradual")  # and `study`, where study.shift asks it to
 TRAINS = ("train", "study", "gradual", "demo", *LONGFORM)
 ASKS = (*ANNOTATES, "train", "study", "evaluate", *LONGFORM)
 

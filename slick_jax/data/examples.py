@@ -54,7 +54,7 @@ def load_splits(data: DataConfig) -> dict[str, list[Example]]:
     else:
         files = {"train": data.path, "dev": data.dev_path, "test": data.test_path}
         splits = {name: read_rows(path, name) for name, path in files.items() if path or name == "train"}
-    _check_ids_differ(splits)
+    check_ids_differ(splits)
     return {name: _thinned(splits[name], data.share) for name in SPLITS if name in splits}
 
 
@@ -117,25 +117,29 @@ def read_rows(path: str, split: str) -> list[Example]:
     counted from 0), `relation` and `subject`. Outer white space is dropped.
     Raises one InputError that lists the bad rows.
     """
+    read = list(checked_rows(path, split, _FIELDS))
+    raise_problems([f"{place}: {found}" for place, _, found in read if isinstance(found, str)])
+    if not read:
+        raise InputError(f"{path}: holds no rows; expected one JSON object with question and answer per line")
+    return [found for *_, found in read]
+
+
+def checked_rows(
+    path: str, split: str, fields: Sequence[str] | None = None
+) -> Iterator[tuple[str, dict, Example | str]]:
+    """(file:line, its row, the Example or what is wrong with it) of every line, as for `read_rows`.
+
+    fields: of Parquet the columns to read, all by default. Raises InputError where the file cannot be read.
+    """
     file = Path(path)
     stem = file.name.removesuffix(".gz").rsplit(".", 1)[0]
-    examples, problems, first_place = [], [], {}
-    for index, row in rows_of(file, _FIELDS):
+    first_place: dict[str, str] = {}
+    for index, row in rows_of(file, fields):
         place = f"{path}:{index + 1}"
         found = row if isinstance(row, str) else example_of(row, f"{stem}.{index}", split)
-        if isinstance(found, str):
-            problems.append(f"{place}: {found}")
-        elif found.id in first_place:
-            problems.append(
-                f"{place}: id {found.id!r} is already used at {first_place[found.id]}; give every row its own id"
-            )
-        else:
-            first_place[found.id] = place
-            examples.append(found)
-    raise_problems(problems)
-    if not examples:
-        raise InputError(f"{path}: holds no rows; expected one JSON object with question and answer per line")
-    return examples
+        if isinstance(found, Example) and first_place.setdefault(found.id, place) != place:
+            found = f"id {found.id!r} is already used at {first_place[found.id]}; give every row its own id"
+        yield place, {} if isinstance(row, str) else row, found
 
 
 def raise_problems(problems: list[str], heading: str = "") -> None:
@@ -160,10 +164,10 @@ def _lines(file: Path) -> Iterator[bytes]:
         raise InputError(f"{file}: cannot be read ({error}); check the path and that the file is whole") from error
 
 
-def rows_of(file: Path, fields: Sequence[str]) -> Iterator[tuple[int, dict | str]]:
+def rows_of(file: Path, fields: Sequence[str] | None) -> Iterator[tuple[int, dict | str]]:
     """(line index, row) of a JSON lines (also `.gz`) or Parquet file, or (line index, what is wrong with the line).
 
-    Of Parquet only the columns named by `fields` are read. Raises InputError where the file cannot be read.
+    Of Parquet only the columns named by `fields` are read (None: all). Raises InputError where the file cannot be read.
     """
     if file.suffix == ".parquet":
         yield from enumerate(_parquet_rows(file, fields))
@@ -178,12 +182,12 @@ def rows_of(file: Path, fields: Sequence[str]) -> Iterator[tuple[int, dict | str
                 yield index, row if isinstance(row, dict) else f"expected a JSON object, found {short(row)}"
 
 
-def _parquet_rows(file: Path, fields: Sequence[str]) -> list[dict]:
+def _parquet_rows(file: Path, fields: Sequence[str] | None) -> list[dict]:
     import pyarrow
     from pyarrow import parquet
 
     try:
-        columns = [name for name in parquet.read_schema(file).names if name in fields]
+        columns = [name for name in parquet.read_schema(file).names if fields is None or name in fields]
         if len(set(columns)) < len(columns):
             raise ValueError(f"a column twice: {', '.join(columns)}")
         table = parquet.read_table(file, columns=columns, page_checksum_verification=True)
@@ -245,7 +249,8 @@ def text_problem(name: str, text: object) -> str | None:
     return None
 
 
-def _check_ids_differ(splits: dict[str, list[Example]]) -> None:
+def check_ids_differ(splits: dict[str, list[Example]]) -> None:
+    """Raises InputError for ids that occur twice, within a split or in two."""
     seen: dict[str, str] = {}
     problems = []
     for name, examples in splits.items():

@@ -25,7 +25,7 @@ from slick_jax.errors import InputError
 from slick_jax.knowledge import preparation, records, store
 from slick_jax.knowledge.answers import Answers
 from slick_jax.knowledge.engine import Engine
-from slick_jax.knowledge.preparation import Prepared
+from slick_jax.knowledge.preparation import AskedRows, Prepared
 from slick_jax.knowledge.saturation import saturation
 from slick_jax.knowledge.speed import Stopwatch, speed
 from slick_jax.mesh import Team, make_team
@@ -65,8 +65,8 @@ def run(config: Config) -> pd.DataFrame | None:
     return table
 
 
-def annotate(config: Config) -> tuple[pd.DataFrame, dict] | None:
-    """Annotate the rows of `config.data` with the checkpoint of `config.model`.
+def annotate(config: Config, asked: AskedRows | None = None) -> tuple[pd.DataFrame, dict] | None:
+    """Annotate the rows of `config.data`, or `asked`, with the checkpoint of `config.model`.
 
     Writes annotations/part-*.parquet as they are done, then annotations.parquet, summary.json and saturation.csv. A run
     that was killed goes on behind its last finished part and ends with the same files.
@@ -87,15 +87,15 @@ def annotate(config: Config) -> tuple[pd.DataFrame, dict] | None:
     with contextlib.ExitStack() as stack:
         resumes = "from the finished parts"
         peers = stack.enter_context(Peers(place, team.members, silence, command="annotate", resumes=resumes))
-        return _annotate(config, team, peers, stack)
+        return _annotate(config, asked, team, peers, stack)
 
 
 def _annotate(
-    config: Config, team: Team, peers: Peers, stack: contextlib.ExitStack
+    config: Config, asked: AskedRows | None, team: Team, peers: Peers, stack: contextlib.ExitStack
 ) -> tuple[pd.DataFrame, dict] | None:
     """stack: holds the folder until it is left."""
     watch = Stopwatch()
-    network, tokenizer, prepared, protocol = _prepare(config, team)
+    network, tokenizer, prepared, protocol = _prepare(config, asked, team)
     if peers.leads:
         stack.enter_context(held(epath.Path(config.run_dir) / "annotations"))
     # Agree with the other processes: all of one protocol, process 0 says which parts are missing.
@@ -141,13 +141,15 @@ def _annotate(
     return table, summary
 
 
-def _prepare(config: Config, team: Team) -> tuple[Network, Tokenizer, Prepared, dict]:
+def _prepare(
+    config: Config, asked: AskedRows | None, team: Team
+) -> tuple[Network, Tokenizer, Prepared, dict]:
     """The model without its weights, all that is asked of it, and the protocol that the two make up; all checked."""
     spec = weights.read_spec(config.model.path)
     weights.check_tensors(config.model.path, spec)
     network = Network(spec, config.model.dtype, config.model.precision, config.model.scan_layers)
     tokenizer = Tokenizer.from_folder(config.model.path, spec.vocab_size)
-    prepared = preparation.prepare(config, preparation.ask(config), tokenizer, spec.max_position_embeddings)
+    prepared = preparation.prepare(config, asked or preparation.ask(config), tokenizer, spec.max_position_embeddings)
     protocol = preparation.protocol_fields(
         config, prepared, weights.fingerprint(config.model.path), tokenizer.fingerprint(), team.mesh.shape
     )

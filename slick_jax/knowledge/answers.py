@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 from etils import epath
 
-from slick_jax.config import Config
+from slick_jax.config import AnnotateConfig, Config
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.knowledge import records, store
 from slick_jax.knowledge.answer_text import text_of
@@ -24,6 +24,7 @@ from slick_jax.knowledge.engine import Engine
 from slick_jax.knowledge.forward import Device
 from slick_jax.knowledge.match import Golds
 from slick_jax.knowledge.preparation import Prepared
+from slick_jax.knowledge.verify import Question
 from slick_jax.sampling.sampler import Prompt, Sampler
 
 SCHEMA = pa.schema(
@@ -61,25 +62,15 @@ class Answers:
             "answers",
         )
         self._prepared, self._annotations, self._tokenizer = prepared, annotations, tokenizer
-        self._samples = settings.n_samples if settings.answers == "all" else 0
+        self._samples = _samples(settings)
         self._sampler: Sampler | None = None
 
     def write(self, number: int, engine: Engine) -> None:
         """Decode and write the answers of part `number`, and compare them with the part's verified hits."""
-        part, prepared = self._prepared.parts[number], self._prepared
-        slots, bank = engine.bank(part)
-        questions = [prepared.question(index, slots) for index in part]
-        prompts = [
-            Prompt(tokens, (*question.words, slot), prefix)
-            for question in questions
-            for slot, (prefix, tokens) in enumerate(question.slots)
-        ]
-        self._sampler = self._sampler or self._make_sampler(engine.device)
-        texts = iter(self._sampler(engine.device.params, prompts, bank))
-        found = [
-            self._record(index, [next(texts) for _ in question.slots])
-            for index, question in zip(part, questions, strict=True)
-        ]
+        part = self._prepared.parts[number]
+        self._sampler = self._sampler or sampler(self._prepared.settings, self._tokenizer, engine.device)
+        questions, texts = decode(self._sampler, engine, self._prepared, part)
+        found = [self._record(index, mine) for index, mine in zip(part, texts, strict=True)]
         verified = self._annotations.read(number)[0].to_pylist()
         counts = Counter(draws=0, truncated=0, hits_differ=0)
         for question, kept, row in zip(questions, found, verified, strict=True):
@@ -99,21 +90,6 @@ class Answers:
         names = ("draws", "truncated", "hits_differ")
         return {"kept": self._prepared.settings.answers} | {name: counts[name] for name in names}
 
-    def _make_sampler(self, device: Device) -> Sampler:
-        settings = self._prepared.settings
-        return Sampler(
-            device.program.network,
-            device.mesh,
-            stops=self._tokenizer.is_stop,
-            numbers=range(1 + self._samples),
-            max_tokens=settings.max_answer_tokens,
-            temperature=settings.temperature,
-            top_k=settings.top_k,
-            seed=settings.seed,
-            n_tokens=self._tokenizer.n_ids,
-            rows=settings.answer_rows,
-        )
-
     def _record(self, index: int, texts: Sequence[Sequence[Sequence[int]]]) -> dict[str, Any]:
         """Row `index` with its answers, from token ids [slot][draw]."""
         read = [[text_of(self._tokenizer, tokens) for tokens in draws] for draws in texts]
@@ -126,6 +102,41 @@ class Answers:
             "sampled_truncated": [[cut for _, cut in draws[1:]] for draws in read] if self._samples else None,
             "protocol": self._annotations.protocol,
         }
+
+
+def sampler(settings: AnnotateConfig, tokenizer: Tokenizer, device: Device) -> Sampler:
+    """What decodes the answers that `annotate.answers` keeps."""
+    return Sampler(
+        device.program.network,
+        device.mesh,
+        stops=tokenizer.is_stop,
+        numbers=range(1 + _samples(settings)),
+        max_tokens=settings.max_answer_tokens,
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        seed=settings.seed,
+        n_tokens=tokenizer.n_ids,
+        rows=settings.answer_rows,
+    )
+
+
+def decode(
+    sampler: Sampler, engine: Engine, prepared: Prepared, part: Sequence[int]
+) -> tuple[list[Question], list[list[list[list[int]]]]]:
+    """The questions of these rows, and their answers as token ids [row][slot][draw]."""
+    slots, bank = engine.bank(part)
+    questions = [prepared.question(index, slots) for index in part]
+    prompts = [
+        Prompt(tokens, (*question.words, slot), prefix)
+        for question in questions
+        for slot, (prefix, tokens) in enumerate(question.slots)
+    ]
+    texts = iter(sampler(engine.device.params, prompts, bank))
+    return questions, [[next(texts) for _ in question.slots] for question in questions]
+
+
+def _samples(settings: AnnotateConfig) -> int:
+    return settings.n_samples if settings.answers == "all" else 0
 
 
 @dataclasses.dataclass(frozen=True)

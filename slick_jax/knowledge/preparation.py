@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -241,20 +241,23 @@ def _cut(rows: list[Example], part_size: int) -> list[list[int]]:
 
 def _check_drafts(rows: list[Example], drafts: list[list[Draft]], rule: Matcher, limit: int) -> None:
     """Every answer fits the token limit, and some answer of every row can be written with the tokenizer's tokens."""
-    problems = []
-    for row, row_drafts in zip(rows, drafts, strict=True):
-        golds = Golds(row.answers, rule)
-        if not any(golds.match(made.text)[1] for made in row_drafts):
-            written = row_drafts[0].text
-            problems.append(f"row {row.id!r}: the tokenizer cannot write {row.answers[0]!r}, only {written!r}")
-        problems += [
-            f"row {row.id!r}: the answer {answer!r} takes {len(made.tokens) + 1} tokens with its end"
-            for answer, made in zip(row.answers, row_drafts, strict=True)
-            if len(made.tokens) + 1 > limit
-        ]
     raise_problems(
-        problems, f"answers that can never be right (annotate.max_answer_tokens={limit}); raise it or drop the rows:"
+        [
+            f"row {row.id!r}: {problem}"
+            for row, made in zip(rows, drafts, strict=True)
+            for problem in draft_problems(row, made, rule, limit)
+        ], f"answers that can never be right (annotate.max_answer_tokens={limit}); raise it or drop the rows:"
     )
+
+
+def draft_problems(row: Example, drafts: list[Draft], rule: Matcher, limit: int) -> Iterator[str]:
+    """Why a row can never be answered right with at most `limit` tokens, given its answers as tokens."""
+    golds = Golds(row.answers, rule)
+    if not any(golds.match(made.text)[1] for made in drafts):
+        yield f"the tokenizer cannot write {row.answers[0]!r}, only {drafts[0].text!r}"
+    for answer, made in zip(row.answers, drafts, strict=True):
+        if len(made.tokens) + 1 > limit:
+            yield f"the answer {answer!r} takes {len(made.tokens) + 1} tokens with its end"
 
 
 def _check_lengths(rows: list[Example], prompts: PrefixTable, rests: list[list[Rest]], limit: int) -> None:

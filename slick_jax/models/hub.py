@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # What a hub id stands for, by command: the settings that may name the model it reads; the first that is set counts. The
 # base of adapters is fetched where it is needed (slick_jax/tuned.py).
 READS = {
-    "annotate": ("model.path",), "train": ("model.path",), "study": ("model.path",),
+    "annotate": ("model.path",), "doctor": ("model.path",), "train": ("model.path",), "study": ("model.path",),
     "gradual": ("model.path",), "evaluate": ("evaluate.checkpoint", "model.path"), "plan": ("plan.model", "model.path"),
     **{command: ("model.path",) for command in LONGFORM},
 }  # fmt: skip

@@ -84,7 +84,7 @@ def questions_of(config: Config, folder: str, spec: ModelSpec) -> Questions:
         every = -(-len(asked.rows) // SAMPLE)
         sample = dataclasses.replace(asked, rows=asked.rows[::every], assigned=asked.assigned[::every])
         prepared = preparation.prepare(config, sample, tokenizer, spec.max_position_embeddings)
-        return _counted(prepared, asked, tokenizer, every)
+        return counted(prepared, asked, tokenizer, every)
     return _assumed(config, asked, tokenizer)
 
 
@@ -94,7 +94,8 @@ def tokenizer_of(folder: str, spec: ModelSpec) -> Tokenizer | None:
     return Tokenizer.from_folder(folder, spec.vocab_size) if there else None
 
 
-def _counted(prepared: Prepared, asked: AskedRows, tokenizer: Tokenizer, every: int) -> Questions:
+def counted(prepared: Prepared, asked: AskedRows, tokenizer: Tokenizer, every: int = 1) -> Questions:
+    """Of the rows `asked`, of which one in `every` is in `prepared`."""
     proposed = sum(len(prepared.prompts.rest(one.kept)) + one.extra for one in prepared.proposals)
     judged = sum(
         len(trees) * (1 + sum(len(draft.tokens) for draft in drafts))

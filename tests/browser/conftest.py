@@ -36,7 +36,7 @@ def browser():
 @pytest.fixture(scope="session")
 def reports(tmp_path_factory):
     """Paths of the pages by name."""
-    return written.reports(tmp_path_factory.mktemp("reports"))
+    return written.Reports(tmp_path_factory.mktemp("reports"))
 
 
 @pytest.fixture

@@ -19,16 +19,23 @@ HOSTILE = (SCRIPT, FORMULA, UNBROKEN, TURNED, "", "$\\frac{1}{2}$ {{ 7 * 7 }}")
 MANY = 100_000
 
 
-def reports(folder):
-    """The page of a study, of annotations alone, of as many as a page takes, and of a long-form study."""
-    made = {name: folder / name for name in ("study", "annotations", "many", "longform")}
-    for path in made.values():
-        path.mkdir()
-    _study(made["study"])
-    planted.write_annotations(made["annotations"], relations=(SCRIPT, UNBROKEN))
-    _many(made["many"])
-    paths = {name: report.run(Config(run_dir=str(made[name]))) for name in ("study", "annotations", "many")}
-    return paths | {"longform": _longform(made["longform"])}
+class Reports(dict):
+    """Paths of pages by name, each made when it is first asked for: of a study, of annotations alone, of more rows than
+    a page takes ('many'), and of a long-form study."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self._folder = folder
+
+    def __missing__(self, name):
+        folder = self._folder / name
+        folder.mkdir()
+        if name == "longform":
+            self[name] = _longform(folder)
+        else:
+            {"study": _study, "annotations": _annotations, "many": _many}[name](folder)
+            self[name] = report.run(Config(run_dir=str(folder)))
+        return self[name]
 
 
 def _study(folder):
@@ -48,6 +55,10 @@ def _study(folder):
         answers.to_parquet(path)
     manifest = json.loads((folder / "mixtures/manifest.json").read_text())
     (folder / "mixtures/manifest.json").write_text(json.dumps(manifest | {"note": SCRIPT + UNBROKEN}))
+
+
+def _annotations(folder):
+    planted.write_annotations(folder, relations=(SCRIPT, UNBROKEN))
 
 
 def _hostile(place, text):

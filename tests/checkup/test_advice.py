@@ -1,0 +1,137 @@
+"""Every rule of advice speaks where its numbers say so, and is silent where they do not."""
+
+import dataclasses
+
+import pytest
+
+from slick_jax.checkup.advice import advise, markdown
+from slick_jax.checkup.intake import LeftOut
+from tests.checkup.planted import planted, planted_rows
+
+KNOWN = {"HighlyKnown": 120, "MaybeKnown": 60, "WeaklyKnown": 20}
+MIXED = KNOWN | {"Unknown": 100}
+
+
+def rules(tmp_path, rows, **settings):
+    found, config = planted(tmp_path, rows, **settings)
+    return {one.rule: one for one in advise(found, config)}
+
+
+def test_what_to_do_about_unknown_rows(tmp_path):
+    found = rules(tmp_path, planted_rows(MIXED))
+    assert {"filter", "early_stop", "relabel", "maybe"} <= set(found) and "nothing" not in found
+    assert "33.3 % (28.2 to 38.8)" in found["filter"].why and "100 Unknown rows" in found["filter"].title
+    assert found["filter"].do[0] == f"{tmp_path}/doctor/data/without_unknown.jsonl (200 rows)"
+    assert found["filter"].do[1].startswith("slick train --config=configs/base.py")
+    assert "I don't know" in found["relabel"].title
+
+
+def test_nothing_to_do_where_unknown_is_surely_small(tmp_path):
+    found = rules(tmp_path, planted_rows(KNOWN | {"Unknown": 2}))
+    assert "nothing" in found and not {"filter", "relabel", "early_stop"} & set(found)
+    few = rules(tmp_path, planted_rows({"HighlyKnown": 30, "Unknown": 1}))  # 3 %, which 31 rows do not say
+    assert "nothing" not in few and {"filter", "few_rows"} <= set(few)
+
+
+def test_rows_and_relations(tmp_path):
+    rows = planted_rows(MIXED)
+    found, config = planted(tmp_path, rows)
+    of_rows = {"left_out", "pooled", "few_rows", "repeated", "conflicting"}
+    assert not of_rows & {one.rule for one in advise(found, config)}
+    left_out = [LeftOut("rows.jsonl:7", "answer is empty; fill it in", {})]
+    found = dataclasses.replace(found, intake=dataclasses.replace(found.intake, left_out=left_out, pooled=["all"]))
+    told = {one.rule: one for one in advise(found, config)}
+    assert "rows.jsonl:7: answer is empty" in told["left_out"].why and "300 rows in all" in told["pooled"].why
+
+
+def test_repeated_and_conflicting_questions(tmp_path):
+    rows = planted_rows(MIXED)
+    rows[1] = rows[1] | {"question": rows[0]["question"].upper(), "answers": rows[0]["answers"]}
+    assert rules(tmp_path, rows)["repeated"].title == "drop 1 repeated rows"
+    rows[1] = rows[1] | {"answers": ["someone else"]}
+    found = rules(tmp_path, rows)
+    assert "repeated" not in found and "'all.HighlyKnown.0', 'all.HighlyKnown.1'" in found["conflicting"].why
+
+
+def test_near_misses_suggest_aliases(tmp_path):
+    rows = planted_rows(MIXED)
+    for row in rows[-30:]:
+        row["greedy"] = f"it is {row['answers'][0]}"
+    found = rules(tmp_path, rows)["aliases"]
+    assert "30 'holds'" in found.why and "annotate.match=" in found.do[1]
+    for row in rows[-20:]:
+        row["greedy"] = "something else"
+    assert "aliases" not in rules(tmp_path, rows)  # 10 of 300
+
+
+def test_long_cut_empty_and_refusing_answers(tmp_path):
+    assert not {"long", "cut", "empty", "abstains"} & set(rules(tmp_path, planted_rows(MIXED)))
+    chatty = rules(tmp_path, planted_rows(MIXED, greedy="well let me think about this question for a while", cut=True))
+    assert "'s 10" in chatty["long"].why.replace("model's 10", "'s 10") and "100 %" in chatty["cut"].why
+    assert chatty["cut"].do[0].startswith("the same command with --config.annotate.max_answer_tokens=48")
+    assert "empty" in rules(tmp_path, planted_rows(MIXED, greedy=" "))
+    assert "abstains" in rules(tmp_path, planted_rows(MIXED, abstained_greedy=0.2))
+
+
+def test_guessable_relations(tmp_path):
+    rows = planted_rows(MIXED, "book") + planted_rows({"MaybeKnown": 20}, "language", greedy="English")
+    assert "guessable" not in rules(tmp_path, rows)
+    for row in rows[-8:]:
+        row["answers"] = ["English"]
+    why = rules(tmp_path, rows)["guessable"].why
+    assert "40 % of the 20 rows of 'language'" in why and "100 % of the model's greedy answers" in why
+
+
+def test_worst_relations(tmp_path):
+    rows = planted_rows(KNOWN | {"Unknown": 10}, "book") + planted_rows({"Unknown": 30}, "song")
+    found = rules(tmp_path, rows)["worst"]
+    assert found.title.endswith("relation 'song' (100 %)")
+    assert "worst" not in rules(tmp_path, planted_rows(MIXED, "book") + planted_rows({"Unknown": 5}, "song"))
+
+
+@pytest.mark.parametrize(
+    ("model", "template", "style", "title"),
+    [
+        ("m", "a template", "qa", "ask the model in its chat template, too, and compare"),
+        ("Tiny-Instruct", None, "qa", "add the chat template to the model folder"),
+        ("m", None, "qa", None),
+        ("m", "a template", "chat", None),
+    ],
+)
+def test_chat_models(tmp_path, model, template, style, title):
+    settings = {"model.path": model, "annotate.prompt_style": style}
+    found = rules(tmp_path, planted_rows(MIXED), template=template, **settings).get("chat")
+    assert (found.title if found else None) == title
+
+
+def test_a_model_that_knows_nothing_is_suspected_to_be_asked_wrongly(tmp_path):
+    found, config = planted(tmp_path, planted_rows({"Unknown": 100}))
+    assert advise(found, config)[0].rule == "nothing_known"
+
+
+def test_labels_that_more_draws_would_change(tmp_path):
+    steady = rules(tmp_path, planted_rows({"HighlyKnown": 100, "Unknown": 50}))
+    assert "draws" not in steady
+    unsure = rules(tmp_path, planted_rows({"HighlyKnown": 100, "Unknown": 50}, certainty=0.3))
+    assert "100 % of the Unknown labels" in unsure["draws"].why
+    assert "--config.annotate.n_exemplar_sets=8" in unsure["draws"].do[0]
+
+
+def test_the_numbers_of_a_diagnosis(tmp_path):
+    found, _ = planted(tmp_path, planted_rows({"MaybeKnown": 30, "WeaklyKnown": 10, "Unknown": 60}))
+    record = found.record()
+    assert record["rows"] == {
+        "in the file": 100, "asked": 100, "left out": 0, "behind data.limit": 0, "exemplars among those asked": 0,
+    }  # fmt: skip
+    assert record["categories"]["Unknown"]["percent"] == pytest.approx(60)
+    assert record["Known"]["rows"] == 40
+    assert record["afresh"]["Unknown"] == pytest.approx(60 * 0.7 + 40 * 0.1)
+    # WeaklyKnown rows hit with their first sample behind their first set, MaybeKnown ones behind the first two sets.
+    assert record["saturation_last_steps"] == {"exemplar set": 0.0, "sample": 0.0}
+    assert {one["category"]: one["certainty"] for one in record["label_certainty"]}["Unknown"] == pytest.approx(70)
+
+
+def test_advice_as_text(tmp_path):
+    found, config = planted(tmp_path, planted_rows(MIXED))
+    text = markdown(advise(found, config))
+    assert text.startswith("# What to do\n\n1. **") and "(rule `filter`)" in text
