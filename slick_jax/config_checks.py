@@ -25,6 +25,9 @@ def path(name: str, value: str) -> Iterator[str]:
     longest = max(len(part.encode()) for part in value.split("/"))
     if longest > 200 or len(value.encode()) > 3000:
         yield f"{name}: {short(value)} is too long for a path; a name in it may have 200 bytes"
+    if value.startswith("~"):
+        home = value.partition("/")[0]
+        yield f"{name}: {short(value)} would be a folder named {home!r}: no shell expands it there; write out the path"
 
 
 def choice(name: str, value: str, allowed: tuple[str, ...]) -> Iterator[str]:

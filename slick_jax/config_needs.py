@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from slick_jax.config import Config, DataConfig
 from slick_jax.config_checks import path as fits
 from slick_jax.config_longform import COMMANDS as LONGFORM
+from slick_jax.knowledge.match import squad_key
 from slick_jax.stores import SCHEME, is_installed
 
 # Settings that a command cannot do without, and the next thing to try.
@@ -32,6 +33,7 @@ LOCAL = ("demo", "pretrain", "gradual")  # with models in their run folders; and
 READS_DATA = (
     "data", "pretrain", "demo", "annotate", "doctor", "validate", "mix", "train", "evaluate", "study", "gradual",
 )  # fmt: skip
+TEACHES = ("mix", "train", "study", "validate")  # mixtures whose refusals are counted later
 
 
 def needs(config: Config, command: str) -> Iterator[str]:
@@ -66,6 +68,7 @@ def needs(config: Config, command: str) -> Iterator[str]:
         )
     if command == "doctor":
         yield from _doctor(config)
+    yield from _refusals(config, command)
     yield from _place(config, command)
     if command in READS_DATA and config.data.kind != "world":
         yield from data_problems(config.data)
@@ -80,6 +83,17 @@ def _doctor(config: Config) -> Iterator[str]:
         )
     if config.annotate.answers == "none":
         yield "annotate.answers: 'none', but `slick doctor` reads the greedy answers; set it to 'greedy'"
+def _refusals(config: Config, command: str) -> Iterator[str]:
+    """The refusal that a variant teaches must count as one when the tuned model is asked."""
+    mix, phrases = config.mix, config.annotate.abstain_phrases
+    variants = (config.train.variant,) if command == "train" else (*mix.recipes, *("idk_",) * mix.idk)
+    taught = command in TEACHES and any(name.startswith("idk_") for name in variants)
+    if taught and squad_key(mix.idk_text) not in map(squad_key, phrases):
+        yield (
+            f"mix.idk_text: {mix.idk_text!r} is none of annotate.abstain_phrases={phrases!r}, so that answers of the"
+            " tuned model would count as wrong, not as refusals; set it to one of them, or leave these variants out"
+            " (mix.idk, mix.recipes)"
+        )
 
 
 def _place(config: Config, command: str) -> Iterator[str]:

@@ -208,6 +208,33 @@ def test_what_a_command_needs(config_file):
     assert load_config([f"--config={path}", "--config.data.kind=world"], "validate").data.kind == "world"
 
 
+@pytest.mark.parametrize(
+    "words", [("mix",), ("study",), ("train", "train.variant=idk_50"), ("mix", "mix.idk=False", "mix.recipes=idk_25")]
+)
+def test_a_refusal_that_is_taught_must_count_as_one(config_file, words):
+    command, *settings = words
+    path = config_file("c.run_dir, c.model.path, c.data.kind = 'r', 'm', 'world'", "c.train.variant = 'unknown_50'")
+    given = [f"--config={path}", "--config.mix.idk_text=No idea.", *(f"--config.{text}" for text in settings)]
+    given += ["--config.train.variant="] * (command == "study")
+    told = errors_of(given, command)
+    assert "config.mix.idk_text: 'No idea.' is none of annotate.abstain_phrases=(\"I don't know\",)" in told
+    assert load_config([*given, "--config.annotate.abstain_phrases=['Unknown', 'no idea']"], command)
+
+
+def test_a_refusal_that_is_not_taught_may_be_any(config_file):
+    path = config_file("c.run_dir, c.model.path, c.data.kind = 'r', 'm', 'world'", "c.mix.idk_text = 'No idea.'")
+    assert load_config([f"--config={path}"], "annotate")
+    assert load_config([f"--config={path}", "--config.mix.idk=False"], "mix")
+    assert load_config([f"--config={path}", "--config.train.variant=unknown_50"], "train")
+
+
+@pytest.mark.parametrize("setting", ["run_dir", "model.path", "data.path", "train.mixture"])
+def test_a_home_that_no_shell_has_expanded(config_file, setting):
+    told = errors_of([f"--config={config_file()}", f"--config.{setting}=~/first"])
+    assert f"config.{setting}: '~/first' would be a folder named '~'" in told
+    assert load_config([f"--config={config_file()}", f"--config.{setting}=runs/a~b/~x"])
+
+
 def test_the_flag_of_a_shard_is_a_setting_of_study_alone(config_file):
     path = config_file("c.run_dir, c.model.path, c.data.kind = 'r', 'm', 'world'")
     for words in (["--shard=3/8"], ["--config.study.shard=3/8"]):

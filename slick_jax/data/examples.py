@@ -75,8 +75,8 @@ def _thinned(rows: list[Example], share: float) -> list[Example]:
 
 
 def limited(splits: dict[str, list[Example]], data: DataConfig) -> dict[str, list[Example]]:
-    """The first `data.limit` rows of every split; exemplar pools, dev among them, stay whole."""
-    return {name: rows if name in POOL_SPLITS else rows[: data.limit] for name, rows in splits.items()}
+    """The first `data.limit` rows of every split that has any; exemplar pools, dev among them, stay whole."""
+    return {name: rows if name in POOL_SPLITS else rows[: data.limit] for name, rows in splits.items() if rows}
 
 
 def same_text(text: str) -> str:
@@ -217,9 +217,7 @@ def example_of(row: dict, default_id: str, split: str) -> Example | str:
         problem = text_problem(field, text)
         if problem:
             return problem
-    if isinstance(name, bool) or not isinstance(name, str | int | None):
-        return f"id must be a text or a whole number, found {short(name)}"
-    if isinstance(name, str) and (problem := text_problem("id", name)):
+    if problem := id_problem(name):
         return problem
     return Example(
         id=default_id if name is None else str(name),
@@ -247,6 +245,13 @@ def text_problem(name: str, text: object) -> str | None:
     except UnicodeEncodeError:
         return f"{name} {short(text)} holds half a surrogate pair and is no valid text"
     return None
+
+
+def id_problem(name: object) -> str | None:
+    """What is wrong with a row's own `id`, or None: it must be a text or a whole number, where there is one."""
+    if isinstance(name, bool) or not isinstance(name, str | int | None):
+        return f"id must be a text or a whole number, found {short(name)}"
+    return text_problem("id", name) if isinstance(name, str) else None
 
 
 def check_ids_differ(splits: dict[str, list[Example]]) -> None:

@@ -16,7 +16,7 @@ from slick_jax.data.monofacts import monofacts
 def run(config: Config) -> None:
     """Write <run_dir>/data/<split>.jsonl and summary.json, and print rows per relation and split, and monofact rates.
 
-    With `data.write_tfds` also a TFDS data set in <run_dir>/data/tfds.
+    A split without rows is left out. With `data.write_tfds` also a TFDS data set in <run_dir>/data/tfds.
     """
     splits = limited(load_splits(config.data), config.data)
     folder = epath.Path(config.run_dir) / "data"

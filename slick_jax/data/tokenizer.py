@@ -24,8 +24,9 @@ class Tokenizer:
       size: number of ids; rows of the model's vocabulary when `n_vocab` was given.
       n_ids: ids from here on are padding rows of the vocabulary.
       newline: the stop that ends a line, the shortest token that holds a newline.
-      token_bytes: list of `size` bytes objects, what each token adds to a running text; empty for special tokens and
-        for ids that the tokenizer does not have (padding rows of a vocabulary).
+      token_bytes: list of `size` bytes objects, what each token adds to a running text; empty for special tokens, for
+        end-of-text ids (but one that writes a newline) and for ids that the tokenizer does not have (padding rows of a
+        vocabulary).
       is_stop: bool [size]; the token ends an answer: its text holds a newline, or it is an end-of-text id, or special,
         or an id that the tokenizer does not have.
       eos_ids: end-of-text ids, of generation_config.json, else config.json, else tokenizer_config.json.
@@ -67,6 +68,10 @@ class Tokenizer:
         self.token_bytes = _token_bytes(pipeline.description, self.backend, vocab, special, self.size, where)
         named_eos = vocab.get(self.named.get("eos_token"))
         self.eos_ids = tuple(eos_ids) if eos_ids is not None else () if named_eos is None else (named_eos,)
+        written = [i for i in self.eos_ids if i < self.size and self.token_bytes[i]]
+        self._silent = sorted(i for i in written if b"\n" not in self.token_bytes[i])
+        for i in self._silent:  # a plain token in the files, such as an added <|im_end|>, and the end of every text
+            self.token_bytes[i] = b""
 
         held = np.zeros(self.size, bool)
         held[[i for i in vocab.values() if i < self.size]] = True
@@ -140,6 +145,7 @@ class Tokenizer:
         """SHA-256 over the vocabulary's files and what the others add to them: frame, end-of-text ids, stops, size."""
         stops = np.flatnonzero(self.is_stop).tolist()
         rest = [self.size, self.backend.encode("a").ids, self._n_trailing, sorted(self.eos_ids), stops, self._built]
+        rest += [self._silent] if self._silent else []
         names = ("tokenizer.json",) if "tokenizer.json" in self.files else ("vocab.json", "merges.txt")
         content = b"\0".join(self.files[name] for name in names)
         return hashlib.sha256(content + b"\0" + json.dumps(rest).encode()).hexdigest()

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from slick_jax.data.examples import raise_problems, rows_of, same_text, text_problem
+from slick_jax.data.examples import id_problem, raise_problems, rows_of, same_text, text_problem
 from slick_jax.data.mixtures import Unrelated
 from slick_jax.errors import InputError
 
@@ -52,8 +52,8 @@ def _row(found: dict, default_id: str) -> Unrelated | str:
             return f"{field} is missing; a row to replay has prompt and completion, or text"
         if problem := text_problem(field, value):
             return problem
-    if isinstance(name, bool) or not isinstance(name, str | int | None):
-        return f"id must be a text or a whole number, found {name!r}"
+    if problem := id_problem(name):
+        return problem
     own = default_id if name is None else str(name)
     return Unrelated(f"replay.{own}", prompt or "", text if completion is None else completion)
 

@@ -104,7 +104,7 @@ class GreedyEvaluator:
         self._questions = {name: list(itertools.islice(given, len(rows))) for name, rows in self.groups.items()}
         self._verifications: dict[str, Verification] = {}
         program = Program(network, 0, 1, 1, tokenizer.n_ids)
-        length = max(map(len, self._prefixes))
+        length = max(1, *map(len, self._prefixes))  # prompts without BOS may share nothing
         self._device = Device(program, None, mesh, seed=0, temperature=1.0, prefix_length=length)
         self._shapes = _shapes(questions, max_tokens, settings.batch_tokens, self._device.shards)
 
@@ -187,8 +187,10 @@ def _share(relations: Sequence[str], prompts: Sequence[list[int]]) -> tuple[list
 def _shapes(questions: Sequence[Question], max_tokens: int, batch_tokens: int, shards: int) -> Shapes:
     """Batch shapes that fit the first round, which is nearly all of the work."""
     rests = [len(one.slots[0][1]) for one in questions]
-    lengths = [rest + len(one.drafts[0][0]) for rest, one in zip(rests, questions, strict=True)]
-    return choose_shapes(lengths, max(rests) + max_tokens - 1, batch_tokens, shards)
+    longest = max(rests) + max_tokens - 1
+    drafted = [sum(len(tokens) for tokens, _ in one.drafts) for one in questions]
+    lengths = [min(rest + more, longest) for rest, more in zip(rests, drafted, strict=True)]
+    return choose_shapes(lengths, longest, batch_tokens, shards)
 
 
 def _draft(tokenizer: Tokenizer, target: list[int]) -> tuple[int, ...]:

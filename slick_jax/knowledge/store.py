@@ -88,9 +88,13 @@ def check(folder: epath.PathLike, manifest: Mapping[str, Any], what: str = "anno
             " annotate with another run_dir"
         )
     told = ", ".join(changed) or "manifest.json"
-    raise InputError(
-        f"{folder}: holds {what} of another protocol (different: {told}); set another run_dir, or remove that folder"
-        + f" and {merged.name}, and what was made from it" * merged.exists()
+    raise InputError(f"{folder}: holds {what} of another protocol (different: {told}); {_remedy(folder)}")
+
+
+def _remedy(folder: epath.Path) -> str:
+    merged = folder.with_suffix(".parquet")
+    return "set another run_dir, or remove that folder" + (
+        f" and {merged.name}, and what was made from it" if merged.exists() else ""
     )
 
 
@@ -115,7 +119,7 @@ class Parts:
         """
         self.folder, self._schema = epath.Path(folder), schema
         manifest = manifest_of(protocol, rows, part_size, further)
-        self.protocol = manifest["hash"]
+        self.protocol, self._made = manifest["hash"], digest(manifest)
         found = None if leads else run_folder.read_object(self.folder / "manifest.json")
         if not leads and found != manifest:
             raise InputError(
@@ -124,7 +128,18 @@ class Parts:
             )
         check(self.folder, manifest, what)
         if leads:
+            self._check_parts(what)
             run_folder.write_json(self.folder / "manifest.json", manifest)
+
+    def _check_parts(self, what: str) -> None:
+        """Where the manifest is gone, its digest in the parts says whether they are of the same one."""
+        for path in [] if (self.folder / "manifest.json").exists() else sorted(self.folder.glob("part-*.parquet")):
+            metadata = run_folder.read_parquet_schema(path).metadata or {}
+            if metadata.get(b"manifest", b"") != self._made.encode():
+                raise InputError(
+                    f"{self.folder}: has no manifest.json, and {path.name} holds {what} of another protocol or of other"
+                    f" rows; {_remedy(self.folder)}"
+                )
 
     def path(self, number: int) -> epath.Path:
         """File of part `number`."""
@@ -141,7 +156,8 @@ class Parts:
 
     def write(self, number: int, records: list[dict], counts: Counter) -> None:
         """Write a part; its counters travel in the file's metadata."""
-        metadata = {"protocol": self.protocol, "counts": json.dumps(counts, sort_keys=True)}
+        counted = json.dumps(counts, sort_keys=True)
+        metadata = {"protocol": self.protocol, "manifest": self._made, "counts": counted}
         table = pa.Table.from_pylist(records, self._schema.with_metadata(metadata))
         run_folder.write_parquet(self.path(number), table)
 

@@ -9,7 +9,7 @@ import grain
 from etils import epath
 
 from slick_jax.categories import CATEGORIES
-from slick_jax.data.examples import ONE_RELATION, raise_problems, rows_of, text_problem
+from slick_jax.data.examples import ONE_RELATION, id_problem, raise_problems, rows_of, text_problem
 from slick_jax.data.mixtures import REPLAY, TAIL
 from slick_jax.data.prompt_styles import fine_tuning_prompt
 from slick_jax.data.tfds_rows import ExampleSource
@@ -118,9 +118,7 @@ def _row(found: dict, default_id: str) -> MixtureRow | str:
             return problem
     if category not in (None, "", *CATEGORIES):
         return f"category {short(category)} is unknown; allowed: {', '.join(CATEGORIES)}, or leave it out"
-    if isinstance(name, bool) or not isinstance(name, str | int | None):
-        return f"id must be a text or a whole number, found {short(name)}"
-    if isinstance(name, str) and (problem := text_problem("id", name)):
+    if problem := id_problem(name):
         return problem
     if not isinstance(ending, str) or "\n" in ending:
         return f"ending must be a text on one line, found {short(ending)}"

@@ -14,6 +14,9 @@ from slick_jax.data.corpus_tokens import END_OF_TEXT, UNKNOWN, train_tokenizer
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.data.world import make_world
 from slick_jax.errors import InputError
+from slick_jax.knowledge.answer_text import text_of
+from slick_jax.knowledge.match import Golds, matcher
+from slick_jax.knowledge.walk import HIT, STOPPED, STRICT, Judge, Vocabulary
 from tests.data.small_tokenizers import MERGES, byte_level_files, metaspace_backend
 
 
@@ -146,6 +149,22 @@ def test_end_of_text_ids_come_from_generation_config_first(tmp_path):
     assert second.eos_ids == (260,) and second.fingerprint() != first.fingerprint()
     (folder / "config.json").unlink()
     assert Tokenizer.from_folder(folder).eos_ids == (2,)
+
+
+def test_an_end_of_text_that_is_a_plain_token_is_no_part_of_an_answer(tmp_path):
+    backend = metaspace_backend()
+    backend.add_tokens([tokenizers.AddedToken("<end>", special=False)])
+    end, newline, word = backend.token_to_id("<end>"), 3 + 0x0A, backend.token_to_id("ab")
+    folder = write_folder(tmp_path, backend)
+    plain = Tokenizer.from_folder(folder)
+    assert plain.token_bytes[end] == b"<end>" and not plain.is_stop[end]
+    write_folder(tmp_path, backend, generation_config={"eos_token_id": [end, newline]})
+    tokenizer = Tokenizer.from_folder(folder)
+    assert text_of(tokenizer, [word, end]) == text_of(tokenizer, [word, newline]) == ("ab", False)
+    assert tokenizer.newline == newline and tokenizer.token_bytes[newline] == b"\n"
+    golds = Golds(("ab",), matcher("squad"))
+    judge = Judge(Vocabulary(tokenizer.token_bytes, tokenizer.is_stop.tolist()), golds, None)
+    assert judge.decide(b"ab", end) == judge.decide(b"ab", newline) == STOPPED | STRICT | HIT
 
 
 @pytest.mark.parametrize("add", [None, True, False])

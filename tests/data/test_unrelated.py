@@ -33,12 +33,14 @@ def test_rows_with_a_held_out_question_are_left_out(tmp_path):
 
 def test_bad_rows_are_told_together(tmp_path):
     rows = [{"text": ""}, {"prompt": "a"}, {"text": "a", "prompt": "b", "completion": "c"}, {"id": 1, "text": "a"},
-            {"id": "1", "text": "b"}, {"id": 2.5, "text": "a"}]  # fmt: skip
+            {"id": "1", "text": "b"}, {"id": 2.5, "text": "a"}, {"id": "\ud800", "text": "x"},
+            {"id": " ", "text": "x"}]  # fmt: skip
     with pytest.raises(InputError) as caught:
         read_unrelated(write(tmp_path / "more.jsonl", rows), 0)
     for line in (
         "more.jsonl:1: text is empty", "more.jsonl:2: completion is missing", "more.jsonl:3: has text besides",
         "more.jsonl:5: id 'replay.1' is already used" , "more.jsonl:6: id must be a text",
+        "more.jsonl:7: id '\\ud800' holds half a surrogate pair", "more.jsonl:8: id is empty",
     ):  # fmt: skip
         assert line in str(caught.value)
     with pytest.raises(InputError, match="mix.replay_path: 'nowhere' is no file"):

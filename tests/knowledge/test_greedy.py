@@ -1,5 +1,7 @@
 """Greedy exact match without exemplars equals decoding token by token, on any mesh and in any grouping."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from slick_jax.data.examples import read_rows
 from slick_jax.data.prompt_styles import fine_tuning_prompt
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
-from slick_jax.knowledge.greedy import Asked, GreedyEvaluator
+from slick_jax.knowledge.greedy import Asked, GreedyEvaluator, _shapes
+from slick_jax.knowledge.match import Golds, matcher
+from slick_jax.knowledge.verify import Question
 from slick_jax.mesh import make_mesh
 from slick_jax.models.transformer import Network
 from slick_jax.models.weights import load_hf, read_spec
@@ -116,6 +120,39 @@ def test_many_relations_share_one_prefix(model, groups, expected, monkeypatch):
         ask = evaluator(model, groups, mesh)
         assert len(ask._prefixes) == 1
         assert_answers(ask(load_hf_on(model, mesh), list(groups)), expected)
+
+
+def test_prompts_that_share_no_token(model, small_model):
+    """As with a tokenizer without BOS and prompts of the user's own."""
+    network, params, _ = model
+    described = json.loads((small_model / "tokenizer.json").read_text()) | {"post_processor": None}
+    files = {"tokenizer.json": json.dumps(described).encode()}
+    tokenizer = Tokenizer(files, network.spec.vocab_size, model[2].eos_ids)
+    rows = read_rows(str(small_model.parent / "world" / "test.jsonl"), "test")[:6]
+    openings = ("Who", "Where", "In", "The", "What", "A")
+    asked = [
+        Asked(row.id, f"{word}: {row.question}\n", row.answers) for word, row in zip(openings, rows, strict=True)
+    ]
+    assert len({tokenizer.encode(row.prompt)[0] for row in asked}) > 1
+    mesh = make_mesh(MeshConfig(1, 1, 1), jax.devices()[:1])
+    with jax.set_mesh(mesh):
+        ask = evaluator((network, params, tokenizer), {"test": asked}, mesh, answer_rows=8)
+        params = load_hf_on(model, mesh)
+        answers, written = ask(params, ["test"])["test"], ask.write(params, ["test"])["test"]
+    for number, row in enumerate(asked):
+        ((draw,),) = reference.decode_draws(
+            network, model[1], [tokenizer.encode(row.prompt)], row.id, 0, 0, 1.0, 1, LIMIT, tokenizer.is_stop,
+            tokenizer.n_ids,
+        )  # fmt: skip
+        judged = reference.judge_text(draw.path, tokenizer.token_bytes, tokenizer.is_stop, row.answers, LIMIT)
+        assert [*answers.hits[number]] == [*written.hits[number]] == [judged.strict, judged.squad]
+
+
+def test_lanes_are_as_long_as_a_question_with_all_its_answers():
+    golds = Golds(("x",), matcher("squad"))
+    questions = [Question((0, n), [(0, [1] * 40)], golds, None, [((1,) * 5, 2)] * 6) for n in range(4)]
+    assert _shapes(questions, 64, 1024, 1).lengths[0] == 40 + 6 * 5
+    assert max(_shapes(questions, 12, 1024, 1).lengths) == 64  # no longer than any path needs
 
 
 def test_answers_that_could_never_be_right_are_refused(model):
