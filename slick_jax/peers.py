@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import jax
 from etils import epath
 
-from slick_jax import atomic, run_folder
+from slick_jax import atomic, run_folder, statuses
 from slick_jax.config import Config
 from slick_jax.errors import Stopped
 from slick_jax.mesh import all_devices
@@ -51,7 +51,10 @@ def leave(status: int) -> None:
     """
     if not _worked or status == 0:
         return
-    if sys.exc_info()[0] is not None:
+    error = sys.exc_info()[1]
+    if isinstance(error, statuses.Failed):  # the traceback is in the output of the other one
+        print(error, file=sys.stderr)
+    elif error is not None:
         traceback.print_exc()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
@@ -66,6 +69,9 @@ class Peers:
     changed for `silence` seconds of this process's clock. `mates` work in lock-step with this one: when one of them
     ends, this process does too, as it may be waiting for it within a collective that never returns. For the same reason
     SIGTERM and SIGINT end this process GRACE seconds after they came, if the main thread has not done it by then.
+
+    What ends because of another process has its exit status where that one failed (InputError, statuses.Failed), as a
+    start again would fail alike, and is Stopped where it was lost.
 
     command, resumes: for messages, who speaks and from where the same command goes on. saves: SIGTERM is answered by
     saving, which takes its time: it ends the process only where a mate gives no sign of life, or after `silence`.
@@ -119,19 +125,19 @@ class Peers:
             self._disconnect()
             self.say("finished")
         else:
-            failed = lost is None and isinstance(error, Exception) and not isinstance(error, Stopped)
-            self.say("failed" if failed else "stopped")
+            self._say_end(statuses.of(error) if lost is None else self._status_after(lost))
         if self.leads:
             self._linger(clean=error is None)
         if lost is not None:
-            raise Stopped(self._lost(lost)) from error
+            raise self._error_after(lost) from error
 
-    def say(self, state: str | None = None) -> None:
-        """Tell the others where this process stands, or that it still does."""
+    def say(self, state: str | None = None, status: int | None = None) -> None:
+        """Tell the others where this process stands, or that it still does; `status`: its exit status."""
         with self._lock:
             self._state, self._number = state or self._state, self._number + 1
             if self.count > 1:
-                text = json.dumps({"state": self._state, "beat": self._number, "pid": os.getpid()})
+                said = {"state": self._state, "beat": self._number, "pid": os.getpid(), "status": status}
+                text = json.dumps(said)
                 with atomic.told(self._path(self.index), "choose another run_dir"):
                     # Not renamed: network file systems look anew into a file that is opened, but cache names.
                     self._path(self.index).write_text(text)
@@ -143,7 +149,7 @@ class Peers:
         return "silent" if said not in ENDED and time.monotonic() - since > self._silence else said
 
     def share(self, name: str, find: Callable[[], Value]) -> Value:
-        """What `find` gives (JSON) in process 0, for all. Raises Stopped when that one ends before."""
+        """What `find` gives (JSON) in process 0, for all. Raises an error when that one ends before."""
         if self.count > 1 and not self.leads:
             return self.published(name)
         value = find()
@@ -157,26 +163,26 @@ class Peers:
             self.say("working")
 
     def published(self, name: str) -> Any:
-        """What process 0 published; waits for it. Raises Stopped when process 0 ends before."""
+        """What process 0 published; waits for it. Raises an error when process 0 ends before."""
         while not self._told(name).exists():
             self._await_leader()
         return run_folder.read_json(self._told(name))
 
     def await_completion(self) -> None:
-        """Wait until process 0 says that all is complete. Raises Stopped when it ends before."""
+        """Wait until process 0 says that all is complete. Raises an error when it ends before."""
         self.say("done")
         while self.count > 1 and self.state(0) not in ("complete", "finished"):
             self._await_leader()
 
     def check(self) -> None:
-        """Between two parts: raises Stopped when process 0 has failed."""
+        """Between two parts: raises an error when process 0 has ended."""
         if self.count > 1 and not self.leads and self.state(0) in LOST:
-            raise Stopped(self._lost(0))
+            raise self._error_after(0)
 
     def await_parts(self, missing: Callable[[], dict[int, int]]) -> None:
         """Process 0: wait until no part is missing, as long as a process that owes one is at work.
 
-        missing: gives {part: process that writes it}. Raises Stopped when only ended processes owe parts.
+        missing: gives {part: process that writes it}. Raises an error when only ended processes owe parts.
         """
         seen = time.monotonic()  # a file that is written may take a while to be seen from here
         left = missing()
@@ -187,16 +193,17 @@ class Peers:
             elif "done" not in states.values() or time.monotonic() - seen > self._silence:
                 gone = ", ".join(f"process {index} {_TOLD[state]}" for index, state in sorted(states.items()))
                 parts = ", ".join(map(str, sorted(left)[:10])) + (", ..." if len(left) > 10 else "")
-                raise Stopped(f"{len(left)} unwritten parts ({parts}): {gone}; {self._restart}")
+                status = min(self._status_after(index) for index in {0, *states})
+                raise statuses.error(status, f"{len(left)} unwritten parts ({parts}): {gone}; {self._restart}")
             time.sleep(min(self._beat, 1.0))
             self._look()
             now = missing()
             seen, left = time.monotonic() if len(now) < len(left) else seen, now
 
     def _await_leader(self) -> None:
-        """Wait a moment for what process 0 says. Raises Stopped when it has ended."""
+        """Wait a moment for what process 0 says. Raises an error when it has ended."""
         if self.state(0) in ENDED:
-            raise Stopped(self._lost(0))
+            raise self._error_after(0)
         time.sleep(min(self._beat, POLL))
         self._look()
 
@@ -206,7 +213,7 @@ class Peers:
         while self._mates and time.monotonic() < until:
             gone = [mate for mate in self._mates if self.state(mate) in ENDED]
             if gone:
-                return gone[0]
+                return min(gone, key=self._status_after)
             time.sleep(self._beat)
         return None
 
@@ -237,14 +244,15 @@ class Peers:
             since = (since or time.monotonic()) if found else None  # a silent mate may come back
             if found and time.monotonic() - since > GRACE:
                 with contextlib.suppress(Exception):
-                    self.say("stopped")
+                    self._say_end(found[1])
                 end_process(*found)
 
     def _ending(self) -> tuple[str, int] | None:
         """Why this process must end, for its user, and its exit status; None while all is well."""
         gone = [mate for mate in self._mates if self.state(mate) in LOST]
         if gone:
-            return f"{self._command}: {self._lost(gone[0])}", Stopped.STATUS
+            first = min(gone, key=self._status_after)
+            return f"{self._command}: {self._lost(first)}", self._status_after(first)
         came = self._wakeup.signal
         if came is None:
             return None
@@ -272,6 +280,18 @@ class Peers:
         heard = self._seen[index][0]
         told = _TOLD[self.state(index)] if heard else f"was never heard of in {self._folder}, which all must share"
         return f"process {index} {told} (see its output); {self._restart}"
+
+    def _say_end(self, status: int) -> None:
+        self.say("failed" if status in statuses.FINAL else "stopped", status)
+
+    def _status_after(self, index: int) -> int:
+        """The exit status of this process where process `index`, which has ended, is why it ends."""
+        if index == self.index or self.state(index) != "failed":
+            return Stopped.STATUS
+        return json.loads(self._seen[index][0])["status"]
+
+    def _error_after(self, index: int) -> Exception:
+        return statuses.error(self._status_after(index), self._lost(index))
 
     def _path(self, index: int) -> epath.Path:
         return self._folder / f"{_job}-{index}.json"

@@ -64,6 +64,8 @@ def check(run_dir: str) -> None:
 
 def is_unreachable(error: BaseException) -> bool:
     """Whether a request failed because of the network or the service, after it was repeated for half a minute."""
+    if isinstance(error, ValueError) and str(error).startswith(("ABORTED:", "UNAVAILABLE:", "DEADLINE_EXCEEDED:")):
+        return True  # of TensorStore
     if type(error).__name__ == "HttpError" and type(error).__module__.startswith("gcsfs"):
         return (code := int(error.code or 0)) == 429 or code >= 500
     return isinstance(error, TimeoutError) or type(error).__module__.partition(".")[0] in ("aiohttp", "requests")

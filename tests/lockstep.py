@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from slick_jax import main, peers
+from slick_jax.errors import InputError
 
 
 def run(config) -> None:
     """Prints a line a step, for ever; what happens at step 5 is told by a file in the run folder.
 
-    fail: process 1 fails while its sum is under way, and process 0 takes no part in that. stuck: process 1 sits in a
-    call of C, as in a collective that asks for no signals.
+    fail: process 1 fails, by a `bug` or bad `input`, while its sum is under way; process 0 takes no part in that.
+    stuck: process 1 sits in a call of C, as in a collective that asks for no signals.
     """
     import jax
     from jax.sharding import NamedSharding, PartitionSpec
@@ -40,7 +41,8 @@ def run(config) -> None:
                     ctypes.CDLL(None).pthread_mutex_lock(mutex)
             started = total(rows)
             if fails:
-                raise ZeroDivisionError("a bug")
+                bug = (Path(config.run_dir) / "fail").read_text() == "bug"
+                raise ZeroDivisionError("a bug") if bug else InputError("bad rows")
             print("step", step, float(started), file=sys.stderr, flush=True)
 
 

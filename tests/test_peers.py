@@ -1,5 +1,6 @@
 """What processes tell each other by files: agreements, silence, failures, and other jobs in the same folder."""
 
+import contextlib
 import itertools
 import json
 import signal
@@ -11,6 +12,7 @@ import pytest
 from slick_jax import peers
 from slick_jax.errors import InputError, Stopped
 from slick_jax.peers import Peers
+from slick_jax.statuses import Failed
 
 SILENCE = 1.0
 NAMED = {"command": "annotate", "resumes": "from the finished parts"}
@@ -96,9 +98,36 @@ def test_missing_parts_of_ended_processes_are_told_and_those_of_others_awaited(p
             second.published("plan")
             raise InputError("broken")
 
-    stopped, failed = together(lead, fail)
-    assert isinstance(stopped, Stopped) and isinstance(failed, InputError)
-    assert "1 unwritten parts (4): process 1 has stopped with an error" in str(stopped)
+    refused, failed = together(lead, fail)
+    assert isinstance(refused, InputError) and isinstance(failed, InputError)
+    assert "1 unwritten parts (4): process 1 has stopped with an error" in str(refused)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (InputError("bad rows"), InputError),
+        (RuntimeError("RESOURCE_EXHAUSTED: out of memory"), InputError),
+        (KeyError("a bug"), Failed),
+        (Stopped("SIGTERM"), Stopped),
+        (KeyboardInterrupt(), Stopped),
+    ],
+    ids=lambda one: getattr(one, "__name__", type(one).__name__),
+)
+def test_who_waits_for_the_first_process_ends_as_that_one_does(process, error, expected):
+    first, second = process(0), process(1)
+
+    def lead():
+        with contextlib.suppress(BaseException), first:
+            raise error
+
+    def follow():
+        with second:
+            second.published("plan")
+
+    _, found = together(lead, follow)
+    assert type(found) is expected
+    assert "process 0 has stopped with an error" in str(found) or expected is Stopped
 
 
 def test_the_end_of_the_first_process_ends_the_waiting_of_the_others(process):

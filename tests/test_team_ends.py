@@ -124,10 +124,13 @@ def test_sigterm_between_two_steps_ends_both(team):
     assert status == 75 and "process 1 was stopped" in told
 
 
-def test_a_failure_with_a_collective_under_way_ends_both(team, tmp_path):
-    (tmp_path / "fail").touch()
+@pytest.mark.parametrize(
+    ("failure", "status", "reason"), [("bug", 1, "ZeroDivisionError: a bug"), ("input", 2, "error: bad rows")]
+)
+def test_a_failure_with_a_collective_under_way_ends_both_alike(team, tmp_path, failure, status, reason):
+    (tmp_path / "fail").write_text(failure)
     first, second = team(silence=60, steps=0)
-    status, told = second.end(ENDS_WITHIN)
-    assert status == 1 and "ZeroDivisionError: a bug" in told
-    status, told = first.end(ENDS_WITHIN)
-    assert status == 75 and "process 1 has stopped with an error" in told
+    found, told = second.end(ENDS_WITHIN)
+    assert found == status and reason in told
+    found, told = first.end(ENDS_WITHIN)
+    assert found == status and "process 1 has stopped with an error" in told and "Traceback" not in told

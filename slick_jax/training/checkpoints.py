@@ -104,7 +104,7 @@ class Checkpoints:
                 )
             if loop:
                 parts["loop"] = loop
-            with _writing(f"{self._folder}: the checkpoint of step {int(state.step)}"):
+            with _writing(self._folder, f"the checkpoint of step {int(state.step)}"):
                 self._checkpointer.save_checkpointables(int(state.step), parts, force=True)
 
     def load(self, abstract: TrainState, step: int | None = None) -> TrainState:
@@ -152,7 +152,7 @@ def _free(folder: epath.PathLike) -> float:
 
 
 @contextlib.contextmanager
-def _writing(what: str) -> Iterator[None]:
+def _writing(place: epath.PathLike, what: str) -> Iterator[None]:
     """Turns what Orbax, TensorStore and the file system raise on a full or unwritable disk into an InputError."""
     verbosity, failed = logging.get_verbosity(), False
     logging.set_verbosity(logging.FATAL)  # Orbax logs the traceback of what it raises
@@ -160,8 +160,9 @@ def _writing(what: str) -> Iterator[None]:
         yield
     except _ERRORS as error:
         failed = True
+        _raise_what_passes(place, error)
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise InputError(f"{what} cannot be written ({reason}); free space and run it again") from error
+        raise InputError(f"{place}: {what} cannot be written ({reason}); free space and run it again") from error
     finally:
         if not failed:  # else its threads, which end one after the other, would go on with that
             logging.set_verbosity(verbosity)
@@ -196,6 +197,7 @@ def _read(checkpointer: Any, place: epath.Path, step: int | None, wanted: dict) 
     try:
         return checkpointer.load_checkpointables(step, wanted)
     except (*_ERRORS, KeyError) as error:  # whatever Orbax and TensorStore make of missing or cut files
+        _raise_what_passes(place, error)
         reason = (str(error).splitlines() or [repr(error)])[0]
         later = [found.step for found in checkpointer.checkpoints if step is not None and found.step > step]
         result = place.parent.parent / "result.json"  # of a run that has ended, which would not be taken up again
@@ -204,3 +206,17 @@ def _read(checkpointer: Any, place: epath.Path, step: int | None, wanted: dict) 
             f"{place}: this checkpoint cannot be read ({reason[:300]}); remove {', '.join(map(str, damaged))}: the same"
             " training then goes on from the checkpoint before, or from its start"
         ) from error
+
+
+def _raise_what_passes(place: epath.PathLike, error: BaseException) -> None:
+    """Raises what lies behind an error of Orbax where that says nothing of the files and the room for them: a full
+    device, a store that cannot be reached (Stopped), or one that may not be read."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(behind):
+            raise behind
+        if stores.is_store(place) and stores.is_unreachable(behind):
+            raise stores.unreachable(place, behind) from error
+        if isinstance(behind, ValueError) and str(behind).startswith("PERMISSION_DENIED:"):  # of TensorStore
+            raise InputError(f"{place}: {stores.reason(behind)}; give this process the right to use it") from error
+        behind = behind.__cause__ or behind.__context__

@@ -49,7 +49,11 @@ def test_a_job_that_was_stopped_or_killed_is_queued_again(host, status, restarts
 
 @pytest.mark.parametrize(("sent", "again"), [(signal.SIGUSR1, True), (signal.SIGTERM, False)])
 def test_before_the_time_is_up_the_work_is_saved_and_queued_and_a_cancelled_job_is_not(host, sent, again):
-    host.program("srun", f'trap "exit 75" TERM; echo > "{host.folder}/up"; while :; do sleep 0.05; done')
+    # Its srun kills the process when it is told to end itself, as SLURM's does; scancel reaches the process.
+    work = f'trap "exit 75" TERM; echo > "{host.folder}/up"; while :; do sleep 0.05; done'
+    pid = f"{host.folder}/pid"
+    host.program("srun", f'({work}) & echo $! > "{pid}"; trap "kill -KILL $!" TERM; wait $!; s=$?; wait $!; exit $s')
+    host.program("scancel", f'[[ "$*" == "--signal=TERM 77" ]] && kill -TERM "$(cat "{pid}")"')
     host.program("scontrol")
     process = host.start("launch/slurm.sbatch", *WORDS, **JOB)
     for _ in range(600):

@@ -110,3 +110,23 @@ def test_chosen_steps_stay_besides_the_newest(tmp_path):
     (tmp_path / "2024").mkdir()
     (tmp_path / "2024" / "config.json").write_text("{}")
     assert find_step(tmp_path / "2024") == (tmp_path / "2024", None)  # a model of that name
+
+
+@pytest.mark.parametrize("asked", ["load", "save"])
+def test_a_full_device_is_not_told_as_a_damaged_checkpoint_or_a_full_disk(tmp_path, monkeypatch, asked):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state_of(1))
+
+        def exhausted(*_, **__):
+            try:
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 4096 bytes.")
+            except RuntimeError as error:
+                raise ValueError("Failed to handle a checkpointable") from error
+
+        for name in ("load_checkpointables", "save_checkpointables"):
+            monkeypatch.setattr(checkpoints._checkpointer, name, exhausted)
+        with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+            if asked == "load":
+                checkpoints.load(abstract_state(NETWORK, OPTIMIZER))
+            else:
+                checkpoints.save(state_of(2))
