@@ -20,7 +20,7 @@ class PlanConfig:
     stages: tuple[str, ...] = ()  # 'annotate', 'train', 'study', 'longform'; empty: those the config is about
     utilisation: float = 0.4  # share of the peak FLOP/s that is reached; Llama 3 was trained at 0.38 to 0.43
     compile: bool = True  # compile the programs, too; False: from shapes alone, in seconds
-    memory_share: float = 0.0  # of a device's memory; 0: what JAX takes by itself, 0.75 of a GPU, all of a TPU
+    memory_share: float = 0.0  # of a device's memory; 0: what launch/ has JAX take, 0.9 of a GPU; all of a TPU
     rows: int = 10_000  # questions (texts of longform), where the data is not there
     mixture_rows: int = 0  # rows of a mixture, where none is mixed; 0: a third of the rows to train on
     question_tokens: int = 13  # of a question and its answer behind what its relation shares, without a tokenizer

@@ -10,7 +10,8 @@ import math
 
 from slick_jax.errors import InputError
 
-GPU_SHARE = 0.75  # of a GPU's memory that JAX takes, unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise
+# Of a GPU's memory: what launch/local.sh and launch/slurm.sbatch have JAX take, and what it takes by itself.
+MEM_FRACTION, GPU_SHARE, OWN_SHARE = "XLA_CLIENT_MEM_FRACTION", 0.9, 0.75
 # Passes of bfloat16 that a TPU makes of a float32 matmul, by jax.lax.Precision.
 TPU_PASSES = {"default": 1, "high": 3, "highest": 6}
 
@@ -40,7 +41,7 @@ class Kind:
         return self.flops if dtype == "bfloat16" else self.float32[precision]
 
     def usable(self, share: float) -> float:
-        """Bytes that a run has; `share` of the memory, 0: what JAX takes by itself."""
+        """Bytes that a run has; `share` of the memory, 0: what it has when it is started by launch/."""
         return self.memory * (share or (GPU_SHARE if self.platform == "gpu" else 1.0))
 
     def reach(self, span: int) -> float:

@@ -18,6 +18,7 @@ from slick_jax.config_plan import STAGES
 from slick_jax.models import weights
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
+from slick_jax.planning.devices import GPU_SHARE, MEM_FRACTION, OWN_SHARE
 from slick_jax.planning.fit import advice, fits
 from slick_jax.planning.longform import longform_stages
 from slick_jax.planning.page import Plan
@@ -116,8 +117,9 @@ def _remarks(config: Config, target: Target, mesh: Any) -> Iterator[str]:
         )
     if target.kind.platform == "gpu" and not config.plan.memory_share:
         yield (
-            "JAX takes 75 % of a GPU's memory; for more set XLA_PYTHON_CLIENT_MEM_FRACTION=0.92, and plan with"
-            " plan.memory_share=0.92"
+            f"a run may take {GPU_SHARE:.0%} of a GPU's memory, which launch/local.sh and launch/slurm.sbatch set; started"
+            f" otherwise set {MEM_FRACTION}={GPU_SHARE}, or plan with plan.memory_share={OWN_SHARE}, which JAX takes by"
+            " itself"
         )
     if config.annotate.answers != "none":
         yield f"annotate.answers={config.annotate.answers!r}: writing the answers out is not counted (docs/answers.md)"
