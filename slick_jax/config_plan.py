@@ -15,6 +15,7 @@ class PlanConfig:
 
     device: str = ""  # 'h100', 'h200', 'v5e', 'v5p', 'v6e' or 'cpu'; '': that of the topology, else h100
     devices: int = 0  # how many; 0: those of the topology, else what mesh.* multiply to, else 8
+    per_process: int = 0  # of them; annotate has a mesh in every process; 0: a host's, 8 GPUs, 4 TPU chips
     topology: str = ""  # TPU slice such as 'v5p:8x8x4': compiled for it, without one (extra tpu); '': none
     model: str = ""  # folder with a config.json (no weights are needed) or hub id; '': model.path, else model.shape
     stages: tuple[str, ...] = ()  # 'annotate', 'train', 'study', 'longform'; empty: those the config is about
@@ -34,6 +35,7 @@ def problems(plan: PlanConfig) -> Iterator[str]:
     for stage in plan.stages:
         yield from choice("plan.stages", stage, STAGES)
     yield from at_least("plan.devices", plan.devices, 0)
+    yield from at_least("plan.per_process", plan.per_process, 0)
     yield from above_zero("plan.utilisation", plan.utilisation)
     for name in ("utilisation", "memory_share"):
         if not 0 <= getattr(plan, name) <= 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -18,11 +18,11 @@ from slick_jax.config_plan import STAGES
 from slick_jax.models import weights
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
-from slick_jax.planning.devices import GPU_SHARE, MEM_FRACTION, OWN_SHARE
 from slick_jax.planning.fit import advice, fits
 from slick_jax.planning.longform import longform_stages
 from slick_jax.planning.page import Plan
 from slick_jax.planning.questions import Questions, questions_of
+from slick_jax.planning.remarks import remarks_on
 from slick_jax.planning.rows import training_rows
 from slick_jax.planning.stages import Stage, annotate_stage, train_stage
 from slick_jax.planning.target import Target, host_devices, real_mesh, target_of
@@ -66,7 +66,8 @@ def make_plan(config: Config) -> Plan:
         stages += made
     count = sum(leaf.size for leaf in jax.tree.leaves(Network(spec).abstract()))
     name = config.model.source or folder or "model.shape"
-    return Plan(config, (name, count), target, stages, list(_remarks(config, target, mesh)), remedies)
+    remarks = list(remarks_on(config, target, mesh, [stage.name for stage in stages], fresh=not folder))
+    return Plan(config, (name, count), target, stages, remarks, remedies)
 
 
 def stages_of(config: Config) -> tuple[str, ...]:
@@ -105,28 +106,3 @@ def _make(
 def _fresh(config: Config) -> ModelSpec:
     """The model that `slick pretrain` makes."""
     return make_network(config, config.data.corpus.vocab_size).spec
-
-
-def _remarks(config: Config, target: Target, mesh: Any) -> Iterator[str]:
-    if isinstance(mesh, str):
-        yield f"nothing was compiled ({mesh}): all figures are arithmetic on shapes"
-    elif target.kind.platform == "gpu":
-        yield (
-            "GPU figures are arithmetic on shapes; the programs were compiled for host devices in their place, whose"
-            " collectives show what is sent, with float32 for bfloat16 and all-reduce for reduce-scatter"
-        )
-    if target.kind.platform == "gpu" and not config.plan.memory_share:
-        yield (
-            f"a run may take {GPU_SHARE:.0%} of a GPU's memory, which launch/local.sh and launch/slurm.sbatch set; started"
-            f" otherwise set {MEM_FRACTION}={GPU_SHARE}, or plan with plan.memory_share={OWN_SHARE}, which JAX takes by"
-            " itself"
-        )
-    if config.annotate.answers != "none":
-        yield f"annotate.answers={config.annotate.answers!r}: writing the answers out is not counted (docs/answers.md)"
-    if config.model.dtype == "float32":
-        rate = target.kind.rate("float32", config.model.precision) / target.kind.flops
-        yield (
-            f"model.dtype=float32 at precision {config.model.precision!r} runs at {rate:.0%} of the bfloat16 rate of"
-            f" {target.kind.name}"
-        )
-    yield "hours leave out compiling, reading weights and saving checkpoints"
