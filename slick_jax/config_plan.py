@@ -23,7 +23,7 @@ class PlanConfig:
     compile: bool = True  # compile the programs, too; False: from shapes alone, in seconds
     memory_share: float = 0.0  # of a device's memory; 0: what launch/ has JAX take, 0.9 of a GPU; all of a TPU
     rows: int = 10_000  # questions (texts of longform), where the data is not there
-    mixture_rows: int = 0  # rows of a mixture, where none is mixed; 0: a third of the rows to train on
+    mixture_rows: int = 0  # |D|, where nothing is mixed; 0: mix.size where that is a number, else a third of the rows
     question_tokens: int = 13  # of a question and its answer behind what its relation shares, without a tokenizer
     row_tokens: int = 30  # of a training row with its padding, without a tokenizer
 

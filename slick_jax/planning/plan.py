@@ -24,7 +24,7 @@ from slick_jax.planning.page import Plan
 from slick_jax.planning.questions import Questions, questions_of
 from slick_jax.planning.remarks import remarks_on
 from slick_jax.planning.rows import training_rows
-from slick_jax.planning.stages import Stage, annotate_stage, train_stage
+from slick_jax.planning.stages import Stage, annotate_stage, study_stage, train_stage
 from slick_jax.planning.target import Target, host_devices, real_mesh, target_of
 from slick_jax.training.pretrain import make_network
 
@@ -74,7 +74,9 @@ def stages_of(config: Config) -> tuple[str, ...]:
     """The stages that are planned: `plan.stages`, or those the config is about."""
     if config.plan.stages:
         return tuple(name for name in STAGES if name in config.plan.stages)
-    return ("longform",) if config.longform != LongformConfig() else STAGES[:3]
+    if config.longform != LongformConfig():
+        return ("longform",)
+    return STAGES[:2] if config.train.variant or config.train.mixture else STAGES[:3]  # as `slick study` takes neither
 
 
 def _make(
@@ -87,12 +89,10 @@ def _make(
         return longform_stages(spec, config, target, mesh)
     rows = training_rows(config, questions)
     train = next((one for one in done if one.name == "train"), None)
-    train = train or train_stage(spec, config, target, rows, mesh)
+    train = train or train_stage(spec, config, target, rows.train, mesh)
     if name == "train":
         return [train]
-    runs = rows.variants * len(config.study.seeds)
-    told = f"{rows.variants} mixtures x {len(config.study.seeds)} seeds, each as `train`"
-    study = [dataclasses.replace(train.times("study", runs, told), programs=())]
+    study = [study_stage(spec, config, target, rows, train)]
     if config.study.shift:
         tuned = rows.variants if config.study.shift == ("all",) else len(config.study.shift)
         times = tuned * len(config.study.seeds) * len(config.study.shift_stops)

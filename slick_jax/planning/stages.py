@@ -19,9 +19,9 @@ from slick_jax.planning.annotating import Annotation, annotation, compile_progra
 from slick_jax.planning.devices import Kind
 from slick_jax.planning.programs import Compiled, link_seconds, on_a_device
 from slick_jax.planning.questions import Questions
-from slick_jax.planning.rows import TrainingRows
+from slick_jax.planning.rows import Runs, TrainingRows
 from slick_jax.planning.target import Target, team_mesh
-from slick_jax.planning.training import compile_step, traffic, training
+from slick_jax.planning.training import Training, compile_step, traffic, training
 from slick_jax.training import adapters
 
 SHAPES = "arithmetic on shapes"
@@ -133,23 +133,17 @@ def train_stage(
     spec: ModelSpec, config: Config, target: Target, rows: TrainingRows, mesh: Mesh | str | None
 ) -> Stage:
     """One run of `slick train`, with its questions after epochs. `mesh` as of `annotate_stage`."""
-    settings, model = config.train, config.model
-    lora = adapters.lora_spec(settings.lora, spec)
-    network = Network(spec, model.dtype, model.precision, model.scan_layers, lora=lora, remat=settings.remat)
-    found = training(network, settings, target.mesh, rows.longest, rows.targets)
-    steps = settings.epochs * -(-rows.count // settings.batch_size)
-    tokens = settings.epochs * rows.count * rows.length
-    asked = found.flops(1, 1, 0) / (3 if lora is None else 2) * rows.asked * rows.asked_tokens
-    flops = found.flops(tokens, rows.length, settings.epochs * rows.count * rows.targets) + asked
+    found = _training(spec, config, target.mesh, rows)
+    steps = config.train.epochs * rows.steps
     received = collections.Counter({axes: size * steps for axes, size in traffic(found).items()})
     stage = Stage(
-        "train", found.memory, sum(found.memory.values()), SHAPES, flops, steps * found.moved, received, steps,
-        rows.told,
+        "train", found.memory, sum(found.memory.values()), SHAPES, _train_flops(found, rows), steps * found.moved,
+        received, steps, rows.told,
     )  # fmt: skip
     if mesh is None or isinstance(mesh, str):
         return stage
     try:
-        program = compile_step(training(network, settings, mesh, rows.longest, rows.targets))
+        program = compile_step(_training(spec, config, mesh, rows))
     except jax.errors.JaxRuntimeError as error:
         return _too_large(stage, target, error)
     if not program.unread:
@@ -163,6 +157,32 @@ def train_stage(
         stage, memory=memory, peak=peak, source=f"compiled for {target.compiled_for}", received=received,
         programs=[program],
     )  # fmt: skip
+
+
+def study_stage(spec: ModelSpec, config: Config, target: Target, runs: Runs, train: Stage) -> Stage:
+    """All runs of `slick study`, each of them as `train` but with its own rows."""
+    rows, seeds = runs.study, len(config.study.seeds)
+    if (rows.longest, rows.targets) != (runs.train.longest, runs.train.targets):  # that of a mixture of its own
+        train = train_stage(spec, config, target, rows, None)
+    source = "the rest as of `train`" if rows.told == runs.train.told else rows.told
+    told = f"{runs.variants} mixtures x {seeds} seeds, {rows.count:,} rows in an epoch of all mixtures; {source}"
+    flops = seeds * _train_flops(_training(spec, config, target.mesh, rows), rows)
+    many = train.times("study", seeds * config.train.epochs * rows.steps / train.calls, told)
+    return dataclasses.replace(many, flops=flops, programs=())
+
+
+def _training(spec: ModelSpec, config: Config, mesh: Mesh | AbstractMesh, rows: TrainingRows) -> Training:
+    settings, model = config.train, config.model
+    lora = adapters.lora_spec(settings.lora, spec)
+    network = Network(spec, model.dtype, model.precision, model.scan_layers, lora=lora, remat=settings.remat)
+    return training(network, settings, mesh, rows.longest, rows.targets)
+
+
+def _train_flops(found: Training, rows: TrainingRows) -> float:
+    """FLOPs of all epochs, and of the questions asked."""
+    count = found.settings.epochs * rows.count
+    asked = found.asking(rows.asked * rows.asked_tokens, rows.asked_tokens, rows.asked * rows.judged)
+    return found.flops(count * rows.length, rows.length, count * rows.targets) + asked
 
 
 _HELD = ("parameters", "frozen parameters", "optimizer state")
