@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from jax.sharding import Mesh
 
 from slick_jax.config import Config
+from slick_jax.config_longform import LongformConfig
 from slick_jax.planning.devices import GPU_SHARE, MEM_FRACTION, OWN_SHARE
 from slick_jax.planning.target import Target
 
@@ -50,6 +51,8 @@ def remarks_on(
                 f" {target.team.size // target.per_process}: the run will refuse it"
             )
         yield f"annotate.answers={config.annotate.answers!r}: writing the answers out is not counted (docs/answers.md)"
+    if "texts" in stages:
+        yield from _second_models(config.longform)
     if config.model.dtype == "float32":
         rate = target.kind.rate("float32", config.model.precision) / target.kind.flops
         yield (
@@ -57,3 +60,14 @@ def remarks_on(
             f" {target.kind.name}"
         )
     yield "hours leave out compiling, reading weights and saving checkpoints"
+
+
+def _second_models(longform: LongformConfig) -> Iterator[str]:
+    """Work of checkpoints that are not the planned model."""
+    if longform.claim_method == "model":
+        yield "longform.claims.method='model': the checkpoint that words claims, sentence by sentence, is not counted"
+    if longform.verifier == "model":
+        yield (
+            "longform.claims.verifier='model': the checkpoint that reads every distinct claim behind"
+            f" {longform.claims.passages} passages of the reference is not counted"
+        )
