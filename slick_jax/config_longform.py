@@ -129,6 +129,13 @@ class LongformConfig:
         more = self.more_domains or domains, self.more_arms or self.arms, self.more_seeds
         return [*itertools.product(domains, self.arms, self.seeds), *itertools.product(*more)]
 
+    def about(self, run: tuple[str, str, int], domains: Sequence[str]) -> list[str]:
+        """The domains that the model of a run (domain, arm, seed) writes about: its own, and where transfer is asked
+        for, the others."""
+        own, arm, seed = run
+        wide = seed == self.seeds[0] and not {arm, "all"}.isdisjoint(self.transfer)
+        return [own, *(name for name in domains if name != own and wide)]
+
     @property
     def built_in(self) -> bool:
         """Whether the built-in domains are studied."""

@@ -91,13 +91,21 @@ def make_team(sizes: MeshSizes) -> Team:
         numbers = ", ".join(f"process {index} has {n}" for index, n in sorted(per_process.items()))
         raise InputError(f"every process needs the same number of devices; {numbers}")
     local = len(devices) // len(per_process)
-    _, fsdp, tensor = axis_sizes(sizes, len(devices))
-    size = math.lcm(fsdp * tensor, local) // local  # divides the processes, as groups divide all devices
+    shape = team_sizes(sizes, len(devices), local)
+    size = math.prod(shape) // local
     number = jax.process_index() // size
     members = range(number * size, (number + 1) * size)
     ours = [device for device in devices if device.process_index in members]
-    mesh = _mesh((len(ours) // (fsdp * tensor), fsdp, tensor), ours)
-    return Team(mesh, number, len(per_process) // size, members)
+    return Team(_mesh(shape, ours), number, len(per_process) // size, members)
+
+
+def team_sizes(sizes: MeshSizes, count: int, local: int) -> tuple[int, int, int]:
+    """The sizes of the axes of a team's mesh, where every process has `local` of `count` devices.
+
+    Its devices divide them all, as groups and processes do. Raises InputError as `axis_sizes` does.
+    """
+    _, fsdp, tensor = axis_sizes(sizes, count)
+    return math.lcm(fsdp * tensor, local) // (fsdp * tensor), fsdp, tensor
 
 
 def all_devices() -> Sequence[jax.Device]:

@@ -80,9 +80,8 @@ class Study:
 
     def about(self, run: Run) -> list[Room]:
         """The domains that a run's model writes about: its own, and where transfer is asked for, the others."""
-        longform, own = self.config.longform, self.rooms[run.domain]
-        wide = run.seed == longform.seeds[0] and not {run.arm, "all"}.isdisjoint(longform.transfer)
-        return [own, *(room for room in self.rooms.values() if room is not own and wide)]
+        named = self.config.longform.about((run.domain, run.arm, run.seed), tuple(self.rooms))
+        return [self.rooms[name] for name in named]
 
     def answered(self, room: Room) -> Iterator[Answered]:
         """The answers about a domain, of BASE and of every model that writes about it."""

@@ -10,7 +10,8 @@ import math
 
 from slick_jax.errors import InputError
 
-GPU_SHARE = 0.75  # of a GPU's memory that JAX takes, unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise
+# Of a GPU's memory: what launch/local.sh and launch/slurm.sbatch have JAX take, and what it takes by itself.
+MEM_FRACTION, GPU_SHARE, OWN_SHARE = "XLA_CLIENT_MEM_FRACTION", 0.9, 0.75
 # Passes of bfloat16 that a TPU makes of a float32 matmul, by jax.lax.Precision.
 TPU_PASSES = {"default": 1, "high": 3, "highest": 6}
 
@@ -21,7 +22,8 @@ class Kind:
 
     flops: FLOP/s of bfloat16 matmuls; float32: of float32 ones by precision; memory: bytes; bandwidth: bytes/s of that
     memory; link: bytes/s that a device receives along one axis of the mesh (TPUs: both neighbours along one axis of
-    the torus); island: devices that reach each other by `link`, 0: all; network: bytes/s beyond.
+    the torus); host: devices of a host, 0: all; island: those that reach each other by `link`, 0: all; network: bytes/s
+    beyond.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Kind:
     memory: float
     bandwidth: float
     link: float
+    host: int = 0
     island: int = 0
     network: float = 0.0
     sides: int = 0  # axes of a TPU's torus
@@ -40,7 +43,7 @@ class Kind:
         return self.flops if dtype == "bfloat16" else self.float32[precision]
 
     def usable(self, share: float) -> float:
-        """Bytes that a run has; `share` of the memory, 0: what JAX takes by itself."""
+        """Bytes that a run has; `share` of the memory, 0: what it has when it is started by launch/."""
         return self.memory * (share or (GPU_SHARE if self.platform == "gpu" else 1.0))
 
     def reach(self, span: int) -> float:
@@ -51,13 +54,13 @@ class Kind:
 def _tpu(name: str, flops: float, memory: float, bandwidth: float, ici: float, sides: int) -> Kind:
     """`ici`: bytes/s of a chip over all its links, both directions."""
     float32 = {precision: flops / passes for precision, passes in TPU_PASSES.items()}
-    return Kind(name, "tpu", flops, float32, memory, bandwidth, ici / sides / 2, sides=sides)
+    return Kind(name, "tpu", flops, float32, memory, bandwidth, ici / sides / 2, host=4, sides=sides)
 
 
 # TF32 is what `default` means on these, three passes of it `high`; `highest` is the CUDA cores'.
 _HOPPER = {"default": 494.7e12, "high": 494.7e12 / 3, "highest": 66.9e12}
 # NVLink: 900 GB/s both directions; between hosts a 400 Gb/s network adapter for each GPU.
-_NVLINK = {"link": 450e9, "island": 8, "network": 50e9}
+_NVLINK = {"link": 450e9, "host": 8, "island": 8, "network": 50e9}
 
 KINDS = {
     "h100": Kind("h100", "gpu", 989.4e12, _HOPPER, 80e9, 3.35e12, **_NVLINK),

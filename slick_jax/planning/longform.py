@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import jax
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from slick_jax.config import Config
 from slick_jax.config_rules_longform import stems
 from slick_jax.longform.records import SPLITS
+from slick_jax.longform.rooms import OWN
 from slick_jax.longform.sources import read_domains
 from slick_jax.mesh import batch_shards, sharding_for
 from slick_jax.models.flops import forward_flops
@@ -28,7 +29,6 @@ from slick_jax.planning.target import Target
 
 PROMPT = 64  # tokens of an entity's prompt
 CLAIM = 20  # tokens of a claim; texts have as many claims as fit
-PASSES = 3  # of a claim: probe and log-probability, P(True), and the verifier
 CACHES = 1.25  # a row's cache is enlarged fourfold: for a moment the old one, a quarter of it, lies beside the new
 
 
@@ -40,10 +40,9 @@ class Texts:
     domains: Sequence[str]
     told: str
 
-    @property
-    def count(self) -> int:
-        """Entities of all splits."""
-        return sum(self.sizes.values())
+    def of(self, splits: Iterable[str]) -> int:
+        """Entities of these splits."""
+        return sum(self.sizes[name] for name in splits)
 
 
 def texts_of(config: Config) -> Texts:
@@ -64,33 +63,41 @@ def texts_of(config: Config) -> Texts:
 def longform_stages(spec: ModelSpec, config: Config, target: Target, mesh: object) -> list[Stage]:
     """Writing, beliefs, fine-tuning of every arm, and answers."""
     longform, texts = config.longform, texts_of(config)
-    write, runs, domains = longform.write, len(longform.runs(texts.domains)), len(texts.domains)
-    resamples = longform.resamples if "consistency" in longform.scorers else 0
+    write, runs, domains = longform.write, longform.runs(texts.domains), len(texts.domains)
     told = f"{texts.told}; texts of longform.write.max_tokens={write.max_tokens} assumed"
-    samples = texts.count * (longform.samples + resamples)
+    resamples = longform.resamples if "consistency" in longform.scorers else 0
+    drawn = {"gold": 1, "generated": longform.samples, "resampled": resamples}
+    made = {source: number * texts.of(OWN[source]) for source, number in drawn.items()}
+    samples = [made[source] // domains for source in ("generated", "resampled")] * domains
     writing = _writing(spec, config, target, samples, write.max_tokens, "texts", told)
-    tokens = texts.count * (2 + resamples) * write.max_tokens
+    # The claims of references and samples are read by the scorers; those of resampled texts are only looked up.
+    passes = bool({"probe", "logprob"} & {*longform.scorers}) + ("p_true" in longform.scorers)
+    tokens = (made["gold"] + made["generated"]) * write.max_tokens
     row = PROMPT + write.max_tokens
-    flops = PASSES * sum(forward_flops(spec, tokens * 1.5, tokens * 1.5 * row / 2, tokens / CLAIM).values())
+    flops = passes * sum(forward_flops(spec, tokens * 1.5, tokens * 1.5 * row / 2, tokens / CLAIM).values())
     calls = tokens / (write.rows * row)
     params, fsdp = writing.memory["parameters"], target.mesh.shape["fsdp"]
     beliefs = dataclasses.replace(
         writing, name="beliefs", flops=flops, calls=calls, moved=calls * params * fsdp,
         received=collections.Counter({("fsdp",): calls * params * (fsdp - 1)}),
-        told=f"a claim of {CLAIM} tokens, read {PASSES} times, assumed",
+        told=f"a claim of {CLAIM} tokens, read {passes} times, assumed",
     )  # fmt: skip
     per_run = max(texts.sizes["train"] // domains, 1)
     length = min(row, PROMPT + config.train.max_target_tokens)
-    rows = TrainingRows(per_run, 1, length, length, length - PROMPT, 0, 0, f"{per_run} texts a run, {runs} runs")
-    trained = train_stage(spec, config, target, rows, mesh).times("fine-tuning", runs, rows.told)
-    answered = (runs + domains) * texts.sizes["test"] // domains
+    steps = -(-per_run // config.train.batch_size)
+    rows = TrainingRows(per_run, steps, length, length, length - PROMPT, 0, 0, 0, "")
+    about = f"{per_run} texts a run, {len(runs)} runs"
+    trained = train_stage(spec, config, target, rows, mesh).times("fine-tuning", len(runs), about)
+    models = domains + sum(len(longform.about(run, texts.domains)) for run in runs)  # each about a domain; BASE in all
+    answered = [texts.sizes["test"] // domains] * models
+    told = f"{models} models and domains; {told}"
     return [writing, beliefs, trained, _writing(spec, config, target, answered, write.max_tokens, "answers", told)]
 
 
 def _writing(
-    spec: ModelSpec, config: Config, target: Target, texts: int, length: int, name: str, told: str
+    spec: ModelSpec, config: Config, target: Target, batches: Sequence[int], length: int, name: str, told: str
 ) -> Stage:
-    """Texts written token by token, `longform.write.rows` at a time."""
+    """Texts written token by token, `longform.write.rows` of a batch at a time; batches: texts of each."""
     model, mesh = config.model, target.mesh
     network = Network(spec, model.dtype, model.precision, model.scan_layers)
     dtype = jnp.dtype(model.dtype)
@@ -104,7 +111,8 @@ def _writing(
         "caches of texts": cache * CACHES,
         "working space": min(rows, 1024) * spec.vocab_size * 4 * 2 / mesh.shape["tensor"],
     }
-    steps = -(-texts // config.longform.write.rows) * length
+    texts = sum(batches)
+    steps = sum(-(-size // config.longform.write.rows) for size in batches) * length
     tokens = texts * (PROMPT + length)
     flops = sum(forward_flops(spec, tokens, tokens * (PROMPT + length) / 2, texts * length).values())
     received = collections.Counter({("fsdp",): steps * params * (mesh.shape["fsdp"] - 1)})

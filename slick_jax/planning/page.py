@@ -55,7 +55,7 @@ class Plan:
             "model": {"name": self.model[0], "parameters": self.model[1]},
             "target": {
                 "device": target.kind.name, "devices": target.count, "topology": target.topology,
-                "mesh": dict(mesh.shape), "usable_bytes": target.usable,
+                "mesh": dict(mesh.shape), "per_process": target.per_process, "usable_bytes": target.usable,
             },
             "utilisation": self.config.plan.utilisation,
             "stages": [_stage(one, target) for one in self.stages],
@@ -151,7 +151,8 @@ def _stage(stage: Stage, target: Target) -> dict[str, Any]:
     return {
         "stage": stage.name, "memory": dict(stage.memory), "peak": stage.peak, "source": stage.source,
         "fits": fits(stage, target.usable), "flops": stage.flops, "moved": stage.moved, "received": axes,
-        "calls": stage.calls, "told": stage.told, "programs": [_program(one) for one in stage.programs],
+        "calls": stage.calls, "load": stage.load, "mesh": dict((stage.mesh or target.mesh).shape), "told": stage.told,
+        "programs": [_program(one) for one in stage.programs],
     }  # fmt: skip
 
 

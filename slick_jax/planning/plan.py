@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -22,8 +22,9 @@ from slick_jax.planning.fit import advice, fits
 from slick_jax.planning.longform import longform_stages
 from slick_jax.planning.page import Plan
 from slick_jax.planning.questions import Questions, questions_of
+from slick_jax.planning.remarks import remarks_on
 from slick_jax.planning.rows import training_rows
-from slick_jax.planning.stages import Stage, annotate_stage, train_stage
+from slick_jax.planning.stages import Stage, annotate_stage, study_stage, train_stage
 from slick_jax.planning.target import Target, host_devices, real_mesh, target_of
 from slick_jax.training.pretrain import make_network
 
@@ -66,14 +67,17 @@ def make_plan(config: Config) -> Plan:
         stages += made
     count = sum(leaf.size for leaf in jax.tree.leaves(Network(spec).abstract()))
     name = config.model.source or folder or "model.shape"
-    return Plan(config, (name, count), target, stages, list(_remarks(config, target, mesh)), remedies)
+    remarks = list(remarks_on(config, target, mesh, [stage.name for stage in stages], fresh=not folder))
+    return Plan(config, (name, count), target, stages, remarks, remedies)
 
 
 def stages_of(config: Config) -> tuple[str, ...]:
     """The stages that are planned: `plan.stages`, or those the config is about."""
     if config.plan.stages:
         return tuple(name for name in STAGES if name in config.plan.stages)
-    return ("longform",) if config.longform != LongformConfig() else STAGES[:3]
+    if config.longform != LongformConfig():
+        return ("longform",)
+    return STAGES[:2] if config.train.variant or config.train.mixture else STAGES[:3]  # as `slick study` takes neither
 
 
 def _make(
@@ -86,12 +90,10 @@ def _make(
         return longform_stages(spec, config, target, mesh)
     rows = training_rows(config, questions)
     train = next((one for one in done if one.name == "train"), None)
-    train = train or train_stage(spec, config, target, rows, mesh)
+    train = train or train_stage(spec, config, target, rows.train, mesh)
     if name == "train":
         return [train]
-    runs = rows.variants * len(config.study.seeds)
-    told = f"{rows.variants} mixtures x {len(config.study.seeds)} seeds, each as `train`"
-    study = [dataclasses.replace(train.times("study", runs, told), programs=())]
+    study = [study_stage(spec, config, target, rows, train)]
     if config.study.shift:
         tuned = rows.variants if config.study.shift == ("all",) else len(config.study.shift)
         times = tuned * len(config.study.seeds) * len(config.study.shift_stops)
@@ -105,27 +107,3 @@ def _make(
 def _fresh(config: Config) -> ModelSpec:
     """The model that `slick pretrain` makes."""
     return make_network(config, config.data.corpus.vocab_size).spec
-
-
-def _remarks(config: Config, target: Target, mesh: Any) -> Iterator[str]:
-    if isinstance(mesh, str):
-        yield f"nothing was compiled ({mesh}): all figures are arithmetic on shapes"
-    elif target.kind.platform == "gpu":
-        yield (
-            "GPU figures are arithmetic on shapes; the programs were compiled for host devices in their place, whose"
-            " collectives show what is sent, with float32 for bfloat16 and all-reduce for reduce-scatter"
-        )
-    if target.kind.platform == "gpu" and not config.plan.memory_share:
-        yield (
-            "JAX takes 75 % of a GPU's memory; for more set XLA_PYTHON_CLIENT_MEM_FRACTION=0.92, and plan with"
-            " plan.memory_share=0.92"
-        )
-    if config.annotate.answers != "none":
-        yield f"annotate.answers={config.annotate.answers!r}: writing the answers out is not counted (docs/answers.md)"
-    if config.model.dtype == "float32":
-        rate = target.kind.rate("float32", config.model.precision) / target.kind.flops
-        yield (
-            f"model.dtype=float32 at precision {config.model.precision!r} runs at {rate:.0%} of the bfloat16 rate of"
-            f" {target.kind.name}"
-        )
-    yield "hours leave out compiling, reading weights and saving checkpoints"

@@ -67,6 +67,16 @@ class Questions:
         """Tokens that go through the layers, in all rounds, prefixes included."""
         return self.first * LATER_TOKENS + self.prefixes
 
+    def dealt(self, teams: int) -> Questions:
+        """What the busiest of `teams` asks: they take parts in turn, and read all prefixes each, or a bank a part."""
+        rounds = -(-self.parts // teams)
+        share = rounds / self.parts
+        bank = self.bank_slots * self.prefix_length
+        return dataclasses.replace(
+            self, count=-(-self.count * rounds // self.parts), parts=rounds, first=self.first * share,
+            judged=self.judged * share, prefixes=min(self.prefixes, max(rounds * bank, self.prefixes * share)),
+        )  # fmt: skip
+
     def flops(self, spec: ModelSpec) -> float:
         """FLOPs of all of them."""
         per_tree = self.first / (self.count * self.sets)

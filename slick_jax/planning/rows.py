@@ -3,81 +3,105 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from etils import epath
 
-from slick_jax import run_folder
-from slick_jax.config import Config
-from slick_jax.data.examples import Example
+from slick_jax.config import Config, TrainConfig
+from slick_jax.data.examples import Example, limited
 from slick_jax.data.prompt_styles import fine_tuning_prompt, prompt_style
-from slick_jax.data.recipes import wanted
-from slick_jax.data.target_tokens import target_tokens
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.epochs import parse_epochs
+from slick_jax.knowledge.questions import HELD_OUT
+from slick_jax.planning.mixed import Mixture, mixtures_of
 from slick_jax.planning.questions import SAMPLE, Questions
-from slick_jax.training.fine_tuning_data import STEP
+from slick_jax.training.fine_tuning_data import STEP, render
+from slick_jax.training.mixture_file import MixtureRow
+from slick_jax.training.record import EVAL_EPOCHS, TRAIN
 
-SHARE = 3  # a mixture holds about one in so many of the rows it is drawn from, where it is not mixed yet
 ANSWER, LONGER = 8, 1.6  # targets of a row, and the longest row over the usual one, without a tokenizer
-HELD_OUT = ("dev", "test", "ood_test")
+ANY = 1 << 30  # tokens of an answer: what is too long is for `slick train` to refuse
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingRows:
-    """What runs train on. count: rows of an epoch of the largest mixture; variants: mixtures; length: tokens of a usual
-    row, padded, and longest; targets: of the longest answer; asked: questions of all epochs of a run, and asked_tokens:
-    of one of them; told: where the figures are from."""
+    """What a run trains on, or several runs together. count: rows of an epoch; steps: of an epoch; length: tokens of a
+    usual row, padded, and longest; targets: of the longest answer; asked: questions of all epochs and stopping points,
+    and of one of them asked_tokens and judged, its positions that are judged; told: where the figures are from."""
 
     count: int
-    variants: int
+    steps: int
     length: float
     longest: int
     targets: int
     asked: float
     asked_tokens: float
+    judged: float
     told: str
 
 
-def training_rows(config: Config, questions: Questions) -> TrainingRows:
-    """The rows of the mixtures in the run folder; those that are not mixed yet, as `config.plan` and the data say."""
-    plan, train = config.plan, config.train
-    mixed = epath.Path(config.run_dir or ".") / "mixtures" / "manifest.json"
-    manifest = run_folder.read_json(mixed) if config.run_dir else None
-    splits = questions.asked.splits if questions.asked else {}
-    pool = splits.get(config.mix.split, [])
-    if manifest and manifest.get("variants"):
-        sizes = [one["n"] + one.get("n_replay", 0) for one in manifest["variants"].values()]
-        count, variants, told = max(sizes), len(sizes), "mixtures counted"
-    else:
-        count = plan.mixture_rows or -(-(len(pool) or plan.rows) // SHARE)
-        variants = len(wanted(config.mix))
-        told = f"not mixed: {count:,} rows (plan.mixture_rows) in each of {variants} mixtures assumed"
-    variants = len(config.study.variants) or variants
-    lengths, targets = _lengths(config, pool[:: -(-len(pool) // SAMPLE) or 1], questions.tokenizer)
-    if lengths is None:
-        usual, longest, targets = float(plan.row_tokens), plan.row_tokens * LONGER, ANSWER
-        told += f"; {plan.row_tokens} tokens a row (plan.row_tokens) assumed"
-    else:
-        usual, longest = float(np.mean(lengths)) * 1.15, max(lengths)  # a batch is as long as its longest row
-        told += "; tokens of rows counted"
-    held = sum(len(splits.get(name, ())) for name in HELD_OUT) or count
-    groups = (train.eval_train_epochs, count), (train.eval_test_epochs, held)
-    asked = sum(len(parse_epochs(text, train.epochs)) * number for text, number in groups)
-    return TrainingRows(
-        count, variants, usual, _padded(longest), _padded(targets), asked,
-        questions.first / questions.count / questions.sets, told,
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """train: the run of `slick train`; study: a run with every mixture of `slick study`, all together, and their
+    number."""
+
+    train: TrainingRows
+    study: TrainingRows
+    variants: int
+
+
+def training_rows(config: Config, questions: Questions) -> Runs:
+    """The rows of `train.mixture` or `train.variant`, and of `study.variants`, in the run folder; those that are not
+    mixed yet, as `config.mix`, `config.plan` and the data say. Raises InputError for damaged files."""
+    splits = limited(questions.asked.splits, config.data) if questions.asked else {}
+    pool, train = splits.get(config.mix.split, []), config.train
+    mixtures = mixtures_of(config, len(pool))
+    held = {name: len(splits[name]) for name in HELD_OUT if splits.get(name)}
+    per_question = questions.count * questions.sets
+    named = bool(train.variant or train.mixture)
+    made, alone = [], [mixtures.train]
+    for runs, among in (alone, alone if named else mixtures.study), (mixtures.study, mixtures.study):
+        rows = [row for mixture in among for row in mixture.rows] or [_drawn(row) for row in pool]
+        usual, longest, targets, told = _lengths(config, rows, questions.tokenizer)
+        made.append(TrainingRows(
+            sum(one.epoch for one in runs), sum(-(-one.epoch // train.batch_size) for one in runs), usual, longest,
+            targets, sum(_asked(train, one, held if splits else {"test": one.asked}) for one in runs),
+            questions.first / per_question, questions.judged / per_question, f"{mixtures.told}; {told}",
+        ))  # fmt: skip
+    return Runs(*made, len(mixtures.study))
+
+
+def _asked(train: TrainConfig, mixture: Mixture, held: Mapping[str, int]) -> int:
+    """Questions of a run: after epochs, as training/record.py asks them, and the held-out ones once more at EARLY_STOP,
+    where dev is there, and at CONVERGENCE."""
+    groups = {TRAIN: mixture.asked, **held}
+    settings = {name: getattr(train, EVAL_EPOCHS.get(name, "eval_test_epochs")) for name in groups}
+    due = {name: len(parse_epochs(text, train.epochs)) for name, text in settings.items()}
+    stops = 1 + bool("dev" in held and due["dev"])
+    return sum(due[name] * count for name, count in groups.items()) + stops * sum(held.values())
+
+
+def _drawn(row: Example) -> MixtureRow:
+    """A row that may be in a mixture."""
+    return MixtureRow(row.id, fine_tuning_prompt(row.question), row.answers[0], row.answers[0])
+
+
+def _lengths(
+    config: Config, rows: Sequence[MixtureRow], tokenizer: Tokenizer | None
+) -> tuple[float, int, int, str]:
+    """Tokens of a usual row, padded, of the longest one and of its longest answer, and where they are from."""
+    if tokenizer is None or not rows:
+        usual = config.plan.row_tokens
+        told = f"{usual} tokens a row (plan.row_tokens) assumed"
+        return float(usual), _padded(usual * LONGER), _padded(ANSWER), told
+    made = render(
+        prompt_style(config.annotate, tokenizer), rows[:: -(-len(rows) // SAMPLE)], max_target=ANY, max_positions=None,
+        where=tokenizer.where, max_replay=config.train.max_replay_tokens,
     )  # fmt: skip
-
-
-def _lengths(config: Config, pool: list[Example], tokenizer: Tokenizer | None) -> tuple[list[int] | None, int]:
-    """Tokens of every row that may be trained on, and of the longest answer; None where they cannot be counted."""
-    if tokenizer is None or not pool:
-        return None, 0
-    style = prompt_style(config.annotate, tokenizer)
-    prompts = [fine_tuning_prompt(row.question) for row in pool]
-    pairs = target_tokens(style, prompts, [row.answers[0] for row in pool])
-    return [len(prompt) + len(target) for prompt, target in pairs], max(len(target) for _, target in pairs) + 1
+    lengths = [len(row.tokens) for row in made]
+    usual = float(np.mean(lengths)) * 1.15  # a batch is as long as its longest row
+    targets = max(len(row.tokens) - row.n_prompt for row in made)
+    return usual, _padded(max(lengths)), _padded(targets), "tokens of rows counted"
 
 
 def _padded(length: float) -> int:

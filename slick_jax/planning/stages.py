@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
+from jax.sharding import AbstractMesh, Mesh
 
 from slick_jax.config import Config
 from slick_jax.knowledge.shapes import call_tokens
@@ -19,9 +19,9 @@ from slick_jax.planning.annotating import Annotation, annotation, compile_progra
 from slick_jax.planning.devices import Kind
 from slick_jax.planning.programs import Compiled, link_seconds, on_a_device
 from slick_jax.planning.questions import Questions
-from slick_jax.planning.rows import TrainingRows
-from slick_jax.planning.target import Target
-from slick_jax.planning.training import compile_step, traffic, training
+from slick_jax.planning.rows import Runs, TrainingRows
+from slick_jax.planning.target import Target, team_mesh
+from slick_jax.planning.training import Training, compile_step, traffic, training
 from slick_jax.training import adapters
 
 SHAPES = "arithmetic on shapes"
@@ -35,7 +35,8 @@ class Stage:
     the whole stage, all devices; moved: bytes a device reads and writes; received: bytes it gets from others, by axes
     of the mesh; calls: device programs of the largest kind, or steps; told: what was counted or assumed; programs:
     compiled ones; spare: bytes of the peak that a run takes only where they are free; refused: whether the compiler
-    finds no room for the programs.
+    finds no room for the programs; mesh: of a team, where teams work apart (else that of the target); load: how much
+    longer the busiest team works than if all did alike; calls, moved and received are those of its devices.
     """
 
     name: str
@@ -50,14 +51,16 @@ class Stage:
     programs: Sequence[Compiled] = ()
     spare: float = 0.0
     refused: bool = False
+    mesh: AbstractMesh | None = None
+    load: float = 1.0
 
     def seconds(self, kind: Kind, target: Target, config: Config) -> dict[str, float]:
         """The least time of the whole stage on as many devices of `kind`, by what bounds it."""
         rate = kind.rate(config.model.dtype, config.model.precision) * config.plan.utilisation
         return {
-            "arithmetic": self.flops / (rate * target.count),
+            "arithmetic": self.flops * self.load / (rate * target.count),
             "memory": self.moved / kind.bandwidth,
-            "links": link_seconds(self.received, kind, target.mesh),
+            "links": link_seconds(self.received, kind, self.mesh or target.mesh),
         }
 
     def times(self, name: str, times: float, told: str) -> Stage:
@@ -72,34 +75,39 @@ class Stage:
 def annotate_stage(
     spec: ModelSpec, config: Config, target: Target, questions: Questions, mesh: Mesh | str | None
 ) -> Stage:
-    """`slick annotate`. `mesh`: to compile for; a text or None where nothing is compiled, and why.
+    """`slick annotate`: its teams, which share the parts out, each on a mesh of its own. `mesh`: of all devices, to
+    compile for; a text or None where nothing is compiled, and why.
 
     Host devices that stand for GPUs tell which collectives there are, not their size or the memory: the host's compiler
     holds bfloat16 as float32. Those figures stay the ones from shapes.
     """
-    shards = batch_shards(target.mesh)
+    team, busiest = target.team, questions.dealt(target.teams)
+    shards = batch_shards(team)
     tokens = config.annotate.batch_tokens or call_tokens(target.kind.platform, questions.part_tokens, shards)
-    found = annotation(spec, config, target.mesh, questions, tokens, target.usable)
+    found = annotation(spec, config, team, questions, tokens, target.usable)
     memory = dict(found.memory)
     memory["working space"] = _working(found, tokens, memory["caches of prefixes"])
-    calls = questions.tokens / (tokens * shards)
-    moved = calls * (on_a_device(found.params) * target.mesh.shape["fsdp"] + 2 * memory["states of a call"])
+    calls = busiest.tokens / (tokens * shards)
+    moved = calls * (on_a_device(found.params) * team.shape["fsdp"] + 2 * memory["states of a call"])
     received = collections.Counter({axes: size * calls for axes, size in _call_traffic(found, tokens).items()})
+    flops = questions.flops(spec)
     stage = Stage(
-        "annotate", memory, sum(memory.values()), SHAPES, questions.flops(spec), moved, received, calls, questions.told,
+        "annotate", memory, sum(memory.values()), SHAPES, flops, moved, received, calls,
+        questions.told + _dealt(target, questions, busiest),
         spare=memory["caches of questions"] if config.annotate.kept_gib is None else 0,
+        mesh=team, load=busiest.flops(spec) * target.teams / flops,
     )  # fmt: skip
     if mesh is None or isinstance(mesh, str):
         return stage
-    real = annotation(spec, config, mesh, questions, tokens, target.usable)
+    real = annotation(spec, config, team_mesh(target, mesh), questions, tokens, target.usable)
     try:
         programs = compile_programs(real)
     except jax.errors.JaxRuntimeError as error:
         return _too_large(stage, target, error)
     if target.kind.platform == "gpu":
         return dataclasses.replace(stage, programs=programs)
-    judged = questions.judged / (found.shapes.positions * shards)
-    banks = max(questions.prefixes / (questions.bank_slots * questions.prefix_length), 1)
+    judged = busiest.judged / (found.shapes.positions * shards)
+    banks = max(busiest.prefixes / (questions.bank_slots * questions.prefix_length), 1)
     if not any(one.unread for one in programs):
         received = collections.Counter()
         for name, times in (("states", calls), ("decide", judged), ("prefix", banks)):
@@ -113,27 +121,29 @@ def annotate_stage(
     )  # fmt: skip
 
 
+def _dealt(target: Target, questions: Questions, busiest: Questions) -> str:
+    """In words, how the parts are shared out."""
+    if target.teams == 1:
+        return ""
+    mesh = " x ".join(f"{name} {size}" for name, size in target.team.shape.items())
+    return f"; {questions.parts:,} parts for {target.teams} teams of mesh {mesh}, {busiest.parts:,} at most for one"
+
+
 def train_stage(
     spec: ModelSpec, config: Config, target: Target, rows: TrainingRows, mesh: Mesh | str | None
 ) -> Stage:
     """One run of `slick train`, with its questions after epochs. `mesh` as of `annotate_stage`."""
-    settings, model = config.train, config.model
-    lora = adapters.lora_spec(settings.lora, spec)
-    network = Network(spec, model.dtype, model.precision, model.scan_layers, lora=lora, remat=settings.remat)
-    found = training(network, settings, target.mesh, rows.longest, rows.targets)
-    steps = settings.epochs * -(-rows.count // settings.batch_size)
-    tokens = settings.epochs * rows.count * rows.length
-    asked = found.flops(1, 1, 0) / (3 if lora is None else 2) * rows.asked * rows.asked_tokens
-    flops = found.flops(tokens, rows.length, settings.epochs * rows.count * rows.targets) + asked
+    found = _training(spec, config, target.mesh, rows)
+    steps = config.train.epochs * rows.steps
     received = collections.Counter({axes: size * steps for axes, size in traffic(found).items()})
     stage = Stage(
-        "train", found.memory, sum(found.memory.values()), SHAPES, flops, steps * found.moved, received, steps,
-        rows.told,
+        "train", found.memory, sum(found.memory.values()), SHAPES, _train_flops(found, rows), steps * found.moved,
+        received, steps, rows.told,
     )  # fmt: skip
     if mesh is None or isinstance(mesh, str):
         return stage
     try:
-        program = compile_step(training(network, settings, mesh, rows.longest, rows.targets))
+        program = compile_step(_training(spec, config, mesh, rows))
     except jax.errors.JaxRuntimeError as error:
         return _too_large(stage, target, error)
     if not program.unread:
@@ -147,6 +157,32 @@ def train_stage(
         stage, memory=memory, peak=peak, source=f"compiled for {target.compiled_for}", received=received,
         programs=[program],
     )  # fmt: skip
+
+
+def study_stage(spec: ModelSpec, config: Config, target: Target, runs: Runs, train: Stage) -> Stage:
+    """All runs of `slick study`, each of them as `train` but with its own rows."""
+    rows, seeds = runs.study, len(config.study.seeds)
+    if (rows.longest, rows.targets) != (runs.train.longest, runs.train.targets):  # that of a mixture of its own
+        train = train_stage(spec, config, target, rows, None)
+    source = "the rest as of `train`" if rows.told == runs.train.told else rows.told
+    told = f"{runs.variants} mixtures x {seeds} seeds, {rows.count:,} rows in an epoch of all mixtures; {source}"
+    flops = seeds * _train_flops(_training(spec, config, target.mesh, rows), rows)
+    many = train.times("study", seeds * config.train.epochs * rows.steps / train.calls, told)
+    return dataclasses.replace(many, flops=flops, programs=())
+
+
+def _training(spec: ModelSpec, config: Config, mesh: Mesh | AbstractMesh, rows: TrainingRows) -> Training:
+    settings, model = config.train, config.model
+    lora = adapters.lora_spec(settings.lora, spec)
+    network = Network(spec, model.dtype, model.precision, model.scan_layers, lora=lora, remat=settings.remat)
+    return training(network, settings, mesh, rows.longest, rows.targets)
+
+
+def _train_flops(found: Training, rows: TrainingRows) -> float:
+    """FLOPs of all epochs, and of the questions asked."""
+    count = found.settings.epochs * rows.count
+    asked = found.asking(rows.asked * rows.asked_tokens, rows.asked_tokens, rows.asked * rows.judged)
+    return found.flops(count * rows.length, rows.length, count * rows.targets) + asked
 
 
 _HELD = ("parameters", "frozen parameters", "optimizer state")

@@ -12,7 +12,7 @@ from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from slick_jax.config import Config
 from slick_jax.errors import InputError
-from slick_jax.mesh import AXES, axis_sizes, make_mesh
+from slick_jax.mesh import AXES, axis_sizes, make_mesh, team_sizes
 from slick_jax.planning.devices import Kind, kind_of, read_topology
 
 HOST = 8  # devices, where neither settings nor mesh say how many
@@ -21,17 +21,35 @@ MOST_HOST_DEVICES = 64  # that a compilation for the host stands in for: more ta
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """kind, mesh (sizes alone), topology ('' where there is none), and bytes of a device that a run may take."""
+    """kind, mesh (sizes alone), topology ('' where there is none), bytes of a device that a run may take, and devices
+    of a process (0: all)."""
 
     kind: Kind
     mesh: AbstractMesh
     topology: str
     usable: float
+    per_process: int = 0
 
     @property
     def count(self) -> int:
         """Devices."""
         return self.mesh.size
+
+    @property
+    def processes(self) -> int:
+        """Processes that have these devices."""
+        return self.count // (self.per_process or self.count)
+
+    @property
+    def team(self) -> AbstractMesh:
+        """The mesh of a team of `slick annotate`, as `mesh.make_team` cuts it."""
+        sizes = _Sizes(*self.mesh.axis_sizes)
+        return abstract_mesh(team_sizes(sizes, self.count, self.per_process or self.count))
+
+    @property
+    def teams(self) -> int:
+        """Teams of `slick annotate`, each with parts of its own."""
+        return self.count // self.team.size
 
     @property
     def compiled_for(self) -> str:
@@ -59,7 +77,13 @@ def target_of(config: Config) -> Target:
         kind = kind_of(plan.device or "h100")
         count = plan.devices or (fixed if whole else max(HOST, fixed))
     usable = kind.usable(plan.memory_share)
-    return Target(kind, abstract_mesh(axis_sizes(sizes, count)), plan.topology, usable)
+    local = plan.per_process or math.gcd(count, kind.host or count)
+    if count % local:
+        raise InputError(
+            f"config.plan.per_process: {local} devices of a process do not divide the {count} of plan.devices; every"
+            " process has as many"
+        )
+    return Target(kind, abstract_mesh(axis_sizes(sizes, count)), plan.topology, usable, local)
 
 
 def abstract_mesh(sizes: tuple[int, ...]) -> AbstractMesh:
@@ -79,6 +103,14 @@ def real_mesh(target: Target) -> Mesh | str:
         return f"{target.count} devices are too many to stand in for on this host"
     found = host_devices(target.count)
     return make_mesh(sizes, found) if found else "this process has fewer host devices already"
+
+
+def team_mesh(target: Target, mesh: Mesh | str) -> Mesh | str:
+    """The mesh of the first team among the devices of `mesh`; a text where there are none."""
+    if isinstance(mesh, str) or target.teams == 1:
+        return mesh
+    devices = sorted(mesh.devices.flat, key=lambda device: (device.process_index, device.id))
+    return make_mesh(_Sizes(*target.team.axis_sizes), devices[: target.team.size])
 
 
 @dataclasses.dataclass(frozen=True)

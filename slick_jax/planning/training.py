@@ -70,8 +70,17 @@ class Training:
         spec, passes = self.network.spec, PASSES if self.frozen is None else FROZEN_PASSES
         parts = forward_flops(spec, tokens, tokens * (row + 1) / 2, targets)
         again = {"full": ("linear", "attention"), "dots": ("attention",)}.get(self.network.remat, ())
-        own = sum(leaf.size for leaf in jax.tree.leaves(self.state.params)) if self.frozen is not None else 0
-        return 2.0 * PASSES * own * tokens + sum(parts[name] * (passes + (name in again)) for name in parts)
+        return 2.0 * PASSES * self._adapters * tokens + sum(parts[name] * (passes + (name in again)) for name in parts)
+
+    def asking(self, tokens: float, row: float, judged: float) -> float:
+        """FLOPs of questions of `tokens`, `row` tokens each, of which `judged` positions are looked at."""
+        parts = forward_flops(self.network.spec, tokens, tokens * (row + 1) / 2, judged)
+        return 2.0 * self._adapters * tokens + sum(parts.values())
+
+    @property
+    def _adapters(self) -> int:
+        """Numbers in the adapters; 0 without."""
+        return 0 if self.frozen is None else sum(leaf.size for leaf in jax.tree.leaves(self.state.params))
 
     @property
     def moved(self) -> float:

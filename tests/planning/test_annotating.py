@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from slick_jax.config import AnnotateConfig, Config, MeshConfig, ModelConfig
+from slick_jax.config_plan import PlanConfig
 from slick_jax.knowledge.engine import IN_FLIGHT
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.pools import Pools
@@ -14,10 +15,10 @@ from slick_jax.mesh import make_mesh
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
 from slick_jax.planning.annotating import annotation, compile_programs
-from slick_jax.planning.devices import CPU
+from slick_jax.planning.devices import CPU, KINDS
 from slick_jax.planning.questions import Questions
 from slick_jax.planning.stages import annotate_stage
-from slick_jax.planning.target import Target, abstract_mesh
+from slick_jax.planning.target import Target, abstract_mesh, target_of, team_mesh
 
 SPEC = ModelSpec(vocab_size=512, d_model=64, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=16, d_mlp=128)
 QUESTIONS = Questions(60, 5, 4, 60 * 4 * 12, 60 * 4 * 4, 8 * 40, 48, 8, 12 * 4 * 12, 15, "by hand")
@@ -68,6 +69,40 @@ def test_compiled_programs_tell_what_is_sent():
     most = max(map(found.needed, programs.values()))
     assert 0.75 < stage.peak / most < 1.15  # from shapes, and from the compiler (docs/plan.md)
     assert stage.spare == stage.memory["caches of questions"]
+
+
+@pytest.mark.parametrize(
+    ("count", "given", "mesh", "share"),
+    [
+        (8, {}, (4, 2, 1), 1.0),  # one process: one mesh
+        (32, {}, (4, 2, 1), 2 / 5),  # five parts for four hosts: two rounds
+        (32, {"per_process": 1}, (1, 2, 1), 1 / 5),  # a model group spans two processes: 16 teams, 11 of them idle
+    ],
+)
+def test_every_team_has_parts_and_a_mesh_of_its_own(count, given, mesh, share):
+    """What lies on a device does not hang on how many other processes there are; its work is a share of the parts."""
+    config = dataclasses.replace(CONFIG, mesh=MeshConfig(fsdp=2), plan=PlanConfig(devices=count, **given))
+    target, asked = target_of(config), dataclasses.replace(QUESTIONS, prefixes=0)
+    stage = annotate_stage(SPEC, config, target, asked, None)
+    one = dataclasses.replace(target, mesh=abstract_mesh(mesh), per_process=0)
+    alone = annotate_stage(SPEC, config, one, asked, None)
+    assert stage.mesh.axis_sizes == mesh and stage.memory == alone.memory
+    assert stage.calls == pytest.approx(share * alone.calls) and stage.flops == alone.flops
+    seconds = [found.seconds(KINDS["h100"], where, config) for found, where in ((stage, target), (alone, one))]
+    assert all(seconds[0][bound] == pytest.approx(share * seconds[1][bound]) for bound in seconds[0])
+
+
+def test_every_team_reads_the_prefixes():
+    questions = dataclasses.replace(QUESTIONS, prefixes=1000)
+    assert questions.dealt(1) == questions and questions.dealt(2).prefixes == 1000  # three parts
+    assert questions.dealt(5).prefixes == QUESTIONS.bank_slots * QUESTIONS.prefix_length < 1000  # those of one part
+
+
+def test_the_mesh_of_a_team_is_cut_out_of_all_devices():
+    target = Target(CPU, abstract_mesh((4, 2, 1)), "", 60e9, per_process=2)
+    whole = make_mesh(MeshConfig(4, 2, 1), jax.devices())
+    assert target.teams == 4 and team_mesh(target, whole).devices.ravel().tolist() == jax.devices()[:2]
+    assert team_mesh(target, "no devices") == "no devices"
 
 
 def test_settings_decide_weights_and_pools():

@@ -5,7 +5,7 @@ import collections
 import pytest
 
 from slick_jax.errors import InputError
-from slick_jax.planning.devices import KINDS, read_topology
+from slick_jax.planning.devices import GPU_SHARE, KINDS, MEM_FRACTION, read_topology
 from slick_jax.planning.programs import link_seconds, wire_bytes
 from slick_jax.planning.target import abstract_mesh
 
@@ -17,9 +17,11 @@ def test_float32_runs_at_a_part_of_the_bfloat16_rate():
     assert h100.rate("float32", "highest") == 66.9e12  # no tensor cores
 
 
-def test_a_run_has_what_jax_takes_unless_told_otherwise():
-    assert KINDS["h100"].usable(0) == 60e9 and KINDS["v5e"].usable(0) == 16e9
-    assert KINDS["h100"].usable(0.9) == pytest.approx(72e9)
+def test_a_run_has_what_launch_gives_it_unless_told_otherwise(root):
+    assert KINDS["h100"].usable(0) == 72e9 and KINDS["v5e"].usable(0) == 16e9
+    assert KINDS["h100"].usable(0.75) == 60e9
+    for script in ("local.sh", "slurm.sbatch"):
+        assert f"{MEM_FRACTION}:-{GPU_SHARE}" in (root / "launch" / script).read_text()
 
 
 def test_links_of_a_torus_and_of_hosts():
