@@ -83,6 +83,8 @@ def _doctor(config: Config) -> Iterator[str]:
         )
     if config.annotate.answers == "none":
         yield "annotate.answers: 'none', but `slick doctor` reads the greedy answers; set it to 'greedy'"
+
+
 def _refusals(config: Config, command: str) -> Iterator[str]:
     """The refusal that a variant teaches must count as one when the tuned model is asked."""
     mix, phrases = config.mix, config.annotate.abstain_phrases
