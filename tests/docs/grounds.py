@@ -96,7 +96,7 @@ def get_config():
     c.data.corpus.median_exposures = 3.0
     a = c.annotate
     a.n_exemplars, a.n_exemplar_sets, a.n_samples, a.max_answer_tokens, a.mode = 1, 2, 2, 8, "labels"
-    c.mix.size, c.mix.percents, c.mix.natural, c.mix.idk = "20", (0, 50), False, False
+    c.mix.size, c.mix.percents, c.mix.natural, c.mix.idk = "12", (0, 50), False, False
     c.train.epochs, c.train.batch_size, c.train.eval_test_epochs = 1, 10, "last"
     return c
 """

@@ -23,7 +23,7 @@ from tests.docs.grounds import GROUNDS, annotated, examples
 from tests.docs.pages import PAGES, blocks
 
 LANGUAGES = ("python", "sh", "bash", "json", "text", "math", "dockerfile")
-# Their Python asks a model for minutes; tests/test_api.py and tests/doctor run these functions on small ones.
+# Their Python asks a model for minutes: `make verify` runs it, `make test` looks at names, arguments and settings.
 ASKS_A_MODEL = ("docs/api.md",)
 WITH_PYTHON = [page for page in PAGES if any(b.language == "python" for b in blocks(page)) and page not in ASKS_A_MODEL]
 
@@ -31,6 +31,12 @@ WITH_PYTHON = [page for page in PAGES if any(b.language == "python" for b in blo
 @pytest.mark.parametrize("page", WITH_PYTHON)
 def test_the_python_of_a_page_runs(played, page):
     assert page in GROUNDS, "say in tests/docs/grounds.py what its Python stands on"
+    played(page)
+
+
+@pytest.mark.verify
+@pytest.mark.parametrize("page", ASKS_A_MODEL)
+def test_python_that_asks_a_model_runs(played, page):
     played(page)
 
 
