@@ -8,6 +8,7 @@ import textwrap
 from slick_jax.setting_docs import settings
 
 WIDTH = 110  # columns
+CONFIG = "--config=configs/<file>.py [--config.<setting>=<value> ...]"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,6 +270,7 @@ def of_command(command: str, what: str) -> str:
     return "\n".join(
         [
             f"slick {command}: {what.strip()}", "", *_wrapped(told.purpose, "  "), "",
+            f"usage: slick {command} {' '.join(named) if plain else CONFIG}", "",
             "arguments" if plain else "the settings that matter most",
             *(line for name, meaning in named.items() for line in (f"  {name}", *_wrapped(meaning, "      "))),
             "", *_wrapped(f"reads: {told.reads}", "", "  "), *_wrapped(f"writes: {told.writes}", "", "  "), "",
@@ -289,7 +291,7 @@ def of_program(commands: dict[str, str], browsing: dict[str, str]) -> str:
         [
             "slick measures what a language model already knows about each question-answer example (SliCK), fine-tunes",
             "it on mixtures of Known and Unknown ones, and shows what that does to its knowledge.", "",
-            "usage: slick <command> --config=configs/<file>.py [--config.<setting>=<value> ...]", "",
+            f"usage: slick <command> {CONFIG}", "",
             "commands:", *listed(commands), "", "to look at what is there, without a config:", *listed(browsing), "",
             "start with:", "  slick annotate --config=configs/annotate_jsonl.py --config.data.path=my_rows.jsonl"
             " --config.model.path=<folder>",

@@ -32,16 +32,15 @@ def load_config(argv: list[str], command: str = "") -> Config:
     Raises one InputError that lists every unknown setting, wrong type, value out of range, unknown choice and
     conflict, and what `command` still needs.
     """
-    return _accepted(*examined(argv, command))
-
-
-def examined(argv: list[str], command: str = "") -> tuple[Config, list[str], str]:
-    """The config as `load_config` reads it, with all that is wrong in it, and the file; a setting that has another type
-    has its default. Raises InputError where there is no such file, or its code fails."""
     file, overrides, problems = _arguments(argv, SHORT.get(command, {}))
-    if not file:
-        raise InputError.of([f"--config is missing; {USAGE}", *problems])
-    return _read(file, overrides, command, problems, "on the command line")
+    return _accepted(*_read(file, overrides, command, problems, "on the command line"))
+
+
+def examined(argv: list[str]) -> tuple[Config, list[str]]:
+    """The config of a command line of `slick validate`, and all that is wrong with its settings whatever the command;
+    one of a wrong type has its default. Raises InputError where there is no such file, or its code fails."""
+    file, overrides, problems = _arguments(argv, SHORT["validate"])
+    return _read(file, overrides, "", problems, "on the command line")[:2]
 
 
 def read_config(file: str | None, overrides: Mapping[str, object], command: str = "") -> Config:
@@ -75,7 +74,7 @@ def _read(
         except ValueError:
             problems.append(f"config.{name}: {short(value)} is not {_describe(kind)} (set {where})")
     config = _build(Config, tree, "", lambda name: places.get(name, f"in {file}"), problems)
-    problems += rule_problems(config, "" if command == "validate" else command)  # which asks what is needed itself
+    problems += rule_problems(config, command)
     return config, problems, file or "settings"
 
 
@@ -106,6 +105,8 @@ def _arguments(argv: list[str], flags: dict[str, str]) -> tuple[str, dict[str, s
             overrides[flags[name]] = value if equals else "true"
         else:
             problems.append(f"{argument}: not understood; {_nearest_flag(name, flags) or USAGE}")
+    if not file:
+        raise InputError.of([f"--config is missing; {USAGE}", *problems])
     return file, overrides, problems
 
 

@@ -90,9 +90,9 @@ def _main(arguments: list[str]) -> int:
         if command in BROWSE:
             importlib.import_module(BROWSE[command][0]).run(rest)
             return 0
-        config, *problems = examined(rest, "validate") if command == "validate" else [load_config(rest, command)]
+        config, *problems = examined(rest) if command == "validate" else [load_config(rest, command)]
         with signals.noticed() as sigterm, sigterm.at_once(f"stopped by SIGTERM{_goes_on(command)}"):
-            carry_out(command, config, *problems[:1], imported=collect_rarely)
+            carry_out(command, config, *problems, imported=collect_rarely)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
