@@ -34,7 +34,7 @@ def load_config(
     With a `command` it is also checked for what that command needs. Raises one InputError that lists all problems.
     """
     place = None if file is None else os.fspath(file)
-    return config_file.read_config(place, settings or {}, command, where="in the call")
+    return config_file.read_config(place, settings or {}, command)
 
 
 def annotate(config: Config) -> pd.DataFrame | None:

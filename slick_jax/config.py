@@ -272,6 +272,13 @@ class RescoreConfig:
 
 
 @dataclass(frozen=True)
+class ValidateConfig:
+    """What `slick validate` checks for."""
+
+    command: str = ""  # a command such as 'study', also as --for=study; '': those that the config is set up for
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of one run."""
 
@@ -288,6 +295,7 @@ class Config:
     study: StudyConfig = field(default_factory=StudyConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     rescore: RescoreConfig = field(default_factory=RescoreConfig)
+    validate: ValidateConfig = field(default_factory=ValidateConfig)
     longform: LongformConfig = field(default_factory=LongformConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
     doctor: DoctorConfig = field(default_factory=DoctorConfig)

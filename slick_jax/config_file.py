@@ -19,7 +19,11 @@ from slick_jax.errors import InputError, short
 from slick_jax.setting_docs import settings
 
 Settings = typing.TypeVar("Settings")
-SHORT = {"study": {"--shard": "study.shard"}, "doctor": {"--dry-run": "doctor.dry_run"}}  # flags besides --config
+SHORT = {  # flags besides --config
+    "study": {"--shard": "study.shard"},
+    "doctor": {"--dry-run": "doctor.dry_run"},
+    "validate": {"--for": "validate.command"},
+}
 USAGE = "give --config=configs/<file>.py, then overrides such as --config.data.limit=200"
 
 
@@ -29,26 +33,38 @@ def load_config(argv: list[str], command: str = "") -> Config:
     Raises one InputError that lists every unknown setting, wrong type, value out of range, unknown choice and
     conflict, and what `command` still needs.
     """
+    return _accepted(*examined(argv, command))
+
+
+def examined(argv: list[str], command: str = "") -> tuple[Config, list[str], str]:
+    """The config as `load_config` reads it, with all that is wrong in it, and the file; a setting that has another type
+    has its default. Raises InputError where there is no such file, or its code fails."""
     file, overrides, problems = _arguments(argv, SHORT.get(command, {}))
     if not file:
         raise InputError.of([f"--config is missing; {USAGE}", *problems])
-    return read_config(file, overrides, command, problems)
+    return _read(file, overrides, command, problems, "on the command line")
 
 
-def read_config(
-    file: str | None,
-    overrides: Mapping[str, object],
-    command: str = "",
-    problems: Iterable[str] = (),
-    where: str = "on the command line",
-) -> Config:
+def read_config(file: str | None, overrides: Mapping[str, object], command: str = "") -> Config:
     """The config of a Python file with `get_config()` (None: the defaults), and `overrides` by setting, which win.
 
-    A text given for a setting of another type is read as on the command line. `problems`: those found so far; `where`
-    the overrides were set, for messages. Raises as `load_config` does.
+    A text given for a setting of another type is read as on the command line. Raises as `load_config` does.
     """
-    problems, places = list(problems), {}
-    tree = {} if file is None else _run_file(file)
+    return _accepted(*_read(file, overrides, command, [], "in the call"))
+
+
+def _accepted(config: Config, problems: list[str], file: str) -> Config:
+    if problems:
+        count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+        raise InputError.of(problems, f"{file}: {count} in the config")
+    return config
+
+
+def _read(
+    file: str | None, overrides: Mapping[str, object], command: str, problems: list[str], where: str
+) -> tuple[Config, list[str], str]:
+    """`problems`: those found so far; `where` the overrides were set, for messages."""
+    tree, places = {} if file is None else _run_file(file), {}
     for name, value in overrides.items():
         kind = _type_of(name)
         if isinstance(kind, str):
@@ -60,11 +76,8 @@ def read_config(
         except ValueError:
             problems.append(f"config.{name}: {short(value)} is not {_describe(kind)} (set {where})")
     config = _build(Config, tree, "", lambda name: places.get(name, f"in {file}"), problems)
-    problems += rule_problems(config, command)
-    if problems:
-        count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
-        raise InputError.of(problems, f"{file or 'settings'}: {count} in the config")
-    return config
+    problems += rule_problems(config, "" if command == "validate" else command)  # which asks what is needed itself
+    return config, problems, file or "settings"
 
 
 def settings_of(cls: type[Settings], tree: object, group: str, where: str) -> Settings:

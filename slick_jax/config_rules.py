@@ -21,6 +21,7 @@ from slick_jax.config import (
     WorldConfig,
 )
 from slick_jax.config_checks import above_zero, at_least, between, choice, seed
+from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.config_needs import needs
 from slick_jax.data import recipes
 from slick_jax.epochs import MAX_EPOCHS, parse_epochs
@@ -34,6 +35,10 @@ SPLITS_OF_KIND = {
     "world": ("train", "dev", "test", "ood_dev", "ood_test"),
 }
 KINDS = tuple(SPLITS_OF_KIND)
+CHECKED = (
+    "data", "demo", "pretrain", "annotate", "rescore", "mix", "train", "evaluate", "study", "gradual", "report",
+    "export", "plan", *LONGFORM,
+)  # fmt: skip
 KEPT_FOR = {"EARLY_STOP": "best", "CONVERGENCE": "last"}  # the entry of train.keep with its checkpoint
 
 
@@ -60,9 +65,15 @@ def problems(config: Config, command: str = "") -> list[str]:
         *config_rules_longform.problems(config, command),
         *config_plan.problems(config.plan),
         *config_doctor.problems(config.doctor),
+        *_validate(config.validate.command),
         *needs(config, command),
     ]
     return [f"config.{line}" for line in found]
+
+
+def _validate(command: str) -> Iterator[str]:
+    if command:
+        yield from choice("validate.command", command, CHECKED)
 
 
 def _data(data: DataConfig) -> Iterator[str]:

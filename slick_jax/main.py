@@ -10,7 +10,7 @@ from typing import Any
 from slick_jax import __version__, command_help, processes, signals, stores
 from slick_jax.compilation import use_compilation_cache
 from slick_jax.config import Config
-from slick_jax.config_file import load_config
+from slick_jax.config_file import examined, load_config
 from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.errors import InputError, Stopped
 from slick_jax.garbage import collect_rarely
@@ -90,9 +90,9 @@ def _main(arguments: list[str]) -> int:
         if command in BROWSE:
             importlib.import_module(BROWSE[command][0]).run(rest)
             return 0
-        config = load_config(rest, command)
+        config, *problems = examined(rest, "validate") if command == "validate" else [load_config(rest, command)]
         with signals.noticed() as sigterm, sigterm.at_once(f"stopped by SIGTERM{_goes_on(command)}"):
-            carry_out(command, config, collect_rarely)
+            carry_out(command, config, *problems[:1], imported=collect_rarely)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -113,8 +113,8 @@ def _main(arguments: list[str]) -> int:
     return 0
 
 
-def carry_out(command: str, config: Config, imported: Callable[[], None] = lambda: None) -> Any:
-    """Runs a command with its checked config, and returns what the command returns.
+def carry_out(command: str, config: Config, *more: Any, imported: Callable[[], None] = lambda: None) -> Any:
+    """Runs a command with its checked config (and `more` arguments), and returns what the command returns.
 
     Models named by hub id are fetched first; `imported` is called once all modules are there. Raises InputError for bad
     input, Stopped where the same command goes on.
@@ -127,7 +127,7 @@ def carry_out(command: str, config: Config, imported: Callable[[], None] = lambd
     run = getattr(importlib.import_module(module), function or "run")
     imported()
     with stores.within_reach(config.run_dir):
-        return run(config)
+        return run(config, *more)
 
 
 def _nearest(command: str) -> str:

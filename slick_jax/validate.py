@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from slick_jax import run_folder
 from slick_jax.config import Config, ModelConfig
+from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.config_needs import needs
 from slick_jax.data.prepare import table_text
 from slick_jax.data.prompt_styles import few_shot_prompt, prompt_style
@@ -21,21 +22,69 @@ from slick_jax.errors import InputError
 from slick_jax.knowledge import match, p_true, preparation, store
 from slick_jax.knowledge.preparation import AskedRows, Prepared
 from slick_jax.mesh import make_mesh
-from slick_jax.models import weights
+from slick_jax.models import hub, weights
 from slick_jax.models.hf_folder import read_config, tensor_names
 from slick_jax.models.spec import ModelSpec
+from slick_jax.validate_stages import checks, set_up
 
 T = TypeVar("T")
+ANNOTATES = ("annotate", "demo", "gradual")  # commands that ask the rows behind exemplars
+MODELS = ("train", "study")  # and those that start from model.path
+ON_DEVICES = (*MODELS, "pretrain", "evaluate", "export", *LONGFORM)
 
 
-def run(config: Config) -> None:
-    """Print the resolved settings, the rows, exemplar pools, model, devices and amount of work of `slick annotate`.
+def run(config: Config, problems: Sequence[str] = ()) -> None:
+    """Print what `validate.command` would run, by default what the config is set up for, and what is wrong with it.
 
-    Nothing is written and no weights are read. Raises one InputError with all problems of data, model and devices.
+    `problems`: of the settings, found before. Nothing is written and no weights are read. Raises one InputError with
+    all problems of settings, data, model, devices, run folder and what earlier commands should have left.
     """
-    found: list[str] = []
-    print("\n".join(["config", *_settings("", dataclasses.asdict(config))]))
-    asked = _attempt(found, preparation.ask, config)
+    further = set_up(config)
+    given = config.data.kind == "world" or bool(config.data.path)
+    command = config.validate.command or (further[0] if further and not given else "annotate")
+    found = [*problems, *(f"config.{line}" for line in needs(config, config.validate.command or _told(command)))]
+    usable = not found
+    print("\n".join([f"config, for `slick {command}`", *_settings("", dataclasses.asdict(config))]))
+    resolved = _attempt(found, hub.resolve_config, config, command, False)
+    config = resolved or config
+    if usable:
+        for check in checks(config, command):
+            _attempt(found, check, config)
+    if command in ANNOTATES:
+        _check_annotation(found, config, usable, command, bool(resolved))
+    elif command in ON_DEVICES:
+        mesh = _attempt(found, make_mesh, config.mesh)
+        if mesh:
+            print(f"\ndevices\n  {mesh.devices.size} {mesh.devices.flat[0].platform}: {_pairs(mesh.shape)}")
+        if command in MODELS and config.model.path and resolved:
+            _check_model(found, config, None, mesh, command)
+    found = list(dict.fromkeys(found))
+    if found:
+        raise InputError.of(found, f"{len(found)} problem{'s' * (len(found) > 1)}")
+    notes = [] if config.validate.command else [f"config.{line}" for line in needs(config, command)]
+    for other in [] if config.validate.command else further:
+        if other != command:
+            _attempt_all(notes, config, other)
+    print("\n".join(["\nno problems found", *(f"  but {line}" for line in dict.fromkeys(notes))]))
+
+
+def _told(command: str) -> str:
+    """What the settings must suffice for: rows for `annotate`, whose model and run folder may come later."""
+    return "validate" if command == "annotate" else command
+
+
+def _attempt_all(notes: list[str], config: Config, command: str) -> None:
+    """What a further command that the config is set up for would stop at by now, as notes."""
+    stops = [f"config.{line}" for line in needs(config, command)]
+    for check in () if stops else checks(config, command):
+        _attempt(stops, check, config)
+    notes += [f"for `slick {command}`: {line}" for line in stops]
+
+
+def _check_annotation(found: list[str], config: Config, usable: bool, command: str, resolved: bool) -> None:
+    """Print rows, exemplar pools, model, devices and amount of work of `slick annotate`; with settings that are not
+    `usable`, only model (that is `resolved`) and devices."""
+    asked = _attempt(found, preparation.ask, config) if usable else None
     if asked:
         print(f"\nrows read\n{table_text(asked.splits)}\n\n{_work(config, asked)}\n\n{_pools(asked)}")
         if config.annotate.prompt_style == "qa":
@@ -48,13 +97,10 @@ def run(config: Config) -> None:
     mesh = _attempt(found, make_mesh, config.mesh)
     if mesh:
         print(f"\ndevices\n  {mesh.devices.size} {mesh.devices.flat[0].platform}: {_pairs(mesh.shape)}")
-    if config.model.path:
-        _check_model(found, config, asked, mesh)
-    else:
+    if config.model.path and resolved:
+        _check_model(found, config, asked, mesh, command)
+    elif not config.model.path:
         print("\nmodel\n  none: model.path is empty (demo and pretrain make their own)")
-    if found:
-        raise InputError.of(found, f"{len(found)} problem{'s' * (len(found) > 1)}")
-    print("\n".join(["\nno problems found", *(f"  but config.{line}" for line in needs(config, "annotate"))]))
 
 
 def _attempt(found: list[str], check: Callable[..., T], *arguments: Any) -> T | None:
@@ -66,7 +112,9 @@ def _attempt(found: list[str], check: Callable[..., T], *arguments: Any) -> T | 
         return None
 
 
-def _check_model(found: list[str], config: Config, asked: AskedRows | None, mesh: Mesh | None) -> None:
+def _check_model(
+    found: list[str], config: Config, asked: AskedRows | None, mesh: Mesh | None, command: str
+) -> None:
     """Print the checkpoint and its tokenizer; check that prompts and answers fit, and that run_dir is no other's."""
     before = len(found)
     if _attempt(found, read_config, config.model.path) is None:
@@ -85,7 +133,7 @@ def _check_model(found: list[str], config: Config, asked: AskedRows | None, mesh
         prepared = _attempt(found, preparation.prepare, config, asked, tokenizer, spec.max_position_embeddings)
         if prepared:
             print(f"  part files: {len(prepared.parts):,}; tokens in shared prefixes: {sum(prepared.prefix_lengths):,}")
-        if prepared and mesh and config.run_dir:
+        if prepared and mesh and config.run_dir and command == "annotate":
             _attempt(found, _check_run_dir, config, prepared, tokenizer, mesh)
 
 

@@ -25,7 +25,7 @@ FORBIDDEN = {
 # Where code named by a config is run, a module chosen by name from a table of the package, or libc told of a handler.
 RUNS_CODE = {
     "runpy": {"config_file.py"}, "ctypes": {"aborts.py"}, "importlib.import_module": {
-        "main.py", "user_function.py", "models/families/__init__.py", "training/writers.py",
+        "__init__.py", "main.py", "user_function.py", "models/families/__init__.py", "training/writers.py",
     },
 }  # fmt: skip
 CALLS = {"eval", "exec", "compile", "__import__", "breakpoint", "input"}

@@ -102,7 +102,8 @@ def _slots(place: epath.Path, row: Row) -> Iterator[str]:
 def _mixtures(place: epath.Path, row: Row) -> Iterator[str]:
     for variant, held in example.mixtures(place, row["id"]):
         taught = f", taught as {held['completion'].strip()!r}" * (held["completion"].strip() != row["answers"][0])
-        yield variant + taught + f", {held['times']} times an epoch" * ((held.get("times") or 1) > 1)
+        times = held.get("times") or 1
+        yield variant + taught + f", {times} times an epoch" * (times > 1)
 
 
 def _training(place: epath.Path, row: Row) -> Iterator[str]:

@@ -40,6 +40,19 @@ def run(config: Config) -> None:
     print(f"annotations: {epath.Path(config.run_dir) / 'annotations.parquet'}")
 
 
+def checked(config: Config) -> tuple[dict, AnnotateConfig, dict, dict]:
+    """config.json of the source, its settings of annotation, its manifest, and the protocol of what is to be written.
+    Raises as `rescore` does, before any answer is read."""
+    source = epath.Path(config.rescore.source)
+    record, before = _record(source)
+    _check_settings(config.annotate, before)
+    settings = dataclasses.replace(before, match=config.annotate.match)
+    manifest = run_folder.read_object(source / "annotations" / "manifest.json") or {}
+    protocol = _protocol(record, manifest, settings, matcher(settings.match))
+    _check_target(source, epath.Path(config.run_dir), digest(protocol))
+    return record, before, manifest, protocol
+
+
 def rescore(config: Config) -> tuple[pd.DataFrame, pd.Series]:
     """Annotations of `config.rescore.source` by the rule `config.annotate.match`, written to `config.run_dir`.
 
@@ -53,12 +66,9 @@ def rescore(config: Config) -> tuple[pd.DataFrame, pd.Series]:
     annotation than the rule, and where run_dir holds another run.
     """
     source, folder = epath.Path(config.rescore.source), epath.Path(config.run_dir)
-    record, before = _record(source)
-    _check_settings(config.annotate, before)
+    record, before, manifest, protocol = checked(config)
     described, settings = record["config"], dataclasses.replace(before, match=config.annotate.match)
-    rule, manifest = matcher(settings.match), run_folder.read_object(source / "annotations" / "manifest.json") or {}
-    protocol = _protocol(record, manifest, settings, rule)
-    _check_target(source, folder, digest(protocol))
+    rule = matcher(settings.match)
     remedy = "annotate again, or give another run as rescore.source"
     with run_folder.explained(source, remedy):
         found = run_folder.read_parquet(source / "annotations.parquet").to_pandas()

@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 # What a hub id stands for, by command: the settings that may name the model it reads; the first that is set counts. The
 # base of adapters is fetched where it is needed (slick_jax/tuned.py).
 READS = {
-    "annotate": ("model.path",), "doctor": ("model.path",), "validate": ("model.path",), "train": ("model.path",),
-    "study": ("model.path",),
+    "annotate": ("model.path",), "doctor": ("model.path",), "train": ("model.path",), "study": ("model.path",),
     "gradual": ("model.path",), "evaluate": ("evaluate.checkpoint", "model.path"), "plan": ("plan.model", "model.path"),
     **{command: ("model.path",) for command in LONGFORM},
 }  # fmt: skip
-WITHOUT_TENSORS = ("validate", "plan")  # read the small files alone
+WITHOUT_TENSORS = ("plan",)  # reads the small files alone
 _ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[^@\s]+))?")
 _SMALL = ("config.json", INDEX, *TOKENIZER_FILES)
 
@@ -39,14 +38,15 @@ class Model:
     source: str = ""
 
 
-def resolve_config(config: Config, command: str) -> Config:
+def resolve_config(config: Config, command: str, tensors: bool = True) -> Config:
     """The config with the folder in place of a hub id in the setting that `command` reads its model from.
 
-    `model.source` then says which commit it is. Raises InputError as `resolve` does.
+    `model.source` then says which commit it is. Without `tensors` only the small files are fetched. Raises InputError
+    as `resolve` does.
     """
     chosen = [name for name in READS.get(command, ()) if _get(config, name)][:1]
     for name in chosen:
-        found = resolve(_get(config, name), name, tensors=command not in WITHOUT_TENSORS)
+        found = resolve(_get(config, name), name, tensors=tensors and command not in WITHOUT_TENSORS)
         if found.source:
             group, leaf = name.split(".")
             changed = dataclasses.replace(getattr(config, group), **{leaf: found.folder})

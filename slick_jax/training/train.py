@@ -49,8 +49,7 @@ def run(config: Config, watch: Callable[[], None] | None = None) -> epath.Path:
     Raises InputError for bad input, a folder that is in use (Busy) or of another config, and a loss or gradient that is
     not finite; Stopped after SIGTERM, and when another process has ended.
     """
-    settings = config.train
-    path = epath.Path(settings.mixture or epath.Path(config.run_dir) / "mixtures" / f"{settings.variant}.jsonl")
+    settings, path = config.train, mixture_of(config)
     variant = settings.variant or (path.parent.name if path.is_dir() else path.stem)  # of a TFDS folder: its name
     folder = folder_of(config.run_dir, variant, settings.seed)
     with in_lockstep(config, "train", folder / FOLDER, "from its newest checkpoint") as peers:
@@ -130,6 +129,12 @@ def _run(
                 print(result.text(found))
                 print(f"train: {folder}")
         loop.prune(job, lines)
+
+
+def mixture_of(config: Config) -> epath.Path:
+    """The file, or the TFDS folder, that is trained on."""
+    mixed = epath.Path(config.run_dir) / "mixtures" / f"{config.train.variant}.jsonl"
+    return epath.Path(config.train.mixture or mixed)
 
 
 def folder_of(run_dir: epath.PathLike, variant: str, seed: int) -> epath.Path:
