@@ -21,11 +21,12 @@ def played(root, tmp_path_factory):
     @functools.cache
     def play(page):
         folder = tmp_path_factory.mktemp("page")
-        names = {"__name__": "page"} | GROUNDS[page](folder)
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
             patch.syspath_prepend(folder)
-            (folder / "configs").symlink_to(root / "configs")
+            names = {"__name__": "page"} | GROUNDS[page](folder)
+            if not (folder / "configs").exists():
+                (folder / "configs").symlink_to(root / "configs")
             for block in blocks(page):
                 if block.language == "python":
                     if called := re.match(r"# (\w+\.py)\n", block.text):

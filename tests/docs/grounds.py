@@ -16,6 +16,7 @@ from slick_jax.categories import CATEGORIES
 from slick_jax.config import defaults
 from slick_jax.data.examples import Example, to_jsonl
 from slick_jax.knowledge import answers, estimate, store
+from slick_jax.main import main
 from tests.data.annotated_run import categories, examples
 from tests.data.test_entity_questions import small_source, write_zip
 from tests.training.fine_tuning import make_folder, world
@@ -72,12 +73,49 @@ def own_run(folder: Path) -> dict:
 
 def own_model(folder: Path) -> dict:
     make_folder(folder)
+    config = json.loads((folder / "model" / "config.json").read_text())
+    (folder / "model" / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 512}))
     (folder / "model").rename(folder / "my_model")
     return {}
 
 
 def entity_questions(folder: Path) -> dict:
     write_zip(folder / "dataset.zip", small_source())
+    return {}
+
+
+SMALL_DEMO = """
+from slick_jax import config
+
+
+def get_config():
+    c = config.defaults()
+    c.run_dir, c.data.kind, c.model.scan_layers = "runs/demo", "world", False
+    w = c.data.world
+    w.relations, w.facts_per_relation, w.ood_relations, w.ood_facts_per_relation = 2, 60, 1, 30
+    c.data.corpus.median_exposures = 3.0
+    a = c.annotate
+    a.n_exemplars, a.n_exemplar_sets, a.n_samples, a.max_answer_tokens, a.mode = 1, 2, 2, 8, "labels"
+    c.mix.size, c.mix.percents, c.mix.natural, c.mix.idk = "20", (0, 50), False, False
+    c.train.epochs, c.train.batch_size, c.train.eval_test_epochs = 1, 10, "last"
+    return c
+"""
+
+
+def demo(folder: Path) -> dict:
+    """A run folder as `make demo` leaves it, of an untrained model: its categories are planted."""
+    own_model(folder)
+    (folder / "runs/demo/world").mkdir(parents=True)
+    (folder / "my_model").rename(folder / "runs/demo/model")
+    for split in ("test", "dev"):
+        (folder / f"runs/demo/world/{split}.jsonl").write_text(to_jsonl(world().splits[split]))
+    (folder / "configs").mkdir()
+    (folder / "configs/demo.py").write_text(SMALL_DEMO)
+    assert main(["annotate", "--config=configs/demo.py", "--config.model.path=runs/demo/model"]) == 0
+    table = run_folder.read_parquet(folder / "runs/demo/annotations.parquet")
+    planted = pa.array([CATEGORIES[place % 4] for place in range(len(table))])
+    table = table.set_column(table.column_names.index("category"), "category", planted)
+    run_folder.write_parquet(folder / "runs/demo/annotations.parquet", table)
     return {}
 
 
@@ -98,6 +136,7 @@ def doctor_rows(folder: Path) -> dict:
 GROUNDS: dict[str, Callable[[Path], dict]] = {
     "docs/annotations.md": demo_run,
     "docs/answers.md": kept_answers,
+    "docs/api.md": demo,
     "docs/data.md": entity_questions,
     "docs/doctor.md": doctor_rows,
     "docs/longform_texts.md": nothing,

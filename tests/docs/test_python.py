@@ -1,6 +1,8 @@
 """Every block of Python in the pages runs, page by page, on small files, and does what the page says."""
 
+import ast
 import importlib.util
+import inspect
 import json
 
 import pandas as pd
@@ -14,19 +16,42 @@ from slick_jax.data.examples import read_rows
 from slick_jax.data.prompt_styles import fine_tuning_prompt
 from slick_jax.data.tfds_rows import read_tfds
 from slick_jax.knowledge import store
+from slick_jax.setting_docs import settings
 from slick_jax.training.mixture_file import read_mixture
 from tests.data.annotated_run import COUNTS
 from tests.docs.grounds import GROUNDS, annotated, examples
 from tests.docs.pages import PAGES, blocks
 
 LANGUAGES = ("python", "sh", "bash", "json", "text", "math", "dockerfile")
-WITH_PYTHON = [page for page in PAGES if any(block.language == "python" for block in blocks(page))]
+# Their Python asks a model for minutes; tests/test_api.py and tests/doctor run these functions on small ones.
+ASKS_A_MODEL = ("docs/api.md",)
+WITH_PYTHON = [page for page in PAGES if any(b.language == "python" for b in blocks(page)) and page not in ASKS_A_MODEL]
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON)
 def test_the_python_of_a_page_runs(played, page):
     assert page in GROUNDS, "say in tests/docs/grounds.py what its Python stands on"
     played(page)
+
+
+@pytest.mark.parametrize("page", ASKS_A_MODEL)
+def test_names_arguments_and_settings_of_python_that_asks_a_model_are_there(page):
+    names = {}
+    for block in blocks(page):
+        if block.language != "python":
+            continue
+        for node in ast.walk(ast.parse(block.text, block.where)):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("slick_jax"):
+                module = importlib.import_module(node.module)
+                names |= {one.asname or one.name: getattr(module, one.name) for one in node.names}
+            elif isinstance(node, ast.Dict):
+                keys = [key.value for key in node.keys if isinstance(key, ast.Constant) and "." in str(key.value)]
+                wrong = {"annotate.temprature"}  # shown as a mistake
+                assert set(keys) - wrong <= set(settings()), block.where
+        for node in ast.walk(ast.parse(block.text)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
+                keywords = {one.arg: one.value for one in node.keywords}
+                inspect.signature(names[node.func.id]).bind(*node.args, **keywords)
 
 
 @pytest.mark.parametrize("page", PAGES)
