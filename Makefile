@@ -27,7 +27,7 @@ test: lint
 # The reports in the distribution's Chromium, opened from disk; installs it where it is missing and this may.
 browser: .venv/.browser
 	tests/browser/chromium.sh
-	$(BIN)/python -m pytest -q -m browser tests/browser
+	$(BIN)/python -m pytest -q -m browser tests/browser -n 2 --dist loadfile
 
 # More than 20,000 odd inputs to the readers (SECURITY.md), drawn anew each time; a few minutes on 2 cores.
 fuzz: .venv/.tested

@@ -44,7 +44,7 @@ def test_page_names_the_method_the_verdicts_and_what_was_skipped(folder):
     for words in (*METHOD.values(), "GEN+SELF > GOLD", "samples at the token limit", "the domain has no grammar"):
         assert words in page.text
     assert sum(tag == "img" for tag, _ in page.tags) == 6 and "Not in this report" not in page.text
-    assert not [tag for tag, attributes in page.tags if tag in ("script", "link") or "href" in attributes]
+    assert page.foreign == [] and not [tag for tag, _ in page.tags if tag == "link"]
     assert {path.stem for path in (folder / "figures").iterdir()} == set(gallery.NEEDS)
 
 
