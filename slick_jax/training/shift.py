@@ -48,16 +48,17 @@ def measure(config: Config, run: epath.PathLike, stop: str) -> None:
 
     Rows are those of `config.study.shift_splits`, everything else is asked as `config.annotate` says. Files are those
     of `slick annotate`, in `shift-<stop>/`; one that was killed goes on behind its last part. Raises Busy when another
-    process is at it, InputError where the run has not kept the checkpoint.
+    process is at it, InputError where the run has not kept the checkpoint or was annotated on other rows.
     """
     folder = folder_of(run, stop)
     # A Hugging Face folder of the checkpoint, only while it is asked: on a local disk, from which models are read.
     model = Path(tempfile.mkdtemp(prefix="slick-")) if stores.is_store(folder) else Path(folder) / "model"
+    splits = config.study.shift_splits or config.data.splits
     if finished(run, stop):
+        _check(folder, {"data.splits": sorted(splits), "data.limit": config.data.limit})
         shutil.rmtree(model, ignore_errors=True)  # of a process that was killed just before it did
         return
     checkpoint = checkpoint_at(config, run, stop)
-    splits = config.study.shift_splits or config.data.splits
     with held(folder), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         asked = dataclasses.replace(
             config,
@@ -70,3 +71,19 @@ def measure(config: Config, run: epath.PathLike, stop: str) -> None:
             annotate.annotate(asked)
         finally:
             shutil.rmtree(model, ignore_errors=True)
+
+
+def _check(folder: epath.Path, wanted: dict) -> None:
+    """Raises InputError where the finished annotations are of other rows than those `wanted`."""
+    path = folder / "config.json"
+    written = run_folder.read_object(path)
+    if written is None:
+        return
+    with run_folder.explained(path):
+        data = written["config"]["data"]
+        found = {"data.splits": sorted(data["splits"]), "data.limit": data["limit"]}
+    if found != wanted:
+        raise InputError(
+            f"{folder}: holds annotations of other rows ({run_folder.differences(found, wanted)}); set"
+            " study.shift_splits, data.splits and data.limit back, or remove that folder"
+        )

@@ -61,6 +61,13 @@ def test_it_is_the_annotation_of_the_exported_model(config, run, tmp_path, monke
         pd.read_parquet(tmp_path / "direct" / "annotations.parquet"),
     )
 
+    tested = dataclasses.replace(config, study=StudyConfig(shift_splits=("test",)))
+    whole = dataclasses.replace(config, data=dataclasses.replace(config.data, limit=None))
+    for other, told in ((tested, r"data.splits was \['train'\], is \['test'\]"), (whole, "data.limit was 12, is None")):
+        with pytest.raises(InputError, match=f"shift-CONVERGENCE: holds annotations of other rows .{told}.*remove"):
+            shift.measure(other, run, "CONVERGENCE")
+    shift.measure(config, run, "CONVERGENCE")
+
 
 def test_what_is_there_or_held_by_another_is_left_alone(config, run):
     with held(run / "shift-CONVERGENCE"), pytest.raises(Busy):
