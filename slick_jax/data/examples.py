@@ -75,8 +75,8 @@ def _thinned(rows: list[Example], share: float) -> list[Example]:
 
 
 def limited(splits: dict[str, list[Example]], data: DataConfig) -> dict[str, list[Example]]:
-    """The first `data.limit` rows of every split; exemplar pools, dev among them, stay whole."""
-    return {name: rows if name in POOL_SPLITS else rows[: data.limit] for name, rows in splits.items()}
+    """The first `data.limit` rows of every split that has any; exemplar pools, dev among them, stay whole."""
+    return {name: rows if name in POOL_SPLITS else rows[: data.limit] for name, rows in splits.items() if rows}
 
 
 def same_text(text: str) -> str:

@@ -18,7 +18,7 @@ def run(config: Config) -> None:
 
     A split without rows is left out. With `data.write_tfds` also a TFDS data set in <run_dir>/data/tfds.
     """
-    splits = {name: rows for name, rows in limited(load_splits(config.data), config.data).items() if rows}
+    splits = limited(load_splits(config.data), config.data)
     folder = epath.Path(config.run_dir) / "data"
     for name, examples in splits.items():
         run_folder.write_text(folder / f"{name}.jsonl", to_jsonl(examples))

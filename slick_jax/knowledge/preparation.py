@@ -43,8 +43,9 @@ class AskedRows:
 def ask(config: Config) -> AskedRows:
     """Read the rows and draw their exemplars; needs no model.
 
-    `data.limit` cuts the rows, never the pools: a limited run gives its rows the labels of the whole one. Raises
-    InputError for bad rows and for pools that are too small.
+    `data.limit` cuts the rows, never the pools: a limited run gives its rows the labels of the whole one. Rows that are
+    their own pool are its pool whole, whatever `data.share` of them is asked. Raises InputError for bad rows and for
+    pools that are too small.
     """
     settings = config.annotate
     own_draws = settings.exemplars == "per_question"
@@ -53,8 +54,10 @@ def ask(config: Config) -> AskedRows:
     rows = [row for name in names for row in splits[name][: config.data.limit]]
     if not rows:
         raise InputError("config.data: no rows to annotate; check data.path, data.splits and data.limit")
-    dev = (row for name in POOL_SPLITS for row in splits.get(name, ()))
-    own = (row for name in names for row in splits[name])
+    dev = [row for name in POOL_SPLITS for row in splits.get(name, ())]
+    shared = not dev and config.data.share < 1
+    whole = load_splits(dataclasses.replace(config.data, share=1.0)) if shared else splits
+    own = (row for name in names for row in whole[name])
     sets = exemplars.draw_sets(
         exemplars.pools(rows, dev, own, settings.exemplar_seed),
         n_sets=settings.n_exemplar_sets,

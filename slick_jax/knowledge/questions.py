@@ -22,7 +22,7 @@ def questions(config: Config, names: Sequence[str] = ()) -> tuple[dict[str, list
     none, or nothing tells). Raises InputError where the annotations are damaged, of another protocol than the config's,
     or belong to other questions, and for a split that is not there.
     """
-    splits = {name: rows for name, rows in limited(load_splits(config.data), config.data).items() if rows}
+    splits = limited(load_splits(config.data), config.data)
     absent = [name for name in names if name not in splits]
     if absent:
         raise InputError(

@@ -40,6 +40,18 @@ def test_with_exemplars_of_its_own_a_row_needs_one_shared_prefix_and_that_of_p_t
     assert {int(number) for number in found.exemplars_json()["author"]} == {n for one in found.assigned[0] for n in one}
 
 
+def test_a_share_of_rows_that_are_their_own_exemplars_leaves_the_exemplars_as_they_are(tmp_path):
+    rows = [Example(str(n), f"Who wrote book {n}?", (f"writer {n}",), "author", f"book {n}") for n in range(40)]
+    (tmp_path / "rows.jsonl").write_text(to_jsonl(rows))
+    data = DataConfig(kind="rows", path=str(tmp_path / "rows.jsonl"))
+    whole, tenth = (preparation.ask(Config(data=dataclasses.replace(data, share=share))) for share in (1.0, 0.1))
+    assert len(whole.rows) == 40 and len(tenth.rows) == 4
+    places = [row.id for row in whole.rows]
+    for row, chosen in zip(tenth.rows, tenth.assigned, strict=True):
+        assert chosen == whole.assigned[places.index(row.id)]
+        assert [tenth.sets["author"].get(one) == whole.sets["author"].get(one) for one in chosen] == [True] * 10
+
+
 def slowly(rows, size):
     """Rows by relation and id; a part ends where one more would be too many rows or relations."""
     parts = [[]]
