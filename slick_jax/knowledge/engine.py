@@ -25,7 +25,11 @@ IN_FLIGHT = 3  # parts under way at once: while one waits for its last few branc
 class Engine:
     """The compiled programs of a run with the model's weights, and the prefixes of the parts it works on."""
 
-    def __init__(self, config: Config, network: Network, mesh: Any, tokenizer: Tokenizer, prepared: Prepared):
+    def __init__(
+        self, config: Config, network: Network, mesh: Any, tokenizer: Tokenizer, prepared: Prepared,
+        verifies: bool = True,
+    ):  # fmt: skip
+        """`verifies`: False where only answers are written: nothing is compiled or kept for verification then."""
         settings = config.annotate
         held, dtype = config.model.weights, config.model.dtype
         dtype = dtype if held in ("", "int8") else held
@@ -33,10 +37,11 @@ class Engine:
         self._prepared, self._tokenizer = prepared, tokenizer
         self._protocol = preparation.protocol_of(settings)
         top_k = max(settings.top_k, *(pair[1] for pair in self._protocol.pairs), 1)
-        size = pools.free_bytes(mesh, params) if settings.kept_gib is None else settings.kept_gib * 2**30
-        count = min(IN_FLIGHT, len(prepared.parts))
-        self._shapes = prepared.shapes(batch_shards(mesh))
-        slots = pools.slots_for(network, mesh, size, count, prepared.part_tokens, self._shapes)
+        self._shapes, slots = prepared.shapes(batch_shards(mesh)), 0
+        if verifies:
+            size = pools.free_bytes(mesh, params) if settings.kept_gib is None else settings.kept_gib * 2**30
+            count = min(IN_FLIGHT, len(prepared.parts))
+            slots = pools.slots_for(network, mesh, size, count, prepared.part_tokens, self._shapes)
         program = Program(network, self._protocol.n_samples, settings.top_k, top_k, tokenizer.n_ids, keeps=slots > 0)
         if not slots:
             self._shapes = dataclasses.replace(self._shapes, behind=())
@@ -45,7 +50,8 @@ class Engine:
             seed=settings.seed, temperature=settings.temperature, prefix_length=prepared.prefix_length,
             pools=pools.Pools(network, mesh, slots) if slots else None,
         )  # fmt: skip
-        self.device.warm_up(self._shapes, prepared.bank_slots)
+        if verifies:
+            self.device.warm_up(self._shapes, prepared.bank_slots)
         self._vocabulary = Vocabulary(tokenizer.token_bytes, tokenizer.is_stop.tolist())
         self._bank: tuple[list[PrefixKey], KV] | None = None
 
