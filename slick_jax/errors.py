@@ -26,6 +26,14 @@ class Stopped(Exception):
     STATUS = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run it again
 
 
+def not_finite(what: str, so: str) -> InputError:
+    """Of numbers that a model computed: `what` is NaN or infinite, `so` that something cannot be done."""
+    return InputError(
+        f"model: {what} is NaN or infinite, so {so}; check the checkpoint's weights, or set model.dtype=float32 if they"
+        " overflow in bfloat16"
+    )
+
+
 class _Short(reprlib.Repr):
     def repr_int(self, x: int, level: int) -> str:
         return super().repr_int(x, level) if x.bit_length() < 4000 else f"<a number of {x.bit_length()} bits>"

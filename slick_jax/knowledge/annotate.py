@@ -112,7 +112,7 @@ def _annotate(
     # Work on our share of them.
     if ours:
         with jax.set_mesh(team.mesh):
-            engine = Engine(config, network, team.mesh, tokenizer, prepared)
+            engine = Engine(config, network, team.mesh, tokenizer, prepared, verifies=bool(new))
             watch.lap("load")
             for number in _work(engine, prepared, new, ours, parts, kept, team.writes, watch):
                 progress.show(number)
@@ -137,6 +137,8 @@ def _annotate(
             watch.seconds, waited, verified, summary["cost"]["flops_per_question"], team.mesh.size, config.model.dtype,
             config.model.precision,
         )  # fmt: skip
+    else:  # what was measured when the labels were made
+        summary |= _measured(config, parts.protocol)
     run_folder.write_json(epath.Path(config.run_dir) / "summary.json", summary)
     peers.say("complete")
     return table, summary
@@ -226,6 +228,14 @@ def _work(
         kept.write(number, engine)
         watch.lap("answers")
         yield number
+
+
+def _measured(config: Config, protocol: str) -> dict:
+    """The `speed` section of the summary that is there, where it is of the same labels."""
+    found = {}
+    with contextlib.suppress(InputError):  # a damaged one is replaced
+        found = run_folder.read_object(epath.Path(config.run_dir) / "summary.json") or {}
+    return {"speed": found["speed"]} if found.get("protocol") == protocol and "speed" in found else {}
 
 
 def _merge(

@@ -33,8 +33,10 @@ class Engine:
         tokenizer: Tokenizer,
         prepared: Prepared,
         params: Params | None = None,
+        verifies: bool = True,
     ):
-        """`params`: the model's own, on the mesh; None: those of `config.model.path` are read."""
+        """`params`: the model's own, on the mesh; None: those of `config.model.path` are read. `verifies`: False where
+        only answers are written: nothing is compiled or kept for verification then."""
         settings = config.annotate
         if params is None:
             held, dtype = config.model.weights, config.model.dtype
@@ -43,10 +45,11 @@ class Engine:
         self._prepared, self._tokenizer = prepared, tokenizer
         self._protocol = preparation.protocol_of(settings)
         top_k = max(settings.top_k, *(pair[1] for pair in self._protocol.pairs), 1)
-        size = pools.free_bytes(mesh, params) if settings.kept_gib is None else settings.kept_gib * 2**30
-        count = min(IN_FLIGHT, len(prepared.parts))
-        self._shapes = prepared.shapes(batch_shards(mesh))
-        slots = pools.slots_for(network, mesh, size, count, prepared.part_tokens, self._shapes)
+        self._shapes, slots = prepared.shapes(batch_shards(mesh)), 0
+        if verifies:
+            size = pools.free_bytes(mesh, params) if settings.kept_gib is None else settings.kept_gib * 2**30
+            count = min(IN_FLIGHT, len(prepared.parts))
+            slots = pools.slots_for(network, mesh, size, count, prepared.part_tokens, self._shapes)
         program = Program(network, self._protocol.n_samples, settings.top_k, top_k, tokenizer.n_ids, keeps=slots > 0)
         if not slots:
             self._shapes = dataclasses.replace(self._shapes, behind=())
@@ -55,7 +58,8 @@ class Engine:
             seed=settings.seed, temperature=settings.temperature, prefix_length=prepared.prefix_length,
             pools=pools.Pools(network, mesh, slots) if slots else None,
         )  # fmt: skip
-        self.device.warm_up(self._shapes, prepared.bank_slots)
+        if verifies:
+            self.device.warm_up(self._shapes, prepared.bank_slots)
         self._vocabulary = Vocabulary(tokenizer.token_bytes, tokenizer.is_stop.tolist())
         self._bank: tuple[list[PrefixKey], KV] | None = None
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt32
 
-from slick_jax.errors import InputError
+from slick_jax.errors import not_finite
 from slick_jax.knowledge.batches import Batch, Lanes
 from slick_jax.knowledge.pools import Lease, Pools
 from slick_jax.knowledge.shapes import Shapes
@@ -234,10 +234,7 @@ class Device:
         verdict = jax.device_get(verdict)
         self.waited += time.perf_counter() - started
         if not verdict.finite:
-            raise InputError(
-                "model: a logit is NaN or infinite, so no answer can be judged; check the checkpoint's weights, or set"
-                " model.dtype=float32 if they overflow in bfloat16"
-            )
+            raise not_finite("a logit", "no answer can be judged")
         return verdict
 
 

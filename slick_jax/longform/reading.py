@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from slick_jax.data.tokenizer import Tokenizer
-from slick_jax.errors import InputError
+from slick_jax.errors import InputError, not_finite
 from slick_jax.knowledge.shapes import call_tokens
 from slick_jax.mesh import batch_sharding, batch_shards, place, readable, replicated
 from slick_jax.models.transformer import KV, Network, Params
@@ -156,10 +156,7 @@ def _fetched(result: Any, n: int) -> Any:
     """The result of `n` rows as numpy arrays."""
     result = jax.tree.map(lambda array: array[:n], jax.device_get(result))
     if not all(np.isfinite(array).all() for array in jax.tree.leaves(result)):
-        raise InputError(
-            "model: a state or logit is NaN or infinite, so that nothing can be read from it; check the checkpoint's"
-            " weights, or set model.dtype=float32 if they overflow in bfloat16"
-        )
+        raise not_finite("a state or logit", "nothing can be read from it")
     return result
 
 

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
-from slick_jax.errors import InputError
+from slick_jax.errors import not_finite
 from slick_jax.mesh import batch_sharding, batch_shards, place, readable, replicated
 from slick_jax.models.transformer import KV, Network
 from slick_jax.sampling import logits as select
@@ -149,10 +149,7 @@ class Sampler:
             told = (state.step, state.active, state.tokens, state.finite)
             step, active, texts, finite = jax.device_get(self._readable(*told) if self._readable else told)
             if not finite:
-                raise InputError(
-                    "model: a logit is NaN or infinite, so no text can be decoded; check the checkpoint's weights, or"
-                    " set model.dtype=float32 if they overflow in bfloat16"
-                )
+                raise not_finite("a logit", "no text can be decoded")
             if step >= self.max_tokens or not active.any():
                 break
             layout, floor = plan(row_of, texts[..., step - 1], active, prefix, draws, self._rows, self._chunks)

@@ -13,6 +13,7 @@ from etils import epath
 from slick_jax import run_folder, stores, tuned
 from slick_jax.categories import CATEGORIES
 from slick_jax.config import AnnotateConfig, Config
+from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
 from slick_jax.hashing import digest
 from slick_jax.knowledge.endings import accepting
@@ -35,7 +36,7 @@ def run(config: Config) -> dict[str, dict]:
     Returns the metrics per split. Raises InputError for bad input; Stopped when another process has ended.
     """
     checkpoint = config.evaluate.checkpoint or config.model.path
-    place = epath.Path(config.run_dir) / "evaluations" / _name(checkpoint, config.annotate)
+    place = epath.Path(config.run_dir) / "evaluations" / _name(config, checkpoint)
     # Processes meet in a folder of this evaluation's own: others may be under way beside it.
     with in_lockstep(config, "evaluate", f"{place}.processes", "from its start", saves=False) as peers:
         return _run(config, checkpoint, place, peers)
@@ -58,7 +59,7 @@ def _run(config: Config, checkpoint: str, place: epath.Path, peers: Peers) -> di
         found = {name: rates(name, answers[name]) for name in groups}
     print(table(found))
     if config.run_dir and peers.leads:
-        _write(place, _asked(checkpoint, settings), groups, answers, found)
+        _write(place, _asked(config, checkpoint), groups, answers, found)
     return found
 
 
@@ -70,7 +71,7 @@ def _agree(
     Raises InputError in a process that would ask otherwise than process 0.
     """
     asked = {name: [dataclasses.astuple(row) for row in rows] for name, rows in groups.items()}
-    ours = digest([asked, _asked(checkpoint, config.annotate), config.model.dtype, config.model.precision])
+    ours = digest([asked, _asked(config, checkpoint), config.model.dtype, config.model.precision])
 
     def find() -> dict:
         return {"checkpoint": tuned.pin(checkpoint), "taught": _taught(checkpoint), "asked": ours}
@@ -81,7 +82,7 @@ def _agree(
             f"process {peers.index} would ask something else than process 0; give all processes the same settings, data"
             " and checkpoint"
         )
-    return told["checkpoint"], told["taught"]
+    return checkpoint if config.model.source else told["checkpoint"], told["taught"]
 
 
 def _taught(checkpoint: str) -> list[str]:
@@ -109,15 +110,17 @@ def table(found: dict[str, dict]) -> str:
     return frame.reindex(columns=list(found)).round(1).to_string(na_rep="")
 
 
-def _asked(checkpoint: str, settings: AnnotateConfig) -> dict:
-    """What is asked, and how."""
-    return {"checkpoint": checkpoint} | {name: getattr(settings, name) for name in HOW}
+def _asked(config: Config, checkpoint: str) -> dict:
+    """What is asked, and how. A model of the hub is told by its commit: every machine has its own cache."""
+    return {"checkpoint": config.model.source or checkpoint} | {name: getattr(config.annotate, name) for name in HOW}
 
 
-def _name(checkpoint: str, settings: AnnotateConfig) -> str:
+def _name(config: Config, checkpoint: str) -> str:
     """Name of the files: the end of the checkpoint's path, and a digest of all of it and of how it was asked."""
-    told_apart = digest([stores.absolute(checkpoint), _asked(checkpoint, settings)])[:8]
-    return "_".join([*(part for part in Path(checkpoint).parts[-4:] if part.strip("./\\")), told_apart])
+    shown = config.model.source or checkpoint
+    whole = config.model.source or stores.absolute(checkpoint)
+    parts = [part for part in Path(shown).parts[-4:] if part.strip("./\\")]
+    return "_".join([*parts, digest([whole, _asked(config, checkpoint)])[:8]])
 
 
 def _write(

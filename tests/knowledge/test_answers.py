@@ -13,9 +13,10 @@ from etils import epath
 from slick_jax.config import BESIDE_LABELS, SHAPES
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
-from slick_jax.knowledge import preparation
+from slick_jax.knowledge import pools, preparation
 from slick_jax.knowledge.answers import Answers, compare
 from slick_jax.knowledge.engine import Engine
+from slick_jax.knowledge.forward import Device
 from slick_jax.knowledge.match import Golds, matcher
 from tests.knowledge import exactness, kept_run
 from tests.knowledge.reference import judge_text
@@ -141,16 +142,17 @@ def test_greedy_answers_come_to_finished_labels_and_are_not_mixed_with_all(
     root, run, small_model, tmp_path, monkeypatch
 ):
     _, table, _ = run
-    kept_run.make(root, tmp_path, small_model, "--config.annotate.answers=none")
+    *_, labelled = kept_run.make(root, tmp_path, small_model, "--config.annotate.answers=none")
     assert not (tmp_path / "samples").exists()
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "start", None)  # labels are there, nothing is verified again
+        for owner, name in ((Engine, "start"), (Device, "warm_up"), (pools, "Pools")):
+            patch.setattr(owner, name, None)  # labels are there, nothing is verified again, or made ready for it
         _, again, summary = kept_run.make(root, tmp_path, small_model, "--config.annotate.answers=greedy")
     kept, all_kept = answers_of(tmp_path), answers_of(epath.Path(run[0].run_dir))
     assert {name: row["greedy"] for name, row in kept.items()} == {n: row["greedy"] for n, row in all_kept.items()}
     assert all(row["sampled"] is None for row in kept.values())
     assert summary["answers"]["draws"] == 20 * 10 and summary["answers"]["hits_differ"] == 0
-    assert "speed" not in summary, "nothing was verified"
+    assert summary["speed"] == labelled["speed"], "nothing was verified"
     np.testing.assert_array_equal(again["category"], table["category"])
     with pytest.raises(InputError, match="answers of another protocol"):
         kept_run.make(root, tmp_path, small_model)

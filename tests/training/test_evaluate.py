@@ -91,6 +91,19 @@ def test_a_model_folder_with_the_categories_of_the_run(trained, tmp_path):
         evaluated(config, "")
 
 
+def test_a_model_of_the_hub_is_named_by_its_commit_wherever_its_cache_is(trained, tmp_path, monkeypatch):
+    source, told = f"org/name@{'0' * 40}", []
+    for place in ("one", "other"):
+        shutil.copytree(trained.model.path, tmp_path / place / "snapshot")
+        monkeypatch.chdir(tmp_path / place)
+        model = dataclasses.replace(trained.model, path=str(tmp_path / place / "snapshot"), source=source)
+        evaluated(dataclasses.replace(trained, run_dir=str(tmp_path / place), model=model), "", ("dev",))
+        (path,) = (tmp_path / place / "evaluations").glob("*.json")
+        told.append((path.name, json.loads(path.read_text())))
+    assert told[0] == told[1]
+    assert told[0][0].startswith("org_name@0000") and told[0][1]["checkpoint"] == source
+
+
 def test_splits_that_are_not_there(trained):
     with pytest.raises(InputError, match="the data has no test, ood_test; choose from train, dev"):
         evaluated(trained, "", ("dev", "test", "ood_test"))
