@@ -4,7 +4,7 @@
 #   launch/local.sh annotate --config=configs/annotate_jsonl.py ...
 #
 # PROCESSES (1)   a process for every share of the GPUs; those of `study` share its runs, others join each other
-# RESTARTS (3)    times to start again after status 75 or a killed process; never after a signal to this script
+# RESTARTS (3)    times to start again after status 75 or a killed process (each of a study), never after a signal here
 # PORT (random)   where process 0 listens      SLICK (slick)   the program
 # CUDA_VISIBLE_DEVICES (all)   the GPUs        DRY_RUN (0)     1: print the commands and do nothing
 set -euo pipefail
@@ -24,13 +24,17 @@ if ((processes > 1 && share * processes != ${#gpus[@]})); then
   exit 2
 fi
 
+study=0 # of several processes: each has a local.sh of its own, which starts it again while the others go on
+if ((processes > 1)) && [[ ${1:-} == study ]]; then study=1 restarts=0; fi
+
 start() { # the process of number $1
   local line=(env)
+  if ((study)) && [[ ${DRY_RUN:-0} != 1 ]]; then line+=(PROCESSES=1 "SLICK=${SLICK:-slick}") slick=(bash "$0"); fi
   if ((processes > 1 && share)); then
     line+=("CUDA_VISIBLE_DEVICES=$(IFS=,; echo "${gpus[*]:$1*share:share}")")
   fi
   line+=("${slick[@]}" "${@:2}")
-  if ((processes > 1)) && [[ $2 != study ]]; then
+  if ((processes > 1 && !study)); then
     line+=("--config.distributed.coordinator=127.0.0.1:$port")
     line+=("--config.distributed.process_count=$processes" "--config.distributed.process_index=$1")
   fi

@@ -46,9 +46,10 @@ def _await_disk(path: AnyPath) -> None:
 
 
 @contextlib.contextmanager
-def told(path: AnyPath, remedy: str = "choose another folder") -> Iterator[None]:
-    """Within this block, where `path` is written, an OSError, or of a store any error, becomes an InputError; one that
-    says that the store cannot be reached becomes Stopped."""
+def told(path: AnyPath, remedy: str = "choose another folder", *, reading: bool = False) -> Iterator[None]:
+    """Within this block, where `path` is written (or read), an OSError, or of a store any error, becomes an InputError;
+    one that says that the store cannot be reached becomes Stopped."""
+    what = "cannot be read" if reading else "cannot be written"
     try:
         yield
     except (InputError, Stopped):
@@ -57,8 +58,8 @@ def told(path: AnyPath, remedy: str = "choose another folder") -> Iterator[None]
         if stores.is_store(path):  # whose libraries have errors of their own
             if stores.is_unreachable(error):
                 raise stores.unreachable(path, error) from error
-            raise InputError(f"{path}: cannot be written ({stores.reason(error)}); {stores.REMEDY}") from error
+            raise InputError(f"{path}: {what} ({stores.reason(error)}); {stores.REMEDY}") from error
         if not isinstance(error, OSError):
             raise
-        reason = error.strerror or error
-        raise InputError(f"{path}: cannot be written ({reason}); free space, or {remedy}") from error
+        remedy = remedy if reading else f"free space, or {remedy}"
+        raise InputError(f"{path}: {what} ({error.strerror or error}); {remedy}") from error

@@ -78,7 +78,8 @@ def held(folder: epath.PathLike) -> Iterator[None]:
         finally:
             ended.set()
             thread.join()
-            owner.unlink(missing_ok=True)
+            if _names_us(_read(owner)):
+                owner.unlink(missing_ok=True)
 
 
 def is_held(folder: epath.PathLike) -> bool:
@@ -144,24 +145,14 @@ def _busy(folder: Path | epath.Path, where: str = "") -> Busy:
 def _own(owner: Path) -> None:
     """Write this process's name, in place of a dead one's. Raises Busy where a process on another machine lives."""
     holder = _holder(owner)
-    if holder is not None and _gives_signs(owner):
+    if holder is not None and claim_on_store.gives_signs(owner.parent, SILENCE, lambda: _stamp(owner)):
         raise _busy(owner.parent, f", on {holder}")
     taken_over, name = owner.exists(), {"host": platform.node(), "boot": _boot(), "pid": os.getpid()}
     run_folder.write_json(owner, name)
-    if taken_over and not _is_ours(owner, SETTLE):
-        raise _busy(owner.parent)
-
-
-def _gives_signs(owner: Path) -> bool:
-    """Whether the file of an owner elsewhere changes. What does not for SILENCE is of a machine that was lost, whose
-    job a scheduler may have started anew at once."""
-    seen, until = _stamp(owner), time.monotonic() + SILENCE
-    print(f"{owner.parent}: held on another machine; waiting {SILENCE:.0f} s for a sign of life", flush=True)
-    while time.monotonic() < until:
-        time.sleep(SILENCE / 100)
-        if (now := _stamp(owner)) != seen:
-            return now is not None  # None: it has just ended
-    return False
+    if taken_over:
+        time.sleep(SETTLE)
+        if not _names_us(_read(owner)):
+            raise _busy(owner.parent)
 
 
 def _stamp(owner: Path) -> int | None:
@@ -171,9 +162,7 @@ def _stamp(owner: Path) -> int | None:
         return None
 
 
-def _is_ours(owner: Path, wait: float) -> bool:
-    time.sleep(wait)
-    found = _read(owner)
+def _names_us(found: dict | None) -> bool:
     return found is not None and (found["boot"], found["pid"]) == (_boot(), os.getpid())
 
 
@@ -208,6 +197,12 @@ def _boot() -> str:
 
 
 def _beat(owner: Path, ended: threading.Event) -> None:
+    """Give signs of life until the end. Where another process has taken over, this one must write no more: it ends."""
+    last = time.monotonic()
     while not ended.wait(SILENCE / 10):
+        found = _read(owner)
+        if found is not None and not _names_us(found):
+            claim_on_store.end_displaced(owner.parent, last)
         with contextlib.suppress(OSError):
             os.utime(owner)
+            last = time.monotonic()

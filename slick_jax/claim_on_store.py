@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from etils import epath
 
@@ -77,7 +78,7 @@ def _take(folder: epath.Path, name: dict, silence: float, busy: Callable[[str], 
     """Put this process's object, or raise `busy`; what older ones left is removed."""
     owners = _owners(folder)
     found = holder(folder, silence)
-    if found is not None and _gives_signs(folder, silence):
+    if found is not None and gives_signs(folder, silence, lambda: _newest(folder)):
         raise busy(f", on {found}")
     own = folder / f"owner-{_number(owners[-1]) + 1 if owners else 1:06}.json"
     if not stores.create(own, _bytes(name)):
@@ -90,22 +91,32 @@ def _take(folder: epath.Path, name: dict, silence: float, busy: Callable[[str], 
     return own
 
 
-def _gives_signs(folder: epath.Path, silence: float) -> bool:
-    """Whether the holder of the folder gives one: a machine that was lost does not, and a scheduler may have started
-    its job anew at once."""
-    seen, until = _newest(folder), time.monotonic() + silence
+def gives_signs(folder: os.PathLike, silence: float, look: Callable[[], Any]) -> bool:
+    """Whether the holder of a folder gives a sign of life, which changes what `look` returns (None: nobody holds it).
+
+    A machine that was lost gives none, and a scheduler may have started its job anew at once.
+    """
+    seen, until = look(), time.monotonic() + silence
     print(f"{folder}: held by another process; waiting {silence:.0f} s for a sign of life", flush=True)
     while time.monotonic() < until:
         time.sleep(silence / 20)
-        if (now := _newest(folder)) != seen:
-            return bool(now and json.loads(now)["host"])  # none: it has just ended
+        if (now := look()) != seen:
+            return now is not None  # None: it has just ended
     return False
 
 
+def end_displaced(folder: os.PathLike, last: float) -> None:
+    """Ends this process, whose `last` sign of life (by time.monotonic) was so long ago that another one has taken the
+    folder over."""
+    quiet = f"no sign of life of this process came through for {time.monotonic() - last:.0f} s"
+    end_process(f"{folder}: another process has taken over, as {quiet}", Stopped.STATUS)
+
+
 def _newest(folder: epath.Path) -> str | None:
-    """What the newest object says."""
+    """What the newest object says, where somebody holds the folder."""
     with contextlib.suppress(FileNotFoundError, IndexError):
-        return _owners(folder)[-1].read_text()
+        said = _owners(folder)[-1].read_text()
+        return said if json.loads(said)["host"] else None
     return None
 
 
@@ -129,8 +140,7 @@ def _beat(own: epath.Path, name: dict, silence: float, ended: threading.Event) -
         with contextlib.suppress(Exception):  # the network may be back before the silence is over
             newest = _owners(own.parent)[-1:] or [own]  # none where the folder was removed
             if newest != [own]:
-                quiet = f"no sign of life of this process came through for {time.monotonic() - last:.0f} s"
-                end_process(f"{own.parent}: another process has taken over, as {quiet}", Stopped.STATUS)
+                end_displaced(own.parent, last)
             name["beat"] += 1
             own.write_bytes(_bytes(name))
             last = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import sys
@@ -10,9 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from slick_jax.config import Config, DistributedConfig
+from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.errors import InputError
 
 SEVERAL = ("pretrain", "annotate", "train", "evaluate")  # commands that share their work out over processes
+ALONE = ("study", "gradual", "demo", *LONGFORM)  # that compute for long, and not together; others need no peers
 START_TIMEOUT = 900  # seconds that processes wait for each other at the start
 
 
@@ -23,7 +26,10 @@ def join(command: str, config: Config) -> None:
     that runs in one process, and where the others cannot be found; who does not come up within START_TIMEOUT ends the
     rest with a message of JAX.
     """
-    found = _others(config.distributed, os.environ, several=command in SEVERAL)
+    settings = config.distributed
+    if command not in (*SEVERAL, *ALONE):  # the same config is given to commands that share their work out
+        settings = dataclasses.replace(settings, coordinator="")
+    found = _others(settings, os.environ, several=command in SEVERAL)
     if found is None:
         return
     if command not in SEVERAL:
@@ -31,8 +37,8 @@ def join(command: str, config: Config) -> None:
             "set config.distributed.cluster=none and no coordinator: any number of such processes then share the runs"
             " by the run folder, each with the devices that it sees"
             if command == "study"
-            else "start it once, over all devices of its host (or set config.distributed.cluster=none for processes"
-            " that know nothing of each other)"
+            else "start it once, over all devices of its host (or set config.distributed.cluster=none and no"
+            " coordinator for processes that know nothing of each other)"
         )
         raise InputError(f"`slick {command}` runs in one process, and this is one of several; {instead}")
 

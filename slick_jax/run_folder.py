@@ -49,12 +49,12 @@ def write_parquet(path: epath.PathLike, table: pa.Table) -> epath.Path:
 def read_json(path: epath.PathLike, remedy: str = AGAIN) -> Any:
     """The JSON value of a file, or None where there is no such file. Raises InputError, with `remedy`, on a damaged
     one."""
-    path = epath.Path(path)
-    if not path.exists():
+    content = _content(path)
+    if content is None:
         return None
     try:
-        return parse(path.read_bytes())
-    except (OSError, ValueError) as error:
+        return parse(content)
+    except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({error}); {remedy}") from error
 
 
@@ -112,11 +112,23 @@ def read_parquet_schema(path: epath.PathLike) -> pa.Schema:
 
 
 def _parquet(path: epath.PathLike, read: Callable[[pa.BufferReader], Any], remedy: str = AGAIN) -> Any:
-    path = epath.Path(path)
+    content = _content(path)
+    if content is None:
+        raise InputError(f"{path}: no such file; run again what writes it")
     try:
-        return read(pa.BufferReader(path.read_bytes()))
+        return read(pa.BufferReader(content))
     except (pa.ArrowException, OSError, ValueError) as error:  # damaged pages are an OSError
         raise InputError(f"{path}: not a readable Parquet file ({error}); {remedy}") from error
+
+
+def _content(path: epath.PathLike) -> bytes | None:
+    """What is in a file; None where there is none. Raises InputError, or Stopped, where it is there and cannot be read:
+    that says nothing of its content."""
+    path = epath.Path(path)
+    missing = contextlib.suppress(FileNotFoundError, NotADirectoryError)
+    with atomic.told(path, "mend that and run it again", reading=True), missing:
+        return path.read_bytes()
+    return None
 
 
 def differences(found: dict, wanted: dict, prefix: str = "") -> str:

@@ -22,11 +22,12 @@ WAIT = 0.5  # seconds between two looks at the workers
 Failed = dict[str, list[str]]
 
 
-def share(config: Config, work: Callable[..., Failed], watch: Callable[[], None]) -> Failed:
+def share(config: Config, work: Callable[..., Failed], watch: Callable[[], None]) -> tuple[Failed, int]:
     """Run `work(config)` in `config.study.processes` processes at once; `watch` is called while they run.
 
-    One that dies is not started again: the others take over what it held. Returns what failed in any of them. Raises
-    InputError on an accelerator, whose memory one process takes; Stopped when a signal came, with the workers stopped.
+    One that dies is not started again: the others take over what it held. Returns what failed in any of them, and how
+    many an error of the program has ended, whose tracebacks stand in the output. Raises InputError on an accelerator,
+    whose memory one process takes; Stopped when a signal came, with the workers stopped.
     """
     import jax
 
@@ -62,16 +63,15 @@ def share(config: Config, work: Callable[..., Failed], watch: Callable[[], None]
     for one in said.values():
         for problem, names in one.get("failed", {}).items():
             failed[problem] = sorted({*failed.get(problem, ()), *names})
-    return failed
+    return failed, sum(process.exitcode == 1 for process, _ in running)
 
 
 def _shares(processes: int) -> list[set[int]]:
-    """Cores of every process: an equal share each, or all of them where there are fewer cores than processes."""
+    """Cores of every process: an equal share each, or one more; all of them where they are fewer than processes."""
     if not hasattr(os, "sched_getaffinity"):  # not Linux
         return [set()] * processes
     cores = sorted(os.sched_getaffinity(0))
-    each = len(cores) // processes
-    return [set(cores[number * each : (number + 1) * each] or cores) for number in range(processes)]
+    return [set(cores[number::processes] or cores) for number in range(processes)]
 
 
 def _work(config: Config, work: Callable[..., Failed], cores: set[int], pipe: Connection) -> None:

@@ -88,7 +88,7 @@ def test_a_machine_that_was_just_lost_is_waited_for_and_its_folder_taken_over(el
     folder = elsewhere(age=0)
     with held(folder):
         assert json.loads((folder / claim.OWNER).read_text())["pid"] == os.getpid()
-    assert "held on another machine; waiting 2 s for a sign of life" in capsys.readouterr().out
+    assert "held by another process; waiting 2 s for a sign of life" in capsys.readouterr().out
 
 
 def test_a_sign_of_life_from_the_future_is_of_a_clock_that_was_set_back(elsewhere, monkeypatch):
@@ -126,6 +126,29 @@ def test_the_holder_gives_signs_of_life(tmp_path, monkeypatch):
         while (tmp_path / claim.OWNER).stat().st_mtime < 2 and time.monotonic() < until:
             time.sleep(0.01)
         assert (tmp_path / claim.OWNER).stat().st_mtime > 2
+
+
+SLOW = HOLDER.replace("with held", "import slick_jax.claim; slick_jax.claim.SILENCE = 5.0\nwith held")
+
+
+def test_a_holder_that_was_taken_for_dead_ends_and_leaves_its_successor_alone(tmp_path):
+    slow = subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert slow.stdout.readline() == "held\n"
+    name = json.dumps({"host": "node8", "boot": "third", "pid": 5})
+    (tmp_path / claim.OWNER).write_text(name)
+    os.utime(tmp_path / claim.OWNER, (1, 1))
+    _, told = slow.communicate(timeout=60)
+    assert slow.returncode == 75 and "another process has taken over" in told
+    assert (tmp_path / claim.OWNER).read_text() == name and (tmp_path / claim.OWNER).stat().st_mtime == 1
+
+
+def test_at_its_end_a_holder_removes_no_file_but_its_own(tmp_path):
+    name = json.dumps({"host": "node8", "boot": "third", "pid": 5})
+    with held(tmp_path):
+        (tmp_path / claim.OWNER).write_text(name)
+    assert (tmp_path / claim.OWNER).read_text() == name
 
 
 def test_a_damaged_owner_file_holds_nothing(tmp_path):

@@ -40,17 +40,30 @@ def test_settings_come_before_the_cluster():
     }  # fmt: skip
 
 
-def test_other_commands_refuse(root, tmp_path, monkeypatch, capsys):
-    arguments = ["export", f"--config={root}/tests/small_world.py", f"--config.run_dir={tmp_path}"]
-    arguments += ["--config.export.checkpoint=nowhere", "--config.export.out=nowhere"]
-    told = "`slick export` runs in one process"
-    flags = {"coordinator": "127.0.0.1:1", "process_count": "2", "process_index": "0"}
-    assert main([*arguments, *(f"--config.distributed.{name}={value}" for name, value in flags.items())]) == 2
-    assert told in capsys.readouterr().err
+MEETING = [
+    f"--config.distributed.{name}={value}"
+    for name, value in {"coordinator": "127.0.0.1:1", "process_count": 2, "process_index": 0}.items()
+]
+
+
+def test_commands_that_compute_alone_refuse_and_their_remedy_works(root, tmp_path, monkeypatch, capsys):
     for name, value in (STEP | {"SLURM_STEP_NUM_NODES": "4"}).items():
         monkeypatch.setenv(name, value)
-    assert main(arguments) == 2
-    assert told in capsys.readouterr().err
+    arguments = ["gradual", f"--config={root}/tests/small_world.py", f"--config.run_dir={tmp_path}"]
+    arguments += ["--config.model.path=nowhere", "--config.train.keep=best,last"]
+    for more in ([], MEETING, [*MEETING, "--config.distributed.cluster=none"]):
+        assert main([*arguments, *more]) == 2
+        told = capsys.readouterr().err
+        assert "`slick gradual` runs in one process" in told and "cluster=none and no coordinator" in told
+    assert main([*arguments, "--config.distributed.cluster=none"]) == 2
+    assert "runs in one process" not in capsys.readouterr().err
+
+
+def test_commands_that_need_no_peers_take_the_config_of_those_that_do(root, tmp_path, capsys):
+    arguments = [f"--config={root}/tests/small_world.py", f"--config.run_dir={tmp_path}", *MEETING]
+    assert main(["data", *arguments]) == 0
+    assert main(["export", *arguments, "--config.export.checkpoint=nowhere", "--config.export.out=nowhere"]) == 2
+    assert "runs in one process" not in capsys.readouterr().err
 
 
 def test_a_study_says_how_several_processes_share_it(root, tmp_path, monkeypatch, capsys):

@@ -12,8 +12,7 @@ from etils import epath
 
 from slick_jax import run_folder, stores, tuned
 from slick_jax.categories import CATEGORIES
-from slick_jax.config import AnnotateConfig, Config
-from slick_jax.data.tokenizer import Tokenizer
+from slick_jax.config import Config
 from slick_jax.errors import InputError
 from slick_jax.hashing import digest
 from slick_jax.knowledge.endings import accepting

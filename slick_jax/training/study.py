@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import time
@@ -66,8 +67,10 @@ def run(config: Config) -> epath.Path | None:
     with presence.told(config.run_dir) as alone:
         watch = Watch(config, work)
         if config.study.processes > 1:
-            failed = workers.share(config, work_on, watch.show)
+            failed, broken = workers.share(config, work_on, watch.show)
             if not failed and not all(unit.finished for unit in work):
+                if broken:
+                    raise RuntimeError(f"{broken} processes of the study failed, see the tracebacks above")
                 raise Stopped("the processes of the study ended before all runs were finished; run it again")
         else:
             failed = work_on(config, watch.show)
@@ -92,19 +95,20 @@ def work_on(config: Config, watch: Callable[[], None] = lambda: None) -> dict[st
     seen: set[Unit] = set()  # those that another process was at work on when this one came by
     while left:
         for unit in [*left]:
-            if unit in seen and unit.finished:  # by another process, which has checked its settings
-                left.remove(unit)
-            elif is_held(unit.folder) or any(is_held(shift.folder_of(unit.folder, stop)) for stop in unit.stops):
-                seen.add(unit)
-            else:
-                try:
-                    _do(config, unit, watch)
-                except Busy:
+            try:
+                if unit in seen and unit.finished:  # by another process, which has checked its settings
+                    left.remove(unit)
+                elif is_held(unit.folder) or any(is_held(shift.folder_of(unit.folder, stop)) for stop in unit.stops):
                     seen.add(unit)
-                    continue
-                except InputError as error:
-                    failed.setdefault(str(error), []).append(unit.name)
-                    print(f"study: {unit.name} failed, going on with the others: {error}", flush=True)
+                else:
+                    _do(config, unit, watch)
+                    left.remove(unit)
+            except Busy:
+                seen.add(unit)
+                continue
+            except InputError as error:
+                failed.setdefault(str(error), []).append(unit.name)
+                print(f"study: {unit.name} failed, going on with the others: {error}", flush=True)
                 left.remove(unit)
             watch()
         if left:
@@ -147,15 +151,19 @@ class Watch:
     def _done(self) -> int:
         done = 0
         for unit in self._work:
-            if unit not in self._finished and unit.finished:
-                self._finished.add(unit)
-            if unit in self._finished:
-                done += self._epochs + self._shift * len(unit.stops)
-                continue
-            lines = read_lines(unit.folder / "metrics.jsonl")
-            done += min(lines[-1]["epoch"], self._epochs) if lines else 0
-            if (unit.folder / "result.json").exists():
-                done += self._shift * sum(shift.finished(unit.folder, stop) for stop in unit.stops)
+            with contextlib.suppress(InputError):  # a damaged file, which the run itself tells when it comes to it
+                done += self._done_of(unit)
+        return done
+
+    def _done_of(self, unit: Unit) -> int:
+        if unit not in self._finished and unit.finished:
+            self._finished.add(unit)
+        if unit in self._finished:
+            return self._epochs + self._shift * len(unit.stops)
+        lines = read_lines(unit.folder / "metrics.jsonl")
+        done = min(lines[-1]["epoch"], self._epochs) if lines else 0
+        if (unit.folder / "result.json").exists():
+            done += self._shift * sum(shift.finished(unit.folder, stop) for stop in unit.stops)
         return done
 
 

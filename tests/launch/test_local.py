@@ -77,9 +77,23 @@ def test_bad_input_of_one_process_is_told_before_the_stop_of_another(host):
     assert len(host.calls) == 2
 
 
-def test_a_signal_reaches_every_process_and_is_the_end(host):
+def test_a_killed_process_of_a_study_comes_back_while_the_others_go_on(host):
+    host.program("nvidia-smi", GPUS)
+    last = f'"{host.folder}/gpu-$CUDA_VISIBLE_DEVICES"'
+    first = f'if [[ $CUDA_VISIBLE_DEVICES == 0,* && ! -e {last} ]]; then echo > {last}; kill -KILL $$; fi'
+    # The other one ends when the killed one has come back.
+    back = f'if [[ $CUDA_VISIBLE_DEVICES == 0,* ]]; then echo > "{host.folder}/back"; fi'
+    wait = f'until [[ -e "{host.folder}/back" ]]; do sleep 0.05; done'
+    host.program("slick", f"{first}\n{back}\n{wait}")
+    _, told = host.run("launch/local.sh", "study", "--config=c.py", PROCESSES="2")
+    assert [call for call in host.calls if call.startswith("slick")] == ["slick 'study' '--config=c.py'"] * 3
+    assert "ended with status 137; start 2 of 4" in told
+
+
+@pytest.mark.parametrize("command", ["annotate", "study"])
+def test_a_signal_reaches_every_process_and_is_the_end(host, command):
     host.program("slick", f'trap "exit 75" TERM; echo > "{host.folder}/up-$$"; while :; do sleep 0.05; done')
-    process = host.start("launch/local.sh", "annotate", PROCESSES="2")
+    process = host.start("launch/local.sh", command, PROCESSES="2")
     for _ in range(600):
         if len(list(host.folder.glob("up-*"))) == 2:
             break

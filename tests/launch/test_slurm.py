@@ -22,8 +22,9 @@ def test_every_task_of_the_job_runs_the_words_as_they_are(host):
     assert dry(host, *WORDS, SLICK="/x/python -m slick_jax.main")[3:6] == ["/x/python", "-m", "slick_jax.main"]
 
 
-def array(number, first, step, count):
-    numbers = {"ID": number, "MIN": first, "STEP": step, "COUNT": count}
+def array(number, first, step, count, last=None):
+    last = first + (count - 1) * step if last is None else last
+    numbers = {"ID": number, "MIN": first, "MAX": last, "STEP": step, "COUNT": count}
     return {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in numbers.items()}
 
 
@@ -34,6 +35,11 @@ def test_tasks_of_an_array_take_their_shards_of_a_study(host, task, shard):
     assert dry(host, *study, **task) == [*STEP, "slick", *study, f"--shard={shard}"]
     assert dry(host, *study, "--shard=1/2", **task)[-1] == "--shard=1/2"
     assert "--shard" not in " ".join(dry(host, *WORDS, **task))
+
+
+def test_tasks_without_a_regular_step_take_no_shards_and_share_the_runs_as_they_come(host):
+    study = ["study", "--config=c.py"]
+    assert dry(host, *study, **array(5, 3, 1, 2, last=5)) == [*STEP, "slick", *study]  # --array=3,5
 
 
 @pytest.mark.parametrize(

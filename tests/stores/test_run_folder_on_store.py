@@ -56,8 +56,17 @@ def test_a_store_that_cannot_be_reached_stops_the_command_which_goes_on_later(bu
         if asked == "write":
             run_folder.write_text(path, "{}")
         else:
-            with stores.within_reach(bucket):
-                run_folder.read_json(path)
+            run_folder.read_json(path)
+
+
+def test_an_object_that_may_not_be_read_is_not_told_as_damaged(bucket, server):
+    path = run_folder.write_text(epath.Path(bucket) / "a", "{}")
+    assert run_folder.read_json(epath.Path(bucket) / "b") is None
+    server.fails = lambda *_: 403
+    for read in (run_folder.read_json, run_folder.read_parquet):
+        with pytest.raises(InputError, match=r"/a: cannot be read \(.*\); check that the bucket") as raised:
+            read(path)
+        assert "remove" not in str(raised.value)
 
 
 def test_of_many_that_create_an_object_one_does(bucket):

@@ -102,6 +102,16 @@ def test_a_failing_run_keeps_no_other_from_running_and_failures_come_together(fo
     assert (folder / "report" / "index.html").exists()
 
 
+def test_a_damaged_file_of_one_run_is_the_failure_of_that_run_alone(folder, started):
+    damaged = folder / "train" / "unknown_50" / "seed-0"
+    damaged.mkdir(parents=True)
+    (damaged / "metrics.jsonl").write_text('{"epoch": 1, "lo')
+    started.fails["unknown_50", 0] = InputError("metrics.jsonl: not valid JSON lines")
+    with pytest.raises(InputError, match="1 of 3 runs failed\n  - unknown_50, seed 0: metrics.jsonl: not valid"):
+        study.run(config_of(folder))
+    assert names(started) == [(variant, 0) for variant in VARIANTS]
+
+
 def test_a_signal_stops_the_whole_study(folder, started):
     started.fails["unknown_50", 0] = Stopped("saved at step 7")
     with pytest.raises(Stopped):
@@ -290,5 +300,24 @@ def test_workers_with_much_to_say_are_heard(tmp_path):
     def watch():
         assert time.monotonic() - begun < 60
 
-    failed = workers.share(config_of(tmp_path, processes=2), fails_at_length, watch)
-    assert failed == fails_at_length(None)
+    failed, broken = workers.share(config_of(tmp_path, processes=2), fails_at_length, watch)
+    assert failed == fails_at_length(None) and not broken
+
+
+def fails_by_a_bug(config):
+    raise ZeroDivisionError("a bug")
+
+
+def test_a_bug_in_the_workers_is_told_as_one_and_not_as_a_stop(folder, monkeypatch, capfd):
+    monkeypatch.setattr(study, "work_on", fails_by_a_bug)
+    with pytest.raises(RuntimeError, match="2 processes of the study failed, see the tracebacks above"):
+        study.run(config_of(folder, processes=2))
+    assert "ZeroDivisionError: a bug" in capfd.readouterr().err
+
+
+def test_workers_leave_no_core_idle(monkeypatch):
+    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: set(range(8)))
+    shares = workers._shares(3)
+    assert sorted(core for share in shares for core in share) == [*range(8)]
+    assert sorted(map(len, shares)) == [2, 3, 3]
+    assert workers._shares(9)[8] == {*range(8)}
