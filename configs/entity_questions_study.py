@@ -16,9 +16,9 @@ row has 21 tokens with its answer (about 30 with padding), and a question about 
 At 30 % of the 7.9e15 FLOP/s (bfloat16) of 8 H100 that is 3 hours. Disks take longer: a run saves its state (88 GB:
 parameters and two moments in float32) after every epoch, 4.4 TB and 37 minutes at 2 GB/s, all 39 runs 172 TB and 24
 hours; what stays is the checkpoint of EARLY_STOP, 3.4 TB of 39 runs. Adapters (train.lora.rank=16, docs/lora.md) make
-both a hundredth. Memory: 117 GB of parameters, gradients and moments, 15 GB a device over fsdp=8, besides about 7 GB of
-activations. Further hosts take runs off the first one's hands: start the same `slick study` on each, on a folder that
-they share.
+both a hundredth. Memory: 117 GB of parameters, gradients and moments, 15 GB a device over fsdp=8, besides as much for
+activations of the longest rows and working space. Further hosts take runs off the first one's hands: start the same
+`slick study` on each, on a folder that they share.
 """
 
 from slick_jax import config

@@ -1,10 +1,11 @@
-"""What annotating with Llama-3-70B takes on 256 chips of TPU v5p, from programs compiled for them, without weights.
+"""What annotating with Llama-3-70B takes on 256 chips of TPU v5p, from programs compiled for it, without weights.
 
     slick plan --config=configs/plan_70b_v5p.py
 
 Needs the extra tpu (libtpu compiles for a described slice; no TPU is there). Under three minutes on 2 CPU cores. Two
-chips hold the weights in bfloat16 (mesh.tensor=2); the other axis is data. Give --config.data.kind=entity_questions
---config.data.path=dataset.zip, and a folder with a tokenizer as plan.model, to count real questions.
+chips hold the weights in bfloat16 (mesh.tensor=2), and the four of a host are a team with parts of its own: programs
+are compiled for such a team. Give --config.data.kind=entity_questions --config.data.path=dataset.zip, and a folder with
+a tokenizer as plan.model, to count real questions.
 """
 
 from slick_jax import config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -137,7 +138,7 @@ def _collectives(stage: str, program: Compiled, target: Target) -> Iterator[str]
         key = one.kind, " x ".join(one.axes)
         found[key] += one.bytes * one.times
         overlapped[key] += one.bytes * one.times * one.overlapped
-    where = f"compiled for {target.compiled_for} in {program.seconds:.0f} s"
+    where = f"compiled for {target.compiled_for(math.prod(program.sizes.values()))} in {program.seconds:.0f} s"
     parts = (
         f"{kind} over {axes} {size / GB:.3g} GB" + f" ({overlapped[kind, axes] / size:.0%} overlapped)" * (size > 0)
         for (kind, axes), size in found.most_common() if size >= 1e6

@@ -59,7 +59,8 @@ def make_plan(config: Config) -> Plan:
     for name in stages_of(config):
         make = functools.partial(_make, name, spec, config, questions)
         if not isinstance(mesh, str):
-            print(f"plan: {name}, compiling for {target.compiled_for}", file=sys.stderr, flush=True)
+            where = target.compiled_for(target.team.size if name == "annotate" else target.count)
+            print(f"plan: {name}, compiling for {where}", file=sys.stderr, flush=True)
         made = make(target, mesh, stages)
         for number, stage in enumerate(made):
             if not fits(stage, target.usable):

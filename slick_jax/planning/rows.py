@@ -9,18 +9,19 @@ import numpy as np
 
 from slick_jax.config import Config, TrainConfig
 from slick_jax.data.examples import Example, limited
+from slick_jax.data.mixtures import REPLAY
 from slick_jax.data.prompt_styles import fine_tuning_prompt, prompt_style
+from slick_jax.data.target_tokens import target_tokens
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.epochs import parse_epochs
 from slick_jax.knowledge.questions import HELD_OUT
 from slick_jax.planning.mixed import Mixture, mixtures_of
 from slick_jax.planning.questions import SAMPLE, Questions
-from slick_jax.training.fine_tuning_data import STEP, render
+from slick_jax.training.fine_tuning_data import STEP
 from slick_jax.training.mixture_file import MixtureRow
 from slick_jax.training.record import EVAL_EPOCHS, TRAIN
 
 ANSWER, LONGER = 8, 1.6  # targets of a row, and the longest row over the usual one, without a tokenizer
-ANY = 1 << 30  # tokens of an answer: what is too long is for `slick train` to refuse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,14 +95,19 @@ def _lengths(
         usual = config.plan.row_tokens
         told = f"{usual} tokens a row (plan.row_tokens) assumed"
         return float(usual), _padded(usual * LONGER), _padded(ANSWER), told
-    made = render(
-        prompt_style(config.annotate, tokenizer), rows[:: -(-len(rows) // SAMPLE)], max_target=ANY, max_positions=None,
-        where=tokenizer.where, max_replay=config.train.max_replay_tokens,
-    )  # fmt: skip
-    lengths = [len(row.tokens) for row in made]
-    usual = float(np.mean(lengths)) * 1.15  # a batch is as long as its longest row
-    targets = max(len(row.tokens) - row.n_prompt for row in made)
-    return usual, _padded(max(lengths)), _padded(targets), "tokens of rows counted"
+    some, most = rows[:: -(-len(rows) // SAMPLE)], config.train.max_replay_tokens
+    asked = [row for row in some if row.prompt]
+    style = prompt_style(config.annotate, tokenizer)
+    pairs = target_tokens(style, [row.prompt for row in asked], [row.completion for row in asked])
+    sizes = [
+        (len(prompt), min(len(target) + 1, most) if row.role == REPLAY else len(target) + 1)
+        for row, (prompt, target) in zip(asked, pairs, strict=True)
+    ]
+    plain = tokenizer.encode_batch([row.completion for row in some if not row.prompt])  # replayed text
+    sizes += [(1, min(len(text), most)) for text in plain]
+    usual = float(np.mean([sum(size) for size in sizes])) * 1.15  # a batch is as long as its longest row
+    longest, targets = max(map(sum, sizes)), max(target for _, target in sizes)
+    return usual, _padded(longest), _padded(targets), "tokens of rows counted"
 
 
 def _padded(length: float) -> int:

@@ -116,7 +116,7 @@ def annotate_stage(
     peak = max(map(real.needed, programs))
     memory["working space"] = peak - sum(real.memory.values())
     return dataclasses.replace(
-        stage, memory=memory, peak=peak, source=f"compiled for {target.compiled_for}", received=received,
+        stage, memory=memory, peak=peak, source=f"compiled for {target.compiled_for(team.size)}", received=received,
         programs=programs,
     )  # fmt: skip
 
@@ -154,7 +154,7 @@ def train_stage(
     memory = {name: found.memory[name] for name in found.memory if name in _HELD}
     memory["gradients, activations and working space"] = peak - sum(memory.values())
     return dataclasses.replace(
-        stage, memory=memory, peak=peak, source=f"compiled for {target.compiled_for}", received=received,
+        stage, memory=memory, peak=peak, source=f"compiled for {target.compiled_for(target.count)}", received=received,
         programs=[program],
     )  # fmt: skip
 

@@ -51,10 +51,11 @@ class Target:
         """Teams of `slick annotate`, each with parts of its own."""
         return self.count // self.team.size
 
-    @property
-    def compiled_for(self) -> str:
-        """In words, for labels."""
-        return self.topology or f"{self.count} host devices in place of {self.kind.name}"
+    def compiled_for(self, devices: int) -> str:
+        """In words, for labels of programs for so many of the devices."""
+        if self.topology:
+            return self.topology if devices == self.count else f"{devices} chips of {self.topology}"
+        return f"{devices} host devices in place of {self.kind.name}"
 
     def with_mesh(self, sizes: tuple[int, ...]) -> Target:
         """The same devices in another mesh."""

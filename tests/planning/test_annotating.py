@@ -103,6 +103,8 @@ def test_the_mesh_of_a_team_is_cut_out_of_all_devices():
     whole = make_mesh(MeshConfig(4, 2, 1), jax.devices())
     assert target.teams == 4 and team_mesh(target, whole).devices.ravel().tolist() == jax.devices()[:2]
     assert team_mesh(target, "no devices") == "no devices"
+    assert target.compiled_for(2) == "2 host devices in place of cpu"
+    assert dataclasses.replace(target, topology="v5e:2x4").compiled_for(2) == "2 chips of v5e:2x4"
 
 
 def test_settings_decide_weights_and_pools():

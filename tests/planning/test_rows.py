@@ -1,6 +1,7 @@
 """What is trained on and asked in training: mixtures by name, the user's own files, recipes not mixed yet, epochs."""
 
 import dataclasses
+import gzip
 import json
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from slick_jax.config import Config, MixConfig, StudyConfig, TrainConfig
 from slick_jax.config_plan import PlanConfig
 from slick_jax.data.examples import Example
+from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.knowledge.preparation import AskedRows
 from slick_jax.planning.mixed import mixtures_of
 from slick_jax.planning.rows import training_rows
@@ -78,3 +80,16 @@ def test_every_split_is_asked_at_its_own_epochs(run_dir):
     assert rows_of(run_dir, asked, epochs=10, **epochs).train.asked == 90 + 4 * 20 + 2 * 30 + 2 * (20 + 30)
     epochs["eval_dev_epochs"] = "none"  # no EARLY_STOP
     assert rows_of(run_dir, asked, epochs=10, **epochs).train.asked == 90 + 2 * 30 + 20 + 30
+
+
+def test_rows_of_a_mixture_have_the_tokens_that_training_gives_them(tmp_path, real_data):
+    """Replayed text is cut at train.max_replay_tokens; the longest row and answer are those of the file."""
+    text = gzip.decompress((real_data / "tokenizers" / "smollm2" / "tokenizer.json.gz").read_bytes())
+    (tmp_path / "tokenizer.json").write_bytes(text)
+    tokenizer = Tokenizer.from_folder(tmp_path, 49152)
+    asked = dataclasses.replace(QUESTIONS, tokenizer=tokenizer)
+    words = {"prompt": "", "completion": "some plain text " * 40, "role": "replay"}
+    own = write(tmp_path / "own.jsonl", {}, {"completion": "a much longer answer than the others have"}, words)
+    found = rows_of("", asked, mixture=own, max_replay_tokens=20).train
+    longest = len(tokenizer.encode("Q: who 1?\nA: a much longer answer than the others have")) + 1
+    assert found.longest == max(-(-longest // 4) * 4, 24) and found.targets == 20
