@@ -26,7 +26,7 @@ SETS, SAMPLES = 4, 3
 QUICK = {
     "annotate.n_exemplar_sets": SETS, "annotate.n_reserve_sets": 2, "annotate.n_samples": SAMPLES,
     "annotate.n_exemplars": 2, "annotate.max_answer_tokens": 12, "annotate.part_size": 16,
-    "annotate.answer_rows": 64, "model.scan_layers": "False",
+    "annotate.answer_rows": 64, "annotate.batch_tokens": 128, "annotate.kept_gib": 0, "model.scan_layers": "False",
 }  # fmt: skip
 
 

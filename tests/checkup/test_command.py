@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import tokenizers
 
 from slick_jax.main import main
 from tests.checkup.planted import flags, make_model, rows_of, write_rows
@@ -59,7 +60,7 @@ def test_a_chat_model_from_rows_to_page(finished, world):
     assert {line["relation"] for line in lines} == {"book", "song", "rare", "odd"}
     assert lines[3]["page"] == 3 and any(line["exemplar"] for line in lines)
     text = (made / "index.html").read_text()
-    assert "<script>alert" not in text and "What to do" in text and "http" not in text.split("</style>")[0]
+    assert "<script>alert" not in text and "What to do" in text and "src=\"http" not in text
     assert json.loads((made / "left_out.jsonl").read_text())["why"].startswith("answer is missing")
     assert (made / "advice.md").read_text().count("(rule `") == len(summary["advice"])
 
@@ -86,7 +87,7 @@ def test_a_dry_run_shows_prompts_work_and_time_and_writes_nothing(world, capsys)
     prompt = out.split("first prompt, of 'book0' (")[1]
     tokens, text = int(prompt.split(" tokens)")[0]), prompt.split(" tokens)\n")[1].split("\n\n")[0]
     assert text.startswith("<s>Q: ") and text.endswith("\nQ: Who wrote book 0?\nA:")
-    assert tokens == len(text.encode()) - len("<s>") + 1  # a token a byte, and the first
+    assert tokens == len(tokenizers.Tokenizer.from_file(str(model / "tokenizer.json")).encode(text).ids)
     for told in ("136 prompts, 4 a question", "tokens to forward", "time here, measured on", "s to verify"):
         assert told in out
     assert main(["doctor", *settings, "--dry-run=maybe"]) == 2
