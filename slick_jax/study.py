@@ -21,7 +21,7 @@ from slick_jax.config import Config
 from slick_jax.errors import InputError, Stopped
 from slick_jax.knowledge.questions import Questions, questions
 from slick_jax.progress import Progress
-from slick_jax.training import shift, train
+from slick_jax.training import loop, shift, train
 from slick_jax.training.writers import read_lines
 
 POLL = 2.0  # seconds between two looks at runs that others are at work on
@@ -46,8 +46,9 @@ class Unit:
 
     @property
     def finished(self) -> bool:
-        """Whether all files are there, whoever wrote them."""
-        return (self.folder / "result.json").exists() and all(shift.finished(self.folder, one) for one in self.stops)
+        """Whether all files are there, whoever wrote them, and only the checkpoints that stay."""
+        trained = (self.folder / "result.json").exists() and not (self.folder / loop.WANTED).exists()
+        return trained and all(shift.finished(self.folder, one) for one in self.stops)
 
 
 def run(config: Config) -> epath.Path | None:
