@@ -18,6 +18,7 @@ from slick_jax import atomic, stores
 from slick_jax.errors import InputError, short
 from slick_jax.json_text import parse
 
+AGAIN = "remove it and run again"
 stores.configure()
 
 
@@ -45,27 +46,28 @@ def write_parquet(path: epath.PathLike, table: pa.Table) -> epath.Path:
     return write_bytes(path, sink.getvalue().to_pybytes())
 
 
-def read_json(path: epath.PathLike) -> Any:
-    """The JSON value of a file, or None where there is no such file. Raises InputError on a damaged one."""
+def read_json(path: epath.PathLike, remedy: str = AGAIN) -> Any:
+    """The JSON value of a file, or None where there is no such file. Raises InputError, with `remedy`, on a damaged
+    one."""
     content = _content(path)
     if content is None:
         return None
     try:
         return parse(content)
     except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({error}); remove it and run again") from error
+        raise InputError(f"{path}: not valid JSON ({error}); {remedy}") from error
 
 
-def read_object(path: epath.PathLike) -> dict[str, Any] | None:
+def read_object(path: epath.PathLike, remedy: str = AGAIN) -> dict[str, Any] | None:
     """`read_json` of a file that holds an object. Raises InputError where it holds another value."""
-    found = read_json(path)
+    found = read_json(path, remedy)
     if found is not None and not isinstance(found, dict):
-        raise InputError(f"{path}: expected a JSON object, found {short(found)}; remove it and run again")
+        raise InputError(f"{path}: expected a JSON object, found {short(found)}; {remedy}")
     return found
 
 
 @contextlib.contextmanager
-def explained(path: epath.PathLike, remedy: str = "remove it and run again") -> Iterator[None]:
+def explained(path: epath.PathLike, remedy: str = AGAIN) -> Iterator[None]:
     """Within this block, where the content of `path` is taken apart, an InputError says that it is not what the
     program writes there: fields are missing, or of other types."""
     try:
@@ -76,8 +78,8 @@ def explained(path: epath.PathLike, remedy: str = "remove it and run again") -> 
         raise InputError(f"{path}: not what is written there ({type(error).__name__}: {error}); {remedy}") from error
 
 
-def read_parquet(path: epath.PathLike) -> pa.Table:
-    """A Parquet file as a table. Raises InputError on a damaged one."""
+def read_parquet(path: epath.PathLike, remedy: str = AGAIN) -> pa.Table:
+    """A Parquet file as a table. Raises InputError, with `remedy`, on a damaged one."""
 
     def read(buffer: pa.BufferReader) -> pa.Table:
         file = pq.ParquetFile(buffer, page_checksum_verification=True)
@@ -91,7 +93,7 @@ def read_parquet(path: epath.PathLike) -> pa.Table:
         table.validate(full=True)  # lengths of lists, texts that are no UTF-8
         return table
 
-    return _parquet(path, read)
+    return _parquet(path, read, remedy)
 
 
 def read_parquet_schema(path: epath.PathLike) -> pa.Schema:
@@ -99,14 +101,14 @@ def read_parquet_schema(path: epath.PathLike) -> pa.Schema:
     return _parquet(path, pq.read_schema)
 
 
-def _parquet(path: epath.PathLike, read: Callable[[pa.BufferReader], Any]) -> Any:
+def _parquet(path: epath.PathLike, read: Callable[[pa.BufferReader], Any], remedy: str = AGAIN) -> Any:
     content = _content(path)
     if content is None:
         raise InputError(f"{path}: no such file; run again what writes it")
     try:
         return read(pa.BufferReader(content))
     except (pa.ArrowException, OSError, ValueError) as error:  # damaged pages are an OSError
-        raise InputError(f"{path}: not a readable Parquet file ({error}); remove it and run again") from error
+        raise InputError(f"{path}: not a readable Parquet file ({error}); {remedy}") from error
 
 
 def _content(path: epath.PathLike) -> bytes | None:

@@ -46,9 +46,8 @@ class RoomBeliefs:
             dev, labels = self._told("generated", ("dev",))
             texts = {text.id: text for text in room.texts("generated")[0]}
             fitted = calibrate(_scores(own, dev), dev, labels, room.by_id, texts, method)
-            run_folder.write_json(
-                room.folder / "probe" / "calibration.json", {name: one.to_json() for name, one in fitted.items()}
-            )
+            made = {name: one.to_json() for name, one in fitted.items()}
+            run_folder.write_json(room.folder / "calibration.json", made)
             claims, _ = self._told(source, ("train", "dev", "test"))
             stage.write(beliefs(claims, _scores(raw, claims), fitted).to_pylist(), {"claims": len(claims)})
             flat = [name for name, one in fitted.items() if not one.informative]
@@ -82,7 +81,8 @@ class RoomBeliefs:
             "probe": {**dataclasses.asdict(longform.probe), "strengths": list(longform.probe.strengths)},
         }  # fmt: skip
         folder = room.folder / "probe"
-        path, record = folder / "probe.safetensors", run_folder.read_object(folder / "probe.json") or {}
+        path = folder / "probe.safetensors"
+        record = run_folder.read_object(folder / "probe.json", f"remove {folder} and run again") or {}
         if path.exists() and record.get("settings") != settings:
             told = run_folder.differences(record.get("settings") or {}, settings)
             raise InputError(f"{folder}: holds another probe ({told}); set another run_dir, or remove that folder")

@@ -69,8 +69,8 @@ class Record:
         self._evaluator, self._writers = evaluator, writers
         groups = {} if evaluator is None else evaluator.groups
         self._written = JsonLines(folder / METRICS, [line for line in lines if line["epoch"] <= upto])
-        done = self.lines[-1]["epoch"] if self.lines else 0
-        self._fit = FitTable(folder / "fit.parquet", groups.get(TRAIN, ()), upto=done)
+        asked = [line["epoch"] for line in self.lines if TRAIN in line]
+        self._fit = FitTable(folder / "fit.parquet", groups.get(TRAIN, ()), asked)
         self._rates = MatchRates(groups) if groups else None
         self._due = {name: _epochs(settings, name) for name in groups}
 
