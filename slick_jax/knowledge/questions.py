@@ -14,7 +14,10 @@ from slick_jax.knowledge.greedy import Asked
 HELD_OUT = ("dev", "test", "ood_test")  # splits that training is followed on
 
 
-def questions(config: Config, names: Sequence[str] = ()) -> tuple[dict[str, list[Asked]], str | None]:
+Questions = tuple[dict[str, list[Asked]], str | None]  # by split, and the model that their categories are of
+
+
+def questions(config: Config, names: Sequence[str] = ()) -> Questions:
     """The questions of these splits of `config.data`, in the prompt of fine-tuning.
 
     No names: of the held-out splits that are there and not empty. Categories come from annotations.parquet of the run

@@ -17,7 +17,7 @@ from slick_jax.hashing import digest
 from slick_jax.longform.arm_files import file_name
 from slick_jax.longform.checkpoint import Checkpoint
 from slick_jax.models.transformer import Network, Params
-from slick_jax.training import adapters, checkpoints, loop
+from slick_jax.training import adapters, identity, loop
 from slick_jax.training.fine_tuning_data import render
 from slick_jax.training.mixture_file import read_mixture
 
@@ -53,20 +53,14 @@ class Run:
         return self.folder / "arms" / f"{file_name(self.arm)}.jsonl"
 
     def finished(self, config: Config, model: Checkpoint) -> bool:
-        """Whether the run has ended, of these settings, rows and model."""
-        done = (self.place / "result.json").exists()
+        """Whether the run has ended, of these settings, rows and model, and left only the checkpoint that stays."""
+        done = (self.place / "result.json").exists() and not (self.place / loop.WANTED).exists()
         return done and run_folder.read_json(self.place / "train.json") == self.fields(config, model)
 
     def fields(self, config: Config, model: Checkpoint) -> dict[str, Any]:
         """All that the trained parameters depend on, the devices left out."""
-        settings = dataclasses.asdict(_settings(config, self.seed))
-        for name in UNCOUNTED:
-            del settings[name]
         lora = adapters.lora_spec(config.train.lora, model.network.spec)
-        if lora is None:
-            del settings["lora"]
-        else:
-            settings["lora"]["targets"] = list(lora.targets)
+        settings = identity.counted(_settings(config, self.seed), UNCOUNTED, lora)
         return {"train": settings, "rows_sha256": _digest(self.rows), "model": model.protocol}
 
     def protocol(self, config: Config, model: Checkpoint) -> dict[str, str]:
@@ -75,7 +69,7 @@ class Run:
 
     def steps(self, config: Config) -> int:
         """Updates of the whole run."""
-        return config.train.epochs * -(-len(read_mixture(self.rows)) // config.train.batch_size)
+        return config.train.epochs * loop.steps_per_epoch(len(read_mixture(self.rows)), config.train)
 
     def train(self, config: Config, model: Checkpoint, watch: Callable[[], None]) -> None:
         """Do what is left of the run; `watch` is called after every step. The model of the last epoch stays.
@@ -93,13 +87,10 @@ class Run:
         )  # fmt: skip
         with claimed(self.place, "train.json", self.fields(config, model), "result.json"):
             if (self.place / "result.json").exists():
+                loop.prune(self.place)
                 return
-            checkpoints.describe(self.place / "checkpoints", model.folder)
-            where = str(epath.Path(model.folder).resolve())
-            origin = lora and adapters.Origin(
-                lora, where, model.protocol["weights"], settings.lora.base_dtype, model.source
-            )
-            adapters.describe(self.place / "checkpoints", origin)
+            checkpoints = self.place / "checkpoints"
+            identity.describe(checkpoints, model.folder, lora, settings, model.protocol["weights"], model.source)
             ids = [row.id for row in mixture]
             job = loop.Job(
                 self.name, self.place, settings, network, model.mesh, model.folder, rows, ids, None, watch=watch
@@ -109,8 +100,9 @@ class Run:
                 "arm": self.arm, "domain": self.domain, "seed": self.seed, "texts": len(rows), "model": model.name,
                 "epochs": settings.epochs, "losses": [line["loss"] for line in lines],
             }  # fmt: skip
+            loop.note_wanted(job, lines)
             run_folder.write_json(self.place / "result.json", found)
-            loop.prune(job, lines)
+            loop.prune(self.place)
 
     def load(self, network: Network, model: Checkpoint) -> Params:
         """The trained parameters, of `network`, on the mesh of the model that they come from."""

@@ -13,7 +13,7 @@ from clu import parameter_overview
 from etils import epath
 from jax.sharding import Mesh
 
-from slick_jax import signals
+from slick_jax import run_folder, signals
 from slick_jax.config import TrainConfig
 from slick_jax.errors import InputError, Stopped
 from slick_jax.knowledge.greedy import GreedyEvaluator
@@ -30,6 +30,8 @@ from slick_jax.training.record import Record, Tally, early_stop
 from slick_jax.training.step import Measured, TrainState, abstract_state, state_shardings, train_step
 from slick_jax.training.together import Share, Votes, alone
 from slick_jax.training.writers import METRICS, Writer, read_lines
+
+WANTED = "wanted_checkpoints.json"  # in the folder of a run, from its end until all others are removed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +62,12 @@ class Job:
     @property
     def per_epoch(self) -> int:
         """Steps of an epoch."""
-        return -(-len(self.rows) // self.settings.batch_size)
+        return steps_per_epoch(len(self.rows), self.settings)
+
+
+def steps_per_epoch(rows: int, settings: TrainConfig) -> int:
+    """Steps in which an epoch sees all rows once."""
+    return -(-rows // settings.batch_size)
 
 
 def train(job: Job) -> list[dict]:
@@ -129,15 +136,26 @@ def train(job: Job) -> list[dict]:
             return [*record.lines, *stops.finish(job.folder, record, job.evaluator, settings.epochs, load, job.endings)]
 
 
-def prune(job: Job, lines: Sequence[Mapping[str, Any]]) -> None:
-    """Removes the checkpoints that `keep` and `keep_every` do not ask for; for a run that needs them no more."""
+def note_wanted(job: Job, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Writes down which checkpoints `keep` and `keep_every` ask for, before the run is told to be finished: `prune` is
+    then done whenever the process ends."""
     wanted = _chosen(job, lines) if "best" in job.settings.keep else _every(job)
     if "last" in job.settings.keep or not wanted:
         wanted.add(job.per_epoch * job.settings.epochs)
-    with Checkpoints(job.folder / "checkpoints") as checkpoints:
-        for step in job.share("steps", lambda: checkpoints.steps):
+    run_folder.write_json(job.folder / WANTED, sorted(wanted))
+
+
+def prune(folder: epath.Path, share: Share = alone) -> None:
+    """Removes the checkpoints of a finished run that are not asked for, where that is not done yet."""
+    wanted = share("wanted", lambda: run_folder.read_json(folder / WANTED))
+    if wanted is None:
+        return
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        for step in share("steps", lambda: checkpoints.steps):
             if step not in wanted:
                 checkpoints.delete(step)
+    if jax.process_index() == 0:
+        (folder / WANTED).unlink(missing_ok=True)
 
 
 def _frozen(job: Job) -> Params | None:

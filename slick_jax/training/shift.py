@@ -16,7 +16,7 @@ from slick_jax.claim import held
 from slick_jax.config import Config, ExportConfig
 from slick_jax.errors import InputError
 from slick_jax.knowledge import annotate
-from slick_jax.training import export
+from slick_jax.training import export, loop
 
 
 def folder_of(run: epath.PathLike, stop: str) -> epath.Path:
@@ -41,7 +41,7 @@ def checkpoint_at(config: Config, run: epath.PathLike, stop: str) -> epath.Path:
     if epoch is None:
         raise InputError(f"{run}: dev was never asked, so there is no {stop}; give data.dev_path and train again")
     rows = result.get("rows_per_epoch", result["n"])
-    return epath.Path(run) / "checkpoints" / str(epoch * -(-rows // config.train.batch_size))
+    return epath.Path(run) / "checkpoints" / str(epoch * loop.steps_per_epoch(rows, config.train))
 
 
 def measure(config: Config, run: epath.PathLike, stop: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from slick_jax.analysis import report, runs
 from slick_jax.claim import Busy, is_held
 from slick_jax.config import Config
 from slick_jax.errors import InputError, Stopped
+from slick_jax.knowledge.questions import Questions, questions
 from slick_jax.progress import Progress
-from slick_jax.training import shift, train
+from slick_jax.training import loop, shift, train
 from slick_jax.training.writers import read_lines
 
 POLL = 2.0  # seconds between two looks at runs that others are at work on
@@ -44,8 +46,9 @@ class Unit:
 
     @property
     def finished(self) -> bool:
-        """Whether all files are there, whoever wrote them."""
-        return (self.folder / "result.json").exists() and all(shift.finished(self.folder, one) for one in self.stops)
+        """Whether all files are there, whoever wrote them, and only the checkpoints that stay."""
+        trained = (self.folder / "result.json").exists() and not (self.folder / loop.WANTED).exists()
+        return trained and all(shift.finished(self.folder, one) for one in self.stops)
 
 
 def run(config: Config) -> epath.Path | None:
@@ -92,6 +95,11 @@ def work_on(config: Config, watch: Callable[[], None] = lambda: None) -> dict[st
     watch: called all the time; nothing where the progress is shown elsewhere.
     """
     left, failed = units(config), {}
+    asked = functools.cache(lambda: questions(config))  # the same in every run; asked for anew where it failed
+
+    def ask(_: Config) -> Questions:
+        return asked()
+
     seen: set[Unit] = set()  # those that another process was at work on when this one came by
     while left:
         for unit in [*left]:
@@ -101,7 +109,7 @@ def work_on(config: Config, watch: Callable[[], None] = lambda: None) -> dict[st
                 elif is_held(unit.folder) or any(is_held(shift.folder_of(unit.folder, stop)) for stop in unit.stops):
                     seen.add(unit)
                 else:
-                    _do(config, unit, watch)
+                    _do(config, unit, watch, ask)
                     left.remove(unit)
             except Busy:
                 seen.add(unit)
@@ -116,11 +124,11 @@ def work_on(config: Config, watch: Callable[[], None] = lambda: None) -> dict[st
     return failed
 
 
-def _do(config: Config, unit: Unit, watch: Callable[[], None]) -> None:
+def _do(config: Config, unit: Unit, watch: Callable[[], None], ask: Callable[[Config], Questions]) -> None:
     """One run, and what is measured on its models."""
     there, started = unit.finished, time.perf_counter()
     own = for_run(config, unit.variant, unit.seed)
-    train.run(own, watch)
+    train.run(own, watch, ask)
     for stop in unit.stops:
         shift.measure(own, unit.folder, stop)
         watch()

@@ -21,13 +21,13 @@ from slick_jax.hashing import digest
 from slick_jax.knowledge.endings import accepting
 from slick_jax.knowledge.greedy import Asked, GreedyEvaluator
 from slick_jax.knowledge.match import matcher
-from slick_jax.knowledge.questions import questions
+from slick_jax.knowledge.questions import Questions, questions
 from slick_jax.mesh import make_mesh
 from slick_jax.models import weights
 from slick_jax.models.lora import LoraSpec
 from slick_jax.models.transformer import Network
 from slick_jax.peers import FOLDER, Peers, in_lockstep
-from slick_jax.training import adapters, checkpoints, loop, result
+from slick_jax.training import adapters, identity, loop, result
 from slick_jax.training.fine_tuning_data import render
 from slick_jax.training.mixture_file import MixtureRow, dealt, endings, read_mixture
 from slick_jax.training.record import TRAIN
@@ -39,12 +39,15 @@ from slick_jax.training.writers import make_writers
 UNCOUNTED = ("keep", "keep_every", "writers", "mixture", "variant", "remat", "max_replay_tokens")
 
 
-def run(config: Config, watch: Callable[[], None] | None = None) -> epath.Path:
+def run(
+    config: Config, watch: Callable[[], None] | None = None, ask: Callable[[Config], Questions] = questions
+) -> epath.Path:
     """Fine-tune `config.model.path` on `config.train.variant` (or `.mixture`); returns the folder of the run.
 
     That is <run_dir>/train/<variant>/seed-<seed> with checkpoints/, metrics.jsonl, fit.parquet, answers.parquet and
     result.json. A finished run is left as it is, an unfinished one goes on from its newest checkpoint. `watch` is
-    called as the run goes on, which then is quiet. Several processes train on one mesh over the devices of all.
+    called as the run goes on, which then is quiet. `ask` gives the questions, which many runs may share. Several
+    processes train on one mesh over the devices of all.
 
     Raises InputError for bad input, a folder that is in use (Busy) or of another config, and a loss or gradient that is
     not finite; Stopped after SIGTERM, and when another process has ended.
@@ -53,7 +56,7 @@ def run(config: Config, watch: Callable[[], None] | None = None) -> epath.Path:
     variant = settings.variant or (path.parent.name if path.is_dir() else path.stem)  # of a TFDS folder: its name
     folder = folder_of(config.run_dir, variant, settings.seed)
     with in_lockstep(config, "train", folder / FOLDER, "from its newest checkpoint") as peers:
-        _run(config, path, variant, folder, peers, watch)
+        _run(config, path, variant, folder, peers, watch, ask)
     return folder
 
 
@@ -64,11 +67,12 @@ def _run(
     folder: epath.Path,
     peers: Peers,
     watch: Callable[[], None] | None,
+    ask: Callable[[Config], Questions],
 ) -> None:
     # What there is to train on and to ask, all of it checked.
     settings, model = config.train, config.model.path
     mixture = read_mixture(path)
-    asked, annotated = questions(config)
+    asked, annotated = ask(config)
     fingerprint = weights.fingerprint(model)
     _check_origin(path, mixture, annotated, config, fingerprint)
     spec, arithmetic = weights.read_spec(model), config.model
@@ -83,29 +87,26 @@ def _run(
     ]
     taught = endings(mixture)
     groups = {name: accepting(group, taught) for name, group in {TRAIN: trained, **asked}.items()}
-    limit, positions = settings.max_target_tokens, network.spec.max_position_embeddings
-    rows = render(
-        style, mixture, max_target=limit, max_positions=positions, where=model, max_replay=settings.max_replay_tokens
-    )
-    order, tail = dealt(mixture)
     fields = _fields(config, mixture, asked, fingerprint, style.name, lora)
     if "dev" not in groups:
         print("train: the data has no dev split (data.dev_path), so there is no EARLY_STOP and no best checkpoint")
     with claimed_by_all(peers, folder, "train.json", fields, "result.json") as finished:
         if finished:
+            loop.prune(folder, peers.share)
             if watch is None:
                 print(f"train: {folder} is finished and of the same settings; using it")
             return
 
         # The run itself.
+        limit, positions = settings.max_target_tokens, network.spec.max_position_embeddings
+        longest = {"max_target": limit, "max_positions": positions, "max_replay": settings.max_replay_tokens}
+        rows = render(style, mixture, where=model, **longest)
+        order, tail = dealt(mixture)
         mesh = make_mesh(config.mesh)
         with jax.set_mesh(mesh):
             evaluator = GreedyEvaluator(network, mesh, tokenizer, groups, config.annotate, limit, model)
         if peers.leads:
-            checkpoints.describe(folder / "checkpoints", model)
-            where = str(epath.Path(model).resolve())
-            origin = lora and adapters.Origin(lora, where, fingerprint, settings.lora.base_dtype, arithmetic.source)
-            adapters.describe(folder / "checkpoints", origin)
+            identity.describe(folder / "checkpoints", model, lora, settings, fingerprint, arithmetic.source)
         name = f"{variant}/seed-{settings.seed}"
         run_id = digest([stores.absolute(folder), fields])[:12]
         with contextlib.ExitStack() as stack:
@@ -124,11 +125,12 @@ def _run(
             if taught:
                 found["taught_endings"] = list(taught)
                 found["endings"] = result.ending_rates(run_folder.read_parquet(folder / ANSWERS), taught)
+            loop.note_wanted(job, lines)
             run_folder.write_json(folder / "result.json", found)
             if watch is None:
                 print(result.text(found))
                 print(f"train: {folder}")
-        loop.prune(job, lines)
+        loop.prune(folder, peers.share)
 
 
 def mixture_of(config: Config) -> epath.Path:
@@ -178,19 +180,12 @@ def _fields(
     lora: LoraSpec | None,
 ) -> dict:
     """All that the results of a run depend on, the devices left out."""
-    settings = dataclasses.asdict(config.train)
-    for name in UNCOUNTED:
-        del settings[name]
     taught = [row.content for row in mixture]
     if any(row.role == REPLAY for row in mixture):
         taught.append(config.train.max_replay_tokens)
-    if lora is None:
-        del settings["lora"]
-    else:
-        settings["lora"]["targets"] = list(lora.targets)  # all of them, where none is named
     questions = [[name, row.id, row.prompt, row.answers, row.category] for name, rows in asked.items() for row in rows]
     return {
-        "train": settings,
+        "train": identity.counted(config.train, UNCOUNTED, lora),
         "mixture_sha256": digest(taught),
         "questions_sha256": digest(questions),
         "model": fingerprint,

@@ -33,7 +33,7 @@ def model(tmp_path_factory):
     return make_model(tmp_path_factory.mktemp("tiny") / "model")
 
 
-REAL = {"train": loop.train, "prune": loop.prune}, finetune.Run.load
+REAL = {"train": loop.train, "note_wanted": loop.note_wanted}, finetune.Run.load
 
 
 def trained(job):
@@ -48,7 +48,7 @@ def patched(model):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study.pretrain, "run", lambda config, corpus: model)
         patch.setattr(loop, "train", trained)
-        patch.setattr(loop, "prune", lambda job, lines: None)
+        patch.setattr(loop, "note_wanted", lambda job, lines: None)
         patch.setattr(finetune.Run, "load", lambda run, network, model: {})
         yield patch
 

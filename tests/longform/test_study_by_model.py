@@ -49,7 +49,7 @@ def wrote(config, monkeypatch):
     monkeypatch.setattr(Writer, "__call__", words)
     monkeypatch.setattr(Reader, "read", judged)
     monkeypatch.setattr(loop, "train", lambda job: [{"epoch": 1, "loss": 1.0}])
-    monkeypatch.setattr(loop, "prune", lambda job, lines: None)
+    monkeypatch.setattr(loop, "note_wanted", lambda job, lines: None)
     monkeypatch.setattr(finetune.Run, "load", lambda run, network, model: {})
     return calls
 

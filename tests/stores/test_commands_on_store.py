@@ -48,14 +48,14 @@ def test_a_study_on_a_store_is_that_on_a_disk(tiny, tmp_path, bucket, server, mo
     study.run(on_disk)
     steps = []
 
-    def stop(config, watch):
+    def stop(config, watch, ask):
         def stopping():
             steps.append(1)
             if len(steps) == 9:  # in the second of two epochs
                 raise Stopped("here")
             watch()
 
-        return run(config, stopping)
+        return run(config, stopping, ask)
 
     run = train.run
     with monkeypatch.context() as patch:

@@ -253,6 +253,28 @@ def test_retention(folder, tmp_path):
     assert np.isfinite(params["embedding"]["table"]).all()
 
 
+def test_a_run_that_was_killed_before_it_removed_checkpoints_does_it_when_it_is_started_again(
+    folder, tmp_path, monkeypatch
+):
+    config = config_for(folder, tmp_path, keep=("last",), keep_every=0)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "prune", killed)
+        train.run(config)
+    assert (tmp_path / RUN / "result.json").exists()
+    with Checkpoints(tmp_path / RUN / "checkpoints") as checkpoints:
+        assert 24 in checkpoints.steps and len(checkpoints.steps) > 1
+    monkeypatch.setattr(train, "render", killed)  # nor is anything tokenised for it
+    for keep in (("last",), ("best", "last")):  # a finished run is left as it is, whatever is kept today
+        train.run(dataclasses.replace(config, train=dataclasses.replace(config.train, keep=keep)))
+        with Checkpoints(tmp_path / RUN / "checkpoints") as checkpoints:
+            assert checkpoints.steps == [24]
+    assert not (tmp_path / RUN / loop.WANTED).exists()
+
+
 def test_splits_are_asked_when_told_and_for_the_headline(folder, tmp_path):
     config = config_for(folder, tmp_path, eval_train_epochs="2", eval_dev_epochs="1-3")
     train.run(config)

@@ -38,7 +38,7 @@ def started(folder, monkeypatch):
     """Takes the place of the training command: plants a finished run; a name in `fails` raises instead."""
     calls = []
 
-    def run(config, watch):
+    def run(config, watch, ask):
         variant, seed = config.train.variant, config.train.seed
         calls.append(config)
         if (variant, seed) in run.fails:
@@ -79,6 +79,19 @@ def test_finished_runs_are_handed_to_training_too_which_checks_their_settings(fo
     with pytest.raises(InputError, match="unknown_0, seed 0: this folder belongs to a run with other settings"):
         study.run(config_of(folder))
     assert names(started) == [(variant, 0) for variant in VARIANTS]
+
+
+def test_the_questions_are_read_once_for_all_runs(folder, started, monkeypatch):
+    read = []
+    monkeypatch.setattr(study, "questions", lambda config: read.append(config) or ({}, None))
+
+    def run(config, watch, ask):
+        assert ask(config) == ({}, None)
+        started(config, watch, ask)
+
+    monkeypatch.setattr("slick_jax.training.train.run", run)
+    study.run(config_of(folder))
+    assert len(started.calls) == 3 and len(read) == 1
 
 
 def test_only_the_chosen_variants_run(folder, started):
@@ -210,8 +223,8 @@ def test_a_run_that_its_process_leaves_unfinished_is_taken_over(folder, started,
 def test_a_run_that_is_snatched_away_is_no_failure(folder, started, monkeypatch):
     run, snatched = train.run, []
 
-    def snatch(config, watch):
-        run(config, watch)
+    def snatch(config, watch, ask):
+        run(config, watch, ask)
         if not snatched:
             snatched.append(config.train.variant)
             raise Busy("another process is at work there")
