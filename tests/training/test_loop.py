@@ -258,7 +258,7 @@ def test_a_run_that_was_killed_before_it_removed_checkpoints_does_it_when_it_is_
 ):
     config = config_for(folder, tmp_path, keep=("last",), keep_every=0)
 
-    def killed(*_):
+    def killed(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
