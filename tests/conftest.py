@@ -10,9 +10,12 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
 use_compilation_cache()
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
+hypothesis.settings.register_profile("slick", deadline=None)  # on a loaded machine any example may be slow
+hypothesis.settings.load_profile("slick")
 
 
 @pytest.fixture(scope="session")

@@ -79,7 +79,7 @@ def counted(texts: Sequence[str] | None, hits: Sequence[bool] | None) -> list[An
     told = hits if hits is not None and len(hits) == len(texts) else [None] * len(texts)
     found: dict[tuple[str, bool | None], int] = {}
     for text, hit in zip(texts, told, strict=True):
-        key = str(text), None if hit is None else bool(hit)
+        key = str(text).strip(), None if hit is None else bool(hit)
         found[key] = found.get(key, 0) + 1
     ranked = sorted(found.items(), key=lambda one: -one[1])
     return [(text, times, right) for (text, right), times in ranked]

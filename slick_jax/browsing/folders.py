@@ -12,8 +12,8 @@ from slick_jax.errors import InputError
 
 # What tells a run folder from any other folder: a name in it that a command writes.
 MARKS = frozenset(
-    {"annotations", "annotations.parquet", "pretrain.json", "mixtures", "train", "train.json", "longform", "doctor",
-     "gradual", "plan.json", "evaluations"}
+    {"annotations", "annotations.parquet", "pretrain.json", "mixtures", "train", "train.json", "longform", "gradual",
+     "plan.json", "evaluations"}
 )  # fmt: skip
 DEPTH = 3  # folders below the one that is asked for in which run folders are looked for
 
@@ -33,7 +33,7 @@ def run_folders(place: epath.Path, depth: int = DEPTH) -> Iterator[tuple[epath.P
     Run folders inside a run folder, such as those of shifted models, belong to it and are not given.
     """
     names = names_in(place)
-    if names & MARKS:
+    if any(not names_in(place / name) & MARKS for name in names & MARKS):  # runs/longform is a run folder, not a mark
         yield place, names
     elif depth:
         for name in sorted(names):

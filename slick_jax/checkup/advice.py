@@ -76,7 +76,7 @@ def _rows(found: Diagnosis, config: Config) -> Iterator[Advice]:
     intake = found.intake
     if intake.left_out:
         yield Advice(
-            "left_out", f"mend {len(intake.left_out)} rows that could not be asked",
+            "left_out", f"mend {len(intake.left_out)} row{'s' * (len(intake.left_out) > 1)} that could not be asked",
             f"The first: {intake.left_out[0].place}: {intake.left_out[0].why}.",
             [f"{_folder(config)}/left_out.jsonl lists them with their reasons"],
         )  # fmt: skip
@@ -111,7 +111,7 @@ def _rows(found: Diagnosis, config: Config) -> Iterator[Advice]:
 
 
 def _scoring(found: Diagnosis, config: Config) -> Iterator[Advice]:
-    """Right answers that do not match, long answers, refusals, answers that need no knowledge."""
+    """Right answers that do not match, long answers, refusals."""
     n, near, lengths = len(found.rows), found.near, found.lengths
     if len(near) >= max(3, NEAR * n):
         kinds = ", ".join(f"{(near['kind'] == kind).sum()} {kind!r}" for kind in answers.KINDS)
@@ -150,15 +150,19 @@ def _scoring(found: Diagnosis, config: Config) -> Iterator[Advice]:
             f"{lengths['abstained']:.0f} % of the greedy answers refuse (annotate.abstain_phrases); they count as"
             " wrong, though the model may have learned to be careful. tables/examples.csv shows them.",
         )  # fmt: skip
+
+
+def _guesses(found: Diagnosis, config: Config) -> Iterator[Advice]:
+    """Groups in which one answer is so frequent that it may be hit without knowing."""
     if len(found.guessable):
         first = found.guessable.iloc[0]
         where = "" if not found.grouped else f" of {first['group']!r}"
         yield Advice(
-            "guessable", "do not take guesses for knowledge",
+            "guessable", "do not take what may be guesses for knowledge",
             f"{100 * first['share']:.0f} % of the {first['rows']} rows{where} have the answer {first['answer']!r}, and"
-            f" {100 * first['given']:.0f} % of the model's greedy answers there are this one: it is right without"
+            f" {100 * first['given']:.0f} % of the model's greedy answers there are this one: it may be right without"
             " knowing the fact." + f" {len(found.guessable)} groups are like that." * (len(found.guessable) > 1),
-            [f"{_folder(config)}/tables/guessable.csv lists them"],
+            [f"{_folder(config)}/tables/guessable.csv names such groups and their answers"],
         )  # fmt: skip
 
 
@@ -231,7 +235,7 @@ def _labels(found: Diagnosis, config: Config) -> Iterator[Advice]:
         )  # fmt: skip
 
 
-RULES: tuple[Rule, ...] = (_way_of_asking, _rows, _scoring, _treatment, _worst, _labels)
+RULES: tuple[Rule, ...] = (_way_of_asking, _rows, _scoring, _treatment, _worst, _guesses, _labels)
 
 
 def markdown(advice: Sequence[Advice]) -> str:

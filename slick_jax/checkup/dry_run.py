@@ -58,6 +58,7 @@ def show(config: Config) -> None:
     work = counted(prepared, intake.asked, tokenizer)
     team = make_team(config.mesh)
     before = time.perf_counter() - started
+    print("\ncompiling the programs of the run, and timing some questions: a minute or two on a CPU", flush=True)
     timing = measure(config, spec, tokenizer, prepared, team)
     print("\n".join(_work(work, timing, spec, config)))
     print("\n".join(_time(timing, before, len(intake.asked.rows), team)))
@@ -149,8 +150,8 @@ def _time(timing: Timing, before: float, questions: int, team: Team) -> Iterator
     finish = FINISH + FINISH_ROW * questions
     whole = before + timing.load + timing.verify + timing.decode + finish
     yield (
-        f"time here, measured on {team.mesh.size} {device} with {timing.sample} of the questions: about"
-        f" {_clock(whole)}"
+        f"time here, measured on {team.mesh.size} {device} device{'s' * (team.mesh.size > 1)} with {timing.sample} of"
+        f" the questions: about {_clock(whole)}"
     )
     yield (
         f"  {before:.0f} s to start and read, {timing.load:.0f} s to load, {timing.verify:.0f} s to verify,"

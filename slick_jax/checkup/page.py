@@ -54,6 +54,7 @@ def write(
     text = page.render(
         "doctor.html",
         name=epath.Path(config.data.path).name,
+        model=config.model.source or config.model.path,
         tiles=_tiles(found),
         sentences=list(sentences(found)),
         advice=advice,
@@ -85,13 +86,18 @@ def sentences(found: Diagnosis) -> Iterator[str]:
     yield f"{parts}; in brackets 95 % intervals (Wilson), for rows like these."
     if len(found.table) > 1:
         worst, best = found.table.iloc[0], found.table.iloc[-1]
+        clear = (found.table["against"] != "").any()
         yield (
             f"Most is Unknown of {found.grouped} {worst['group']!r} ({worst[UNKNOWN]:.0f} %, {worst['low']:.0f} to"
-            f" {worst['high']:.0f}), least of {best['group']!r} ({best[UNKNOWN]:.0f} %)."
+            f" {worst['high']:.0f}), least of {best['group']!r} ({best[UNKNOWN]:.0f} %)"
+            + ("." if clear else f"; no {found.grouped} stands out clearly from the rest.")
         )
     if found.last_steps:
-        steps = " and ".join(f"the last {name} {points:.1f}" for name, points in found.last_steps.items())
-        yield f"More draws make fewer rows Unknown: {steps} points. With others, {_afresh(found)} would be expected."
+        steps = " and ".join(f"the last {name} took out {points:.1f}" for name, points in found.last_steps.items())
+        yield (
+            f"The more draws, the fewer rows are Unknown: {steps} points. Drawn afresh, {_afresh(found)} would be"
+            " expected."
+        )
 
 
 def _afresh(found: Diagnosis) -> str:
@@ -124,6 +130,7 @@ def _tiles(found: Diagnosis) -> list[Tile]:
     told = f"of {unknown.total:,} rows are Unknown to the model, {bounds}"
     tiles = [
         Tile(f"{100 * unknown.value:.0f} %", told),
+        Tile(f"{100 * found.known.value:.0f} %", "are Known, in one of three degrees"),
         Tile(f"{100 * highly.value:.0f} %", "are HighlyKnown: right behind every set of exemplars"),
     ]
     if len(found.near):

@@ -50,11 +50,12 @@ def treatments(found: Diagnosis, config: Config) -> dict[str, Treatment]:
     text = config.mix.idk_text
     idk = [_taught(row, text) if row["category"] == UNKNOWN else row for row in rows]
     drawn = resampled(weighted, config.doctor.seed)
+    drawn = [{name: value for name, value in row.items() if name not in WEIGHT} for row in drawn]
     return {
         "all": Treatment(rows, "every row that was asked, with its category"),
         "without_unknown": Treatment(known, "without the Unknown rows"),
         "maybe_weighted": Treatment(weighted, f"without Unknown; weight {weight:g} for MaybeKnown, else 1", WEIGHT),
-        "maybe_resampled": Treatment(drawn, "the same drawn by weight, for trainers that take no weights", WEIGHT),
+        "maybe_resampled": Treatment(drawn, "the same drawn by weight, for trainers that take no weights"),
         "idk": Treatment(idk, f"every row; Unknown ones are answered {text!r}"),
     }
 

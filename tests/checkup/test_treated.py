@@ -68,6 +68,7 @@ def test_weights_and_the_rows_drawn_by_them(load):
         ("HighlyKnown", 1.0): 20, ("MaybeKnown", 3.0): 10, ("WeaklyKnown", 1.0): 5,
     }  # fmt: skip
     drawn = load("maybe_resampled")
+    assert "weight" not in drawn.column_names  # it is in the draw
     counts = Counter(drawn["category"])
     for name, share in {"MaybeKnown": 30 / 55, "HighlyKnown": 20 / 55}.items():
         assert abs(counts[name] - 35 * share) < 3

@@ -109,10 +109,10 @@ def test_small_files_alone_where_no_tensor_is_read(cache, monkeypatch, has):
     monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda repo, revision: files)
     config = Config(model=ModelConfig(path="org/name"))
     if has:
-        assert hub.resolve_config(config, "validate").model.path == str(snapshot)
+        assert hub.resolve_config(config, "annotate", tensors=False).model.path == str(snapshot)
     else:
         with pytest.raises(InputError, match="it has no own.safetensors"):
-            hub.resolve_config(config, "validate")
+            hub.resolve_config(config, "annotate", tensors=False)
     assert asked and not any(name.endswith(".safetensors") for name in asked)
 
 
