@@ -33,6 +33,8 @@ def load_config(
 
     With a `command` it is also checked for what that command needs. Raises one InputError that lists all problems.
     """
+    if command and command not in main.COMMANDS:
+        raise InputError(f"no command {command!r}; {main.nearest(command)}")
     place = None if file is None else os.fspath(file)
     return config_file.read_config(place, settings or {}, command)
 
@@ -47,7 +49,7 @@ def annotate(config: Config) -> pd.DataFrame | None:
 
 def doctor(config: Config) -> Report | None:
     """`slick doctor`: annotates, advises and writes run_dir/doctor: what was found, the advice, the data sets and the
-    page (docs/doctor.md). None in processes other than the first, and of a dry run, which only prints."""
+    page (docs/doctor.md). None of a dry run, which only prints."""
     return _run("doctor", config)
 
 
@@ -102,6 +104,9 @@ def load_model(path: str | os.PathLike[str], settings: Mapping[str, object] | No
     is model.path. Raises InputError where there is no such model, and for bad settings.
     """
     config = load_config(settings=settings)
+    if config.model.weights:
+        held = config.model.weights
+        raise InputError(f"config.model.weights: {held!r} is for `slick annotate` alone; leave it empty")
     from slick_jax.compilation import use_compilation_cache
 
     use_compilation_cache()

@@ -83,7 +83,7 @@ def _main(arguments: list[str]) -> int:
     command, *rest = arguments
     try:
         if command not in COMMANDS | BROWSE:
-            raise InputError(f"no command {command!r}; {_nearest(command)}")
+            raise InputError(f"no command {command!r}; {nearest(command)}")
         if any(one in ("-h", "--help") for one in rest):
             print(command_help.of_command(command, (COMMANDS | BROWSE)[command][1]))
             return 0
@@ -130,7 +130,8 @@ def carry_out(command: str, config: Config, *more: Any, imported: Callable[[], N
         return run(config, *more)
 
 
-def _nearest(command: str) -> str:
+def nearest(command: str) -> str:
+    """What to do about a command that is not known."""
     close = difflib.get_close_matches(command, [*COMMANDS, *BROWSE], 1)
     return f"did you mean `slick {close[0]}`?" if close else f"`slick --help` lists them\n{_usage()}"
 

@@ -15,7 +15,7 @@ from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.errors import InputError
 
 SEVERAL = ("pretrain", "annotate", "train", "evaluate")  # commands that share their work out over processes
-ALONE = ("study", "gradual", "demo", *LONGFORM)  # that compute for long, and not together; others need no peers
+ALONE = ("study", "gradual", "demo", "doctor", *LONGFORM)  # that compute for long, but not together
 START_TIMEOUT = 900  # seconds that processes wait for each other at the start
 
 
@@ -44,6 +44,11 @@ def join(command: str, config: Config) -> None:
 
     import jax  # here, as the command line tells bad input without it
 
+    if jax.distributed.is_initialized():
+        raise InputError(
+            "this process has joined others for an earlier command already; where several processes work together,"
+            " start a script for each command"
+        )
     # The end of one process shall not end the others by itself: what they finish is not lost.
     jax.config.update("jax_enable_recoverability", True)
     jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM, and nothing here asks it

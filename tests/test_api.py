@@ -86,6 +86,10 @@ def test_bad_settings_are_one_exception():
     assert "data.kind: 'rwos' is unknown" in text and "model.path: empty, and `slick annotate` needs it" in text
     with pytest.raises(InputError, match="`slick mix` needs it"):
         slick_jax.mix(Config())
+    with pytest.raises(InputError, match="did you mean `slick annotate`"):
+        load_config(command="anotate")
+    with pytest.raises(InputError, match="model.weights: 'int8' is for `slick annotate` alone"):
+        load_model("/absent/model", {"model.weights": "int8"})
     with pytest.raises(InputError, match="no such folder"):
         load_model("/absent/model")
     with pytest.raises(InputError, match="run `slick annotate`"):

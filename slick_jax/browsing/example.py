@@ -63,7 +63,8 @@ def mixtures(run_dir: epath.Path, name: str) -> Iterator[tuple[str, Row]]:
 def training(run_dir: epath.Path, name: str) -> Iterator[tuple[str, list[Row], list[Row], dict[str, str]]]:
     """Of every training run that asked the example: its name; rows of fit.parquet by epoch; rows of answers.parquet;
     and its category in the models that were annotated again, by stopping point."""
-    for run in training_runs(run_dir):
+    stages = [run_dir, *(run_dir / "gradual" / seed for seed in sorted(names_in(run_dir / "gradual")))]
+    for run in (run for place in stages for run in training_runs(place)):
         fit = sorted(rows_of(run / "fit.parquet", name, ("id", "epoch", "fitted")), key=lambda row: row["epoch"])
         answers = rows_of(run / "answers.parquet", name)
         shifted = {

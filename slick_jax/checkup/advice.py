@@ -5,13 +5,15 @@ A rule is a function of what was found, and says nothing where it does not apply
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from slick_jax.categories import UNKNOWN
 from slick_jax.checkup import answers
 from slick_jax.checkup.diagnosis import Diagnosis
-from slick_jax.config import Config
+from slick_jax.config import AnnotateConfig, Config
 
 FEW_ROWS = 100  # below, a share's interval is up to 20 points wide
 SMALL = 0.05  # share of Unknown below which nothing needs to be done
@@ -21,7 +23,7 @@ LONG_GOLD, LONGER = 8, 3  # words of a usual gold answer; how many times as long
 CUT, ABSTAINED, EMPTY = 20.0, 5.0, 20.0  # percent of the greedy answers
 STEP = 1.0  # points that the last draw still took out of Unknown
 UNSURE = 25.0  # percent of a category's rows with an unsure label
-INSTRUCT = ("instruct", "chat", "-it")  # in names of models that were trained to chat
+INSTRUCT = re.compile(r"(^|[-_.])(instruct|chat|it)($|[-_.\d])")  # in names of models that were trained to chat
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def _way_of_asking(found: Diagnosis, config: Config) -> Iterator[Advice]:
             " of the two are not comparable.",
             [_again(config, "chat", "--config.annotate.prompt_style=chat")],
         )  # fmt: skip
-    elif qa and any(one in name for one in INSTRUCT):
+    elif qa and INSTRUCT.search(name):
         yield Advice(
             "chat", "add the chat template to the model folder",
             f"{name} looks like an instruct model, but its folder has no chat template.",
@@ -87,11 +89,12 @@ def _rows(found: Diagnosis, config: Config) -> Iterator[Advice]:
             f"Rows ask the same and are answered otherwise, such as {first}: whichever the model says, one of them"
             " counts as wrong. Keep one, join their answers in one row's `answers`, or make the questions differ.",
         )  # fmt: skip
-    elif found.same:
-        copies = sum(map(len, found.same)) - len(found.same)
+    repeated = [rows for rows in found.same if rows not in found.conflicting]
+    if repeated:
+        copies = sum(map(len, repeated)) - len(repeated)
         yield Advice(
-            "repeated", f"drop {copies} repeated rows",
-            f"{len(found.same)} questions come more than once, such as {', '.join(map(repr, found.same[0]))}; copies"
+            "repeated", f"drop {copies} repeated row{'s' * (copies > 1)}",
+            f"{len(repeated)} questions come more than once, such as {', '.join(map(repr, repeated[0]))}; copies"
             " weigh more in training, and intervals take them for independent rows.",
         )  # fmt: skip
     if len(found.rows) < FEW_ROWS:
@@ -177,12 +180,13 @@ def _treatment(found: Diagnosis, config: Config) -> Iterator[Advice]:
         )  # fmt: skip
         return
     share = f"{unknown} of the rows are Unknown to this model."
-    yield Advice(
-        "filter", f"train without the {unknown.count} Unknown rows, if the model need not learn them",
-        f"{share} Once they are learned, a model answers wrongly what it knew before; without them it did not, and was"
-        " no worse otherwise (Gekhman et al. 2024, section 4).",
-        [f"{data}/without_unknown.jsonl ({found.known.count} rows)", _train(config, "without_unknown")],
-    )  # fmt: skip
+    if found.known.count:
+        yield Advice(
+            "filter", f"train without the {unknown.count} Unknown rows, if the model need not learn them",
+            f"{share} Once they are learned, a model answers wrongly what it knew before; without them it did not, and"
+            " was no worse otherwise (Gekhman et al. 2024, section 4).",
+            [f"{data}/without_unknown.jsonl ({found.known.count} rows)", _train(config, "without_unknown")],
+        )  # fmt: skip
     yield Advice(
         "early_stop", "if you train on all rows, stop early",
         f"{share} They are fitted last: the epoch with the best accuracy on held-out rows comes before most of them"
@@ -257,8 +261,16 @@ def _again(config: Config, ending: str, *settings: str) -> str:
 
 
 def _train(config: Config, name: str) -> str:
-    return (
-        f"slick train --config=configs/base.py --config.run_dir={config.run_dir.rstrip('/')}_tuned"
-        f" --config.model.path={config.model.source or config.model.path} --config.data.path={config.data.path}"
-        f" --config.train.mixture={_folder(config)}/data/{name}.jsonl"
-    )
+    """The command that trains on a data set as the rows were asked; data/all.jsonl holds those that could be read."""
+    data, asked, usual = f"{_folder(config)}/data", config.annotate, AnnotateConfig()
+    settings = {
+        "run_dir": f"{config.run_dir.rstrip('/')}_tuned", "model.path": config.model.source or config.model.path,
+        "data.path": f"{data}/all.jsonl", "train.mixture": f"{data}/{name}.jsonl",
+    }  # fmt: skip
+    settings |= {
+        f"annotate.{field}": getattr(asked, field)
+        for field in ("prompt_style", "match")
+        if getattr(asked, field) != getattr(usual, field)
+    }
+    flags = [shlex.quote(f"--config.{field}={value}") for field, value in settings.items()]
+    return " ".join(["slick train --config=configs/base.py", *flags])

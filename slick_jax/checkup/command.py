@@ -25,28 +25,25 @@ class Report:
 
 
 def run(config: Config) -> Report | None:
-    """Examine the rows, or with doctor.dry_run show what that would ask and take; print it (process 0)."""
+    """Examine the rows, or with doctor.dry_run show what that would ask and take; print it."""
     if config.doctor.dry_run:
         dry_run.show(config)
         return None
     made = examine(config)
-    if made is not None:
-        print("\n".join(page.lines(made.found, made.advice, made.data, str(made.page.parent))))
+    print("\n".join(page.lines(made.found, made.advice, made.data, str(made.page.parent))))
     return made
 
 
-def examine(config: Config) -> Report | None:
+def examine(config: Config) -> Report:
     """Annotate the rows of data.path, find out what is to be said of them, and write <run_dir>/doctor.
 
     A run that was stopped goes on behind its last finished part; a finished one is read again, with the same files.
-    None in processes other than the first. Raises InputError as `annotate` and `take_in` do.
+    Raises InputError as `annotate` and `take_in` do.
     """
     _, tokenizer, intake = take_in(config)
-    annotated = annotate.annotate(config, intake.asked)
-    if annotated is None:
-        return None
+    table, _ = annotate.annotate(config, intake.asked)
     folder = epath.Path(config.run_dir) / "doctor"
-    found = diagnose(config, intake, annotated[0], tokenizer)
+    found = diagnose(config, intake, table, tokenizer)
     advice, data = advise(found, config), treated.treatments(found, config)
     treated.write(folder / "data", data)
     return Report(found, advice, data, page.write(folder, config, found, advice, data))

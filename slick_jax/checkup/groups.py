@@ -28,7 +28,7 @@ def clusters(questions: Sequence[str], count: int, seed: int) -> list[str] | Non
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    count = count or min(MOST_CLUSTERS, len(questions) // ROWS_OF_A_CLUSTER)
+    count = min(count or min(MOST_CLUSTERS, len(questions) // ROWS_OF_A_CLUSTER), len(questions))
     least = max(2, math.ceil(0.01 * len(questions)))
     if count < 2:
         return None

@@ -203,8 +203,8 @@ _FIELDS = ("id", "question", "answer", "answers", "relation", "subject")
 def example_of(row: dict, default_id: str, split: str) -> Example | str:
     """The row as an Example, or what is wrong with it; fields other than those of `read_rows` are not looked at."""
     name, question, answer, answers, relation, subject = map(row.get, _FIELDS)
-    if answer is not None and answers is not None:
-        return "has both answer and answers; keep one of them"
+    if answer is not None and answers is not None and not (isinstance(answers, list) and answers[:1] == [answer]):
+        return "has both answer and answers, and answer is not the first of them; keep one of the two"
     if answers is None:
         texts = [("question", question), ("answer", answer)]
         answers = [answer]

@@ -47,7 +47,7 @@ def test_rows_and_relations(tmp_path):
 def test_repeated_and_conflicting_questions(tmp_path):
     rows = planted_rows(MIXED)
     rows[1] = rows[1] | {"question": rows[0]["question"].upper(), "answers": rows[0]["answers"]}
-    assert rules(tmp_path, rows)["repeated"].title == "drop 1 repeated rows"
+    assert rules(tmp_path, rows)["repeated"].title == "drop 1 repeated row"
     rows[1] = rows[1] | {"answers": ["someone else"]}
     found = rules(tmp_path, rows)
     assert "repeated" not in found and "'all.HighlyKnown.0', 'all.HighlyKnown.1'" in found["conflicting"].why
@@ -94,6 +94,8 @@ def test_worst_relations(tmp_path):
     [
         ("m", "a template", "qa", "ask the model in its chat template, too, and compare"),
         ("Tiny-Instruct", None, "qa", "add the chat template to the model folder"),
+        ("tiny-2b-it", None, "qa", "add the chat template to the model folder"),
+        ("my-iteration-3", None, "qa", None),
         ("m", None, "qa", None),
         ("m", "a template", "chat", None),
     ],
@@ -106,7 +108,9 @@ def test_chat_models(tmp_path, model, template, style, title):
 
 def test_a_model_that_knows_nothing_is_suspected_to_be_asked_wrongly(tmp_path):
     found, config = planted(tmp_path, planted_rows({"Unknown": 100}))
-    assert advise(found, config)[0].rule == "nothing_known"
+    told = advise(found, config)
+    assert told[0].rule == "nothing_known"
+    assert not any("without_unknown" in line for one in told for line in one.do)  # there is no such file then
 
 
 def test_labels_that_more_draws_would_change(tmp_path):

@@ -54,3 +54,4 @@ def test_no_clusters_where_there_is_nothing_to_go_by(questions):
 def test_more_clusters_than_kinds_of_questions():
     questions = ["What is the capital of it?"] * 30 + ["Who wrote the book?"] * 30
     assert len(set(groups.clusters(questions, 10, seed=0))) == 2
+    assert len(groups.clusters(questions[26:34], 50, seed=0)) == 8

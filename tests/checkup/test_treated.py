@@ -7,6 +7,8 @@ from collections import Counter
 import pytest
 
 from slick_jax.checkup import treated
+from slick_jax.config import DataConfig
+from slick_jax.data.examples import load_splits
 from slick_jax.training.mixture_file import read_mixture
 from tests.checkup.planted import planted, planted_rows
 
@@ -51,6 +53,11 @@ def test_rows_are_taught_as_prompt_and_completion_and_as_a_chat(load):
     ]  # fmt: skip
     assert row["category"] == "HighlyKnown" and row["p_correct_greedy"] == 1.0 and row["page"] == 1
     assert row["certainty"] == pytest.approx(0.7)
+
+
+def test_all_rows_can_be_read_as_data_again(made):
+    rows = load_splits(DataConfig(kind="rows", path=str(made[0] / "data" / "all.jsonl")))["train"]
+    assert len(rows) == ROWS["all"] and rows[0].answers == ("HighlyKnown 0",)
 
 
 def test_unknown_rows_are_dropped_or_relabelled(load):

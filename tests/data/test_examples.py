@@ -63,7 +63,7 @@ def test_formats_agree(tmp_path):
         ({"question": "Q"}, "answer is missing"),
         (ROW | {"question": "\t"}, "question is empty"),
         (ROW | {"question": 1}, "question must be a text, found 1"),
-        (ROW | {"answers": ["A"]}, "has both answer and answers"),
+        (ROW | {"answers": ["A"]}, "has both answer and answers, and answer is not the first"),
         ({"question": "Q", "answers": []}, "at least one text"),
         ({"question": "Q", "answers": "A"}, "for one answer use `answer`"),
         ({"question": "Q", "answers": ["A", " "]}, "answers[1] is empty"),
