@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -69,7 +70,7 @@ def measure(config: Config, spec: ModelSpec, tokenizer: Tokenizer, prepared: Pre
     network = Network(spec, config.model.dtype, config.model.precision, config.model.scan_layers)
     weights.check_tensors(config.model.path, spec)
     with jax.set_mesh(team.mesh):
-        make = lambda: Engine(config, network, team.mesh, tokenizer, prepared)  # noqa: E731
+        make = functools.partial(Engine, config, network, team.mesh, tokenizer, prepared)
         first, engine = _timed(make)
         load = first
         if sum(leaf.nbytes for leaf in jax.tree.leaves(engine.device.params)) <= LOAD_AGAIN:

@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 
+import datasets
 import pytest
 
 from slick_jax.checkup import treated
@@ -12,7 +13,6 @@ from slick_jax.data.examples import load_splits
 from slick_jax.training.mixture_file import read_mixture
 from tests.checkup.planted import planted, planted_rows
 
-datasets = pytest.importorskip("datasets")
 COUNTS = {"HighlyKnown": 20, "MaybeKnown": 10, "WeaklyKnown": 5, "Unknown": 15}
 ROWS = {"all": 50, "without_unknown": 35, "maybe_weighted": 35, "maybe_resampled": 35, "idk": 50}
 
