@@ -30,6 +30,7 @@ LOST = ("failed", "stopped", "silent")
 ENDED = ("finished", *LOST)
 LINGER = 15.0  # seconds that process 0, which holds JAX's coordination service, waits for the others to end after it
 GRACE = 5.0  # seconds for the main thread to end the work itself, after a signal or the end of a mate
+OUT_OF_TOUCH = ("Gloo", "DEADLINE_EXCEEDED")  # in what JAX raises where a collective got no answer in time
 POLL = 0.2  # seconds between two looks for what process 0 tells
 
 Value = TypeVar("Value")
@@ -97,7 +98,7 @@ class Peers:
         self._silence, self._beat = silence, max(0.2, min(silence / 20, 5.0))
         watched = range(self.count) if self.leads else {0, *self._mates}
         self._seen = {index: ("", time.monotonic()) for index in watched if index != self.index}  # text, since when
-        self._state, self._number = "preparing", 0
+        self._state, self._number, self._met = "preparing", 0, 0
         self._wakeup, self._lock = Wakeup(f"stopped by SIGTERM; {self._restart}"), threading.Lock()
         self._signalled: float | None = None  # when a signal was first seen
         self._thread = threading.Thread(target=self._watch, name="peers", daemon=True)
@@ -118,6 +119,10 @@ class Peers:
             return
         # A collective may fail before the silence of the mate that broke it is certain.
         lost = self._await_lost_mate() if _is_broken(error) else None
+        ends = error if lost is None else self._error_after(lost)
+        if lost is None and _is_broken(error) and any(sign in str(error) for sign in OUT_OF_TOUCH):
+            told = str(error).partition("\n")[0]
+            ends = Stopped(f"one process kept the others waiting too long ({told}); {self._restart}")
         self._wakeup.stop()
         self._thread.join()
         self._wakeup.close()
@@ -125,18 +130,19 @@ class Peers:
             self._disconnect()
             self.say("finished")
         else:
-            self._say_end(statuses.of(error) if lost is None else self._status_after(lost))
+            self._say_end(statuses.of(ends))
         if self.leads:
             self._linger(clean=error is None)
-        if lost is not None:
-            raise self._error_after(lost) from error
+        if ends is not error:
+            raise ends from error
 
     def say(self, state: str | None = None, status: int | None = None) -> None:
         """Tell the others where this process stands, or that it still does; `status`: its exit status."""
         with self._lock:
             self._state, self._number = state or self._state, self._number + 1
             if self.count > 1:
-                said = {"state": self._state, "beat": self._number, "pid": os.getpid(), "status": status}
+                said = {"state": self._state, "beat": self._number, "met": self._met}
+                said |= {"pid": os.getpid(), "status": status}
                 text = json.dumps(said)
                 with atomic.told(self._path(self.index), "choose another run_dir"):
                     # Not renamed: network file systems look anew into a file that is opened, but cache names.
@@ -167,6 +173,20 @@ class Peers:
         while not self._told(name).exists():
             self._await_leader()
         return run_folder.read_json(self._told(name))
+
+    def meet(self) -> None:
+        """Wait until the mates have come here too. Raises an error when one ends before.
+
+        For what each of them does in its own time, as to compile: a collective waits for the others for seconds only.
+        """
+        self._met += 1
+        self.say()
+        while late := [mate for mate in self._mates if self._meetings(mate) < self._met]:
+            gone = [mate for mate in late if self.state(mate) in ENDED]
+            if gone:
+                raise self._error_after(gone[0])
+            time.sleep(min(self._beat, POLL))
+            self._look()
 
     def await_completion(self) -> None:
         """Wait until process 0 says that all is complete. Raises an error when it ends before."""
@@ -283,6 +303,10 @@ class Peers:
 
     def _say_end(self, status: int) -> None:
         self.say("failed" if status in statuses.FINAL else "stopped", status)
+
+    def _meetings(self, index: int) -> int:
+        text = self._seen[index][0]
+        return json.loads(text)["met"] if text else 0
 
     def _status_after(self, index: int) -> int:
         """The exit status of this process where process `index`, which has ended, is why it ends."""

@@ -206,3 +206,51 @@ def test_a_process_that_saves_is_not_ended_by_a_signal_while_its_mates_live(proc
             time.sleep(0.1)
     message, status = ended[0]
     assert status == Stopped.STATUS and "SIGTERM, no sign of life of process 1" in message
+
+
+def test_mates_meet_before_they_go_on(process):
+    first, second = process(0), process(1)
+    first._mates, second._mates = [1], [0]
+    came = []
+
+    def compile_for(one, seconds):
+        with one:
+            for turn in range(2):
+                time.sleep(seconds)
+                came.append((turn, one.index))
+                one.meet()
+                assert {index for at, index in came if at == turn} == {0, 1}
+            one.await_completion() if not one.leads else one.say("complete")
+
+    quick, slow = together(lambda: compile_for(first, 0.1), lambda: compile_for(second, 2 * SILENCE))
+    assert (quick, slow) == (None, None)
+
+
+def test_who_waits_for_a_mate_that_has_failed_is_told_and_ends_alike(process):
+    first, second = process(0), process(1)
+    first._mates = [1]
+
+    def fail():
+        with second:
+            raise InputError("a file is missing")
+
+    def wait():
+        with first:
+            first.meet()
+
+    waited, _ = together(wait, fail)
+    assert isinstance(waited, InputError) and "process 1 has stopped with an error" in str(waited)
+
+
+def test_a_collective_that_waited_in_vain_though_all_live_is_worth_a_new_start(process):
+    first, second = process(0), process(1)
+    first._mates, second._mates = [1], [0]
+    told = "INTERNAL: Gloo context initialization failed: DEADLINE_EXCEEDED: GetKeyValue() timed out\nmore"
+
+    def raises(one):
+        with one:
+            raise RuntimeError(told)
+
+    both = together(lambda: raises(first), lambda: raises(second))
+    assert [type(ended) for ended in both] == [Stopped, Stopped]
+    assert any("one kept the others waiting too long (INTERNAL: Gloo" in str(ended) for ended in both)

@@ -113,6 +113,7 @@ def _annotate(
     if ours:
         with jax.set_mesh(team.mesh):
             engine = Engine(config, network, team.mesh, tokenizer, prepared, verifies=bool(new))
+            peers.meet()  # all have compiled
             watch.lap("load")
             for number in _work(engine, prepared, new, ours, parts, kept, team.writes, watch):
                 progress.show(number)

@@ -19,10 +19,12 @@ def one_device(root, small_model, tmp_path_factory):
     return annotate(root, tmp_path_factory.mktemp("one"), small_model, *CHOSEN)[0]
 
 
-def kill_after(process, folder, parts):
-    """SIGKILL as soon as that many parts have been written; the time of it."""
+def kill_after(team, index, folder, parts):
+    """SIGKILL to one of them as soon as that many parts have been written; the time of it."""
+    process = team[index]
     while len(list((folder / "annotations").glob("part-*.parquet"))) < parts:
-        assert process.poll() is None, process.communicate()
+        if process.poll() is not None:
+            pytest.fail("\n\n".join(member.communicate(timeout=60)[1] for member in team))
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -31,8 +33,9 @@ def kill_after(process, folder, parts):
 
 
 def test_a_team_that_loses_a_process_ends_and_two_processes_for_themselves_finish_its_run(root, one_device, start):
-    (first, second), folder = start("--config.mesh.data=1", "--config.mesh.tensor=8")  # vocabulary and MLP over both
-    killed = kill_after(second, folder, parts=2)
+    team, folder = start("--config.mesh.data=1", "--config.mesh.tensor=8")  # vocabulary and MLP over both
+    first = team[0]
+    killed = kill_after(team, 1, folder, parts=2)
     _, told = first.communicate(timeout=60)
     assert time.monotonic() - killed < 60
     assert first.returncode == 75, told
@@ -53,8 +56,9 @@ def test_a_team_that_loses_a_process_ends_and_two_processes_for_themselves_finis
 
 
 def test_a_process_that_dies_is_named_and_one_process_finishes_the_run(root, one_device, start, small_model):
-    (first, second), folder = start()
-    killed = kill_after(second, folder, parts=1)
+    team, folder = start()
+    first = team[0]
+    killed = kill_after(team, 1, folder, parts=1)
     _, told = first.communicate(timeout=60)
     assert time.monotonic() - killed < 60
     assert first.returncode == 75, told
@@ -63,8 +67,9 @@ def test_a_process_that_dies_is_named_and_one_process_finishes_the_run(root, one
 
 
 def test_the_death_of_the_first_process_ends_the_others(start):
-    (first, second), folder = start()
-    kill_after(first, folder, parts=1)
+    team, folder = start()
+    second = team[1]
+    kill_after(team, 0, folder, parts=1)
     _, told = second.communicate(timeout=60)
     assert second.returncode == 75 and "annotate: process 0" in told and "same command" in told
 
