@@ -36,8 +36,8 @@ SPLITS_OF_KIND = {
 }
 KINDS = tuple(SPLITS_OF_KIND)
 CHECKED = (
-    "data", "demo", "pretrain", "annotate", "rescore", "mix", "train", "evaluate", "study", "gradual", "report",
-    "export", "plan", *LONGFORM,
+    "data", "demo", "pretrain", "annotate", "doctor", "rescore", "mix", "train", "evaluate", "study", "gradual",
+    "report", "export", "plan", *LONGFORM,
 )  # fmt: skip
 KEPT_FOR = {"EARLY_STOP": "best", "CONVERGENCE": "last"}  # the entry of train.keep with its checkpoint
 

@@ -12,6 +12,8 @@ from etils import epath
 from jax.sharding import Mesh
 
 from slick_jax import run_folder
+from slick_jax.checkup.dry_run import told_rows
+from slick_jax.checkup.intake import take_in
 from slick_jax.config import Config, ModelConfig
 from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.config_needs import needs
@@ -28,7 +30,7 @@ from slick_jax.models.spec import ModelSpec
 from slick_jax.validate_stages import checks, set_up
 
 T = TypeVar("T")
-ANNOTATES = ("annotate", "demo", "gradual")  # commands that ask the rows behind exemplars
+ANNOTATES = ("annotate", "doctor", "demo", "gradual")  # commands that ask the rows behind exemplars
 MODELS = ("train", "study")  # and those that start from model.path
 ON_DEVICES = (*MODELS, "pretrain", "evaluate", "export", *LONGFORM)
 
@@ -68,6 +70,15 @@ def run(config: Config, problems: Sequence[str] = ()) -> None:
     print("\n".join(["\nno problems found", *(f"  but {line}" for line in dict.fromkeys(notes))]))
 
 
+def _asked(config: Config, command: str) -> AskedRows:
+    """The rows as the command takes them; `slick doctor` leaves out what cannot be asked, and says so."""
+    if command != "doctor":
+        return preparation.ask(config)
+    intake = take_in(config)[2]
+    print("\n" + "\n".join(told_rows(intake, config)))
+    return intake.asked
+
+
 def _told(command: str) -> str:
     """What the settings must suffice for: rows for `annotate`, whose model and run folder may come later."""
     return "validate" if command == "annotate" else command
@@ -84,7 +95,7 @@ def _attempt_all(notes: list[str], config: Config, command: str) -> None:
 def _check_annotation(found: list[str], config: Config, usable: bool, command: str, resolved: bool) -> None:
     """Print rows, exemplar pools, model, devices and amount of work of `slick annotate`; with settings that are not
     `usable`, only model (that is `resolved`) and devices."""
-    asked = _attempt(found, preparation.ask, config) if usable else None
+    asked = _attempt(found, _asked, config, command) if usable else None
     if asked:
         print(f"\nrows read\n{table_text(asked.splits)}\n\n{_work(config, asked)}\n\n{_pools(asked)}")
         if config.annotate.prompt_style == "qa":
@@ -133,7 +144,7 @@ def _check_model(
         prepared = _attempt(found, preparation.prepare, config, asked, tokenizer, spec.max_position_embeddings)
         if prepared:
             print(f"  part files: {len(prepared.parts):,}; tokens in shared prefixes: {sum(prepared.prefix_lengths):,}")
-        if prepared and mesh and config.run_dir and command == "annotate":
+        if prepared and mesh and config.run_dir and command in ("annotate", "doctor"):
             _attempt(found, _check_run_dir, config, prepared, tokenizer, mesh)
 
 

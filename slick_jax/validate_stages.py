@@ -11,6 +11,7 @@ import jax
 
 from slick_jax import stores, tuned
 from slick_jax.config import Config, EvaluateConfig, StudyConfig
+from slick_jax.config_doctor import DoctorConfig
 from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.config_longform import LongformConfig
 from slick_jax.config_plan import PlanConfig
@@ -42,6 +43,7 @@ def set_up(config: Config) -> list[str]:
         "evaluate": config.evaluate != EvaluateConfig(),
         "export": bool(config.export.checkpoint or config.export.out),
         "rescore": bool(config.rescore.source),
+        "doctor": config.doctor != DoctorConfig(),
         "longform": config.longform != LongformConfig(),
         "plan": config.plan != PlanConfig(),
     }

@@ -54,7 +54,7 @@ def show(config: Config) -> None:
     started = time.perf_counter() - time.process_time()  # what the imports took counts
     spec, tokenizer, intake = take_in(config)
     prepared = preparation.prepare(config, intake.asked, tokenizer, spec.max_position_embeddings)
-    print("\n".join(_rows(intake, config)))
+    print("\n".join(told_rows(intake, config)))
     print("\n".join(_prompt(intake, prepared, config, tokenizer)), flush=True)
     work = counted(prepared, intake.asked, tokenizer)
     team = make_team(config.mesh)
@@ -112,7 +112,8 @@ def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - started, found
 
 
-def _rows(intake: Intake, config: Config) -> Iterator[str]:
+def told_rows(intake: Intake, config: Config) -> Iterator[str]:
+    """What becomes of the rows of the file, in a few lines."""
     left = intake.left_out
     yield f"{config.data.path}: {intake.lines:,} rows, {len(intake.asked.rows):,} to ask, {len(left):,} left out"
     yield from (f"  left out: {one.place}: {one.why}" for one in left[:SHOWN_LEFT_OUT])

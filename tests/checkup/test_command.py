@@ -94,6 +94,23 @@ def test_a_dry_run_shows_prompts_work_and_time_and_writes_nothing(world, capsys)
     assert "doctor.dry_run: 'maybe' is not True or False" in capsys.readouterr().err
 
 
+def test_validate_takes_the_rows_and_the_run_folder_as_the_doctor_does(finished, world, capsys):
+    folder, model, path = world
+    before = contents(folder)
+    assert main(["validate", "--for=doctor", *flags(finished, path, model, **CHAT)]) == 0
+    out = capsys.readouterr().out
+    assert "35 rows, 34 to ask, 1 left out" in out and "asked as one, because they are small: relations rare, odd" in out
+    assert "34 questions of train" in out and "no problems found" in out and "  8 cpu" in out
+    other = flags(finished, path, model, **CHAT, **{"annotate.seed": 7, "doctor.maybe_weight": 0})
+    assert main(["validate", "--for=doctor", *other]) == 2
+    assert "doctor.maybe_weight" in capsys.readouterr().err
+    assert main(["validate", "--for=doctor", *other, "--config.doctor.maybe_weight=1"]) == 2
+    assert "annotations of another protocol (different: seed)" in capsys.readouterr().err
+    assert main(["validate", "--for=doctor", *flags(finished, path, model, **{"annotate.answers": "none"})]) == 2
+    assert "'none', but `slick doctor` reads the greedy answers" in capsys.readouterr().err
+    assert contents(folder) == before
+
+
 def test_a_killed_run_goes_on_and_ends_with_the_same_files(finished, world, root):
     folder, model, path = world
     run = folder / "killed"
