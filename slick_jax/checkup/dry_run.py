@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -14,11 +14,10 @@ from slick_jax.checkup.intake import Intake, take_in
 from slick_jax.config import Config
 from slick_jax.data.prompt_styles import prompt_style
 from slick_jax.data.tokenizer import Tokenizer
-from slick_jax.knowledge import answers, preparation
+from slick_jax.knowledge import annotate, answers
 from slick_jax.knowledge.engine import Engine
 from slick_jax.knowledge.preparation import Prepared
-from slick_jax.mesh import Team, make_team
-from slick_jax.models import weights
+from slick_jax.mesh import Team
 from slick_jax.models.flops import forward_flops
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
@@ -33,9 +32,27 @@ SHOWN_LEFT_OUT = 5
 
 
 @dataclasses.dataclass(frozen=True)
+class Left:
+    """Numbers of the parts that the run has still to do: those to verify, and those to write the answers of, which are
+    these and more where only answers are missing."""
+
+    prepared: Prepared
+    verify: Sequence[int]
+    answers: Sequence[int]
+
+    def questions(self, parts: Sequence[int]) -> int:
+        """Of these parts."""
+        return sum(len(self.prepared.parts[number]) for number in parts)
+
+    def share(self, parts: Sequence[int]) -> float:
+        """Of all questions."""
+        return self.questions(parts) / len(self.prepared.rows)
+
+
+@dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds of a run: load (weights and programs, once these are compiled), verify, decode; and compile, which they
-    took this time. sample: questions that were timed; answer_tokens: of a question's answers."""
+    """Seconds of what is left of a run: load (weights and programs, once these are compiled), verify, decode; and
+    compile, which they took this time. sample: questions that were timed; answer_tokens: of a question's answers."""
 
     load: float
     verify: float
@@ -49,45 +66,53 @@ def show(config: Config) -> None:
     """Print rows, the first prompt with its tokens, the work, and the time it takes here; nothing is written.
 
     The time is measured: the programs of this very run are compiled (they are kept, and the run finds them), and some
-    of its questions are asked. Raises InputError as the run itself would.
+    of its questions are asked. What the run folder has already is left out of it. Raises InputError as the run itself
+    would.
     """
     started = time.perf_counter() - time.process_time()  # what the imports took counts
-    spec, tokenizer, intake = take_in(config)
-    prepared = preparation.prepare(config, intake.asked, tokenizer, spec.max_position_embeddings)
+    intake = take_in(config)[2]
     print("\n".join(told_rows(intake, config)))
-    print("\n".join(_prompt(intake, prepared, config, tokenizer)), flush=True)
-    work = counted(prepared, intake.asked, tokenizer)
-    team = make_team(config.mesh)
+    team = annotate.team_of(config)
+    network, tokenizer, prepared, protocol = annotate.prepare(config, intake.asked, team)
+    left = left_of(config, prepared, protocol, tokenizer)
+    print("\n".join([*_done(left, config), *_prompt(intake, prepared, config, tokenizer)]), flush=True)
     before = time.perf_counter() - started
+    if not left.answers:
+        print(f"\ntime here: about {_clock(before + _finish(prepared))}, to read them and write the page and files")
+        return
+    work = counted(prepared, intake.asked, tokenizer)
     print("\ncompiling the programs of the run, and timing some questions: a minute or two on a CPU", flush=True)
-    timing = measure(config, spec, tokenizer, prepared, team)
-    print("\n".join(_work(work, timing, spec, config)))
-    print("\n".join(_time(timing, before, len(intake.asked.rows), team)))
+    timing = measure(config, network, tokenizer, left, team)
+    print("\n".join(_work(work, timing, left, network.spec, config)))
+    print("\n".join(_time(timing, before, _finish(prepared), team)))
 
 
-def measure(config: Config, spec: ModelSpec, tokenizer: Tokenizer, prepared: Prepared, team: Team) -> Timing:
-    """Compile what the run needs, ask some of its questions, and time it."""
-    network = Network(spec, config.model.dtype, config.model.precision, config.model.scan_layers)
-    weights.check_tensors(config.model.path, spec)
+def left_of(config: Config, prepared: Prepared, protocol: dict[str, Any], tokenizer: Tokenizer) -> Left:
+    """What is not in the run folder yet; nothing is written. Raises InputError where the folder holds another run."""
+    parts, kept = annotate.open_parts(config, prepared, protocol, tokenizer, leads=True, looks=True)
+    folders = [parts] if kept is None else [parts, kept.parts]
+    numbers, verified = range(len(prepared.parts)), annotate.finished(prepared, [parts])
+    written = annotate.finished(prepared, folders)
+    return Left(prepared, [n for n in numbers if n not in verified], [n for n in numbers if n not in written])
+
+
+def measure(config: Config, network: Network, tokenizer: Tokenizer, left: Left, team: Team) -> Timing:
+    """Compile what the run needs, ask some of the questions that are left, and time it."""
+    prepared = left.prepared
     with jax.set_mesh(team.mesh):
-        make = functools.partial(Engine, config, network, team.mesh, tokenizer, prepared)
+        make = functools.partial(
+            Engine, config, network, team.mesh, tokenizer, prepared, verifies=bool(left.verify)
+        )
         first, engine = _timed(make)
         load = first
         if sum(leaf.nbytes for leaf in jax.tree.leaves(engine.device.params)) <= LOAD_AGAIN:
             del engine
             load, engine = _timed(make)
-        part, questions = prepared.parts[0], len(prepared.rows)
-        sample = part[: SAMPLES[0]]
-        _verify(engine, sample)
-        for size in SAMPLES:
-            sample = part[:size]
-            verify, _ = _timed(lambda sample=sample: _verify(engine, sample))
-            if verify > ENOUGH / 2 or size >= len(part):
-                break
-        verify *= questions / len(sample)
+        part = prepared.parts[(left.verify or left.answers)[0]]
+        verify, sample = _verify_some(engine, part) if left.verify else (0.0, part)
         # Answers are decoded a part at a time in calls of one size, which take as long where they are half empty.
-        whole = verify * len(part) / questions < WHOLE_PART
-        chosen, times = (part, len(prepared.parts)) if whole else (sample, questions / len(sample))
+        whole = verify * len(part) < WHOLE_PART
+        chosen, times = (part, len(left.answers)) if whole else (sample, left.questions(left.answers) / len(sample))
         rows = prepared.settings.answer_rows if whole else len(sample) * prepared.settings.n_exemplar_sets
         settings = dataclasses.replace(prepared.settings, answer_rows=rows)
         sampler = answers.sampler(settings, tokenizer, engine.device)
@@ -95,8 +120,20 @@ def measure(config: Config, spec: ModelSpec, tokenizer: Tokenizer, prepared: Pre
         decode, (_, texts) = _timed(lambda: answers.decode(sampler, engine, prepared, chosen))
     tokens = [len(draw) for row in texts for slot in row for draw in slot]
     return Timing(
-        load, verify, decode * times, max(first - load + cold - decode, 0.0), len(sample), sum(tokens) / len(chosen)
-    )
+        load, verify * left.questions(left.verify), decode * times, max(first - load + cold - decode, 0.0), len(sample),
+        sum(tokens) / len(chosen),
+    )  # fmt: skip
+
+
+def _verify_some(engine: Engine, part: list[int]) -> tuple[float, list[int]]:
+    """Seconds that it takes to verify a question, and the questions that were timed."""
+    _verify(engine, part[: SAMPLES[0]])
+    for size in SAMPLES:
+        sample = part[:size]
+        seconds, _ = _timed(lambda sample=sample: _verify(engine, sample))
+        if seconds > ENOUGH / 2 or size >= len(part):
+            break
+    return seconds / len(sample), sample
 
 
 def _verify(engine: Engine, part: list[int]) -> None:
@@ -136,20 +173,31 @@ def _prompt(intake: Intake, prepared: Prepared, config: Config, tokenizer: Token
     )
 
 
-def _work(work: Questions, timing: Timing, spec: ModelSpec, config: Config) -> Iterator[str]:
-    read = work.first + work.prefixes
-    written = timing.answer_tokens * work.count
+def _done(left: Left, config: Config) -> Iterator[str]:
+    whole, done = len(left.prepared.rows), len(left.prepared.rows) - left.questions(left.verify)
+    if done:
+        missing = left.questions(left.answers) - left.questions(left.verify)
+        yield (
+            f"{done:,} of {whole:,} questions are annotated already ({config.run_dir})"
+            + f", {missing:,} of them without answers, which are written then" * bool(missing)
+            + "; below is what is left" * bool(left.answers)
+        )
+
+
+def _work(work: Questions, timing: Timing, left: Left, spec: ModelSpec, config: Config) -> Iterator[str]:
+    verified, read = work.tokens * left.share(left.verify), (work.first + work.prefixes) * left.share(left.answers)
+    written = timing.answer_tokens * left.questions(left.answers)
     seen = (read + written) * (work.prefix_length + work.first / (work.count * work.sets))
-    flops = work.flops(spec) + sum(forward_flops(spec, read + written, seen, written).values())
+    flops = sum(forward_flops(spec, read + written, seen, written).values())
+    flops += work.flops(spec) * left.share(left.verify)
     yield (
-        f"tokens to forward: {work.tokens:,.0f} to verify {config.annotate.draws} draws a question, {read:,.0f} to read"
+        f"tokens to forward: {verified:,.0f} to verify {config.annotate.draws} draws a question, {read:,.0f} to read"
         f" the prompts for the answers, {written:,.0f} to write them; {flops / 1e12:,.3g} TFLOP in all"
     )
 
 
-def _time(timing: Timing, before: float, questions: int, team: Team) -> Iterator[str]:
+def _time(timing: Timing, before: float, finish: float, team: Team) -> Iterator[str]:
     device = team.mesh.devices.flat[0].device_kind
-    finish = FINISH + FINISH_ROW * questions
     whole = before + timing.load + timing.verify + timing.decode + finish
     yield (
         f"time here, measured on {team.mesh.size} {device} device{'s' * (team.mesh.size > 1)} with {timing.sample} of"
@@ -163,6 +211,10 @@ def _time(timing: Timing, before: float, questions: int, team: Team) -> Iterator
         f"  compiling took {timing.compile:.0f} s just now; the programs are kept, and the run finds them. Answers of"
         " other lengths may compile a few more"
     )
+
+
+def _finish(prepared: Prepared) -> float:
+    return FINISH + FINISH_ROW * len(prepared.rows)
 
 
 def _clock(seconds: float) -> str:

@@ -10,7 +10,7 @@ import dataclasses
 import importlib.metadata
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import pandas as pd
@@ -78,12 +78,7 @@ def annotate(config: Config, asked: AskedRows | None = None) -> tuple[pd.DataFra
     Raises InputError for bad input, all of it before the model runs, except NaN logits; Busy when another run is at
     work in the folder; Stopped when another process of this one ended with its parts unwritten.
     """
-    team = make_team(config.mesh)
-    if config.annotate.answers != "none" and len(team.members) > 1:
-        raise InputError(
-            f"annotate.answers={config.annotate.answers!r} needs a model that fits the devices of one process;"
-            " set it to 'none', or lower mesh.fsdp and mesh.tensor"
-        )
+    team = team_of(config)
     place, silence = epath.Path(config.run_dir) / FOLDER, config.distributed.silence
     with contextlib.ExitStack() as stack:
         resumes = "from the finished parts"
@@ -91,17 +86,28 @@ def annotate(config: Config, asked: AskedRows | None = None) -> tuple[pd.DataFra
         return _annotate(config, asked, team, peers, stack)
 
 
+def team_of(config: Config) -> Team:
+    """This process's devices and team. Raises InputError where it cannot be made, or cannot keep answers."""
+    team = make_team(config.mesh)
+    if config.annotate.answers != "none" and len(team.members) > 1:
+        raise InputError(
+            f"annotate.answers={config.annotate.answers!r} needs a model that fits the devices of one process;"
+            " set it to 'none', or lower mesh.fsdp and mesh.tensor"
+        )
+    return team
+
+
 def _annotate(
     config: Config, asked: AskedRows | None, team: Team, peers: Peers, stack: contextlib.ExitStack
 ) -> tuple[pd.DataFrame, dict] | None:
     """stack: holds the folder until it is left."""
     watch = Stopwatch()
-    network, tokenizer, prepared, protocol = _prepare(config, asked, team)
+    network, tokenizer, prepared, protocol = prepare(config, asked, team)
     if peers.leads:
         stack.enter_context(held(epath.Path(config.run_dir) / "annotations"))
     # Agree with the other processes: all of one protocol, process 0 says which parts are missing.
     todo = None if peers.leads else peers.published("plan")
-    parts, kept = _open(config, prepared, protocol, tokenizer, peers.leads)
+    parts, kept = open_parts(config, prepared, protocol, tokenizer, peers.leads)
     progress = _Progress(prepared, [parts] if kept is None else [parts, kept.parts], peers.count > 1)
     if peers.leads:
         todo = [number for number in range(len(prepared.parts)) if number not in progress.written]
@@ -145,7 +151,7 @@ def _annotate(
     return table, summary
 
 
-def _prepare(
+def prepare(
     config: Config, asked: AskedRows | None, team: Team
 ) -> tuple[Network, Tokenizer, Prepared, dict]:
     """The model without its weights, all that is asked of it, and the protocol that the two make up; all checked."""
@@ -160,39 +166,44 @@ def _prepare(
     return network, tokenizer, prepared, protocol
 
 
-def _open(
-    config: Config, prepared: Prepared, protocol: dict, tokenizer: Tokenizer, leads: bool
+def open_parts(
+    config: Config, prepared: Prepared, protocol: dict, tokenizer: Tokenizer, leads: bool, looks: bool = False
 ) -> tuple[store.Parts, Answers | None]:
-    """The parts in the run folder, and its answers where they are kept; the process that `leads` describes the run."""
+    """The parts in the run folder, and its answers where they are kept; the process that `leads` describes the run
+    there, unless it only `looks`. Raises InputError where the folder holds another run."""
     settings, folder = config.annotate, epath.Path(config.run_dir)
     further = preparation.further_columns(settings)
     parts = store.Parts(
-        folder / "annotations", protocol, prepared.rows, settings.part_size, leads, further=further
+        folder / "annotations", protocol, prepared.rows, settings.part_size, leads, further=further, looks=looks
     )
-    if leads:
+    kept = Answers(config, prepared, parts, tokenizer, leads, looks) if settings.answers != "none" else None
+    if leads and not looks:
         described = {"config": dataclasses.asdict(config), "protocol": parts.protocol, "versions": _versions()}
         described |= {"questions": len(prepared.rows)}
         run_folder.write_json(folder / "config.json", described)
         run_folder.write_json(folder / "exemplars.json", prepared.exemplars_json())
-    return parts, Answers(config, prepared, parts, tokenizer, leads) if settings.answers != "none" else None
+    return parts, kept
+
+
+def finished(prepared: Prepared, folders: Sequence[store.Parts]) -> set[int]:
+    """Numbers of the parts that are in all of these folders."""
+    return set.intersection(*(set(parts.finished(len(prepared.parts))) for parts in folders))
 
 
 class _Progress:
     """Questions of all parts whose files are in the folders, whichever process wrote them."""
 
     def __init__(self, prepared: Prepared, folders: list[store.Parts], shared: bool):
-        self._sizes, self._folders, self._shared = [len(part) for part in prepared.parts], folders, shared
-        self.written = self._finished()
+        self._prepared, self._folders, self._shared = prepared, folders, shared
+        self._sizes = [len(part) for part in prepared.parts]
+        self.written = finished(prepared, folders)
         self._listed, self._line = time.monotonic(), Progress("annotate", sum(self._sizes), "questions", self._done())
-
-    def _finished(self) -> set[int]:
-        return set.intersection(*(set(parts.finished(len(self._sizes))) for parts in self._folders))
 
     def show(self, number: int | None = None) -> None:
         """Part `number` has been written here; others are looked for in the folder, once a second at most."""
         self.written |= set() if number is None else {number}
         if self._shared and (number is None or time.monotonic() - self._listed > 1):
-            self.written |= self._finished()
+            self.written |= finished(self._prepared, self._folders)
             self._listed = time.monotonic()
         self._line.show(self._done())
 

@@ -45,9 +45,11 @@ class Answers:
     """Texts of a run, part by part beside its annotations, in samples/part-*.parquet."""
 
     def __init__(
-        self, config: Config, prepared: Prepared, annotations: store.Parts, tokenizer: Tokenizer, leads: bool
-    ):
-        """Open or start the folder; of several processes the first one `leads`.
+        self, config: Config, prepared: Prepared, annotations: store.Parts, tokenizer: Tokenizer, leads: bool,
+        looks: bool = False,
+    ):  # fmt: skip
+        """Open or start the folder; of several processes the first one `leads`, and one that only `looks` writes
+        nothing.
 
         Raises InputError when it holds answers of another protocol.
         """
@@ -59,7 +61,7 @@ class Answers:
         }
         self.parts = store.Parts(
             epath.Path(config.run_dir) / "samples", protocol, prepared.rows, settings.part_size, leads, SCHEMA,
-            "answers",
+            "answers", looks=looks,
         )
         self._prepared, self._annotations, self._tokenizer = prepared, annotations, tokenizer
         self._samples = _samples(settings)

@@ -111,8 +111,10 @@ class Parts:
         schema: pa.Schema = PART_SCHEMA,
         what: str = "annotations",
         further: Mapping[str, Any] | None = None,
+        looks: bool = False,
     ):
-        """Open or start the folder; of several processes the first one `leads`, and the others come after it.
+        """Open or start the folder; of several processes the first one `leads`, and the others come after it. One that
+        only `looks` checks what is there as the first one does, and writes nothing.
 
         further: what decides columns that no label hangs on, by setting; it is no part of the protocol hash, and must
         be the same for all parts. Raises InputError when the folder is of another protocol or other rows (`check`).
@@ -129,6 +131,7 @@ class Parts:
         check(self.folder, manifest, what)
         if leads:
             self._check_parts(what)
+        if leads and not looks:
             run_folder.write_json(self.folder / "manifest.json", manifest)
 
     def _check_parts(self, what: str) -> None:

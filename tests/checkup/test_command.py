@@ -94,12 +94,32 @@ def test_a_dry_run_shows_prompts_work_and_time_and_writes_nothing(world, capsys)
     assert "doctor.dry_run: 'maybe' is not True or False" in capsys.readouterr().err
 
 
+def test_a_dry_run_sees_what_the_run_folder_has_and_refuses_another_run(finished, world, capsys):
+    folder, model, path = world
+    before = contents(folder)
+    assert main(["doctor", *flags(finished, path, model, **CHAT), "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "34 of 34 questions are annotated already" in out and "compiling" not in out
+    for changed, told in (({"annotate.seed": 7}, "annotations of"), ({"annotate.answers": "all"}, "answers of")):
+        wrong = flags(finished, path, model, **CHAT, **changed)
+        assert main(["doctor", *wrong, "--dry-run"]) == 2
+        refused = capsys.readouterr().err
+        assert f"holds {told} another protocol" in refused
+        assert main(["doctor", *wrong]) == 2
+        assert capsys.readouterr().err.splitlines()[-1] == refused.splitlines()[-1]
+    before_too = contents(folder)
+    assert {name: one for name, one in before_too.items() if not name.endswith(CHANGES)} == {
+        name: one for name, one in before.items() if not name.endswith(CHANGES)
+    }
+
+
 def test_validate_takes_the_rows_and_the_run_folder_as_the_doctor_does(finished, world, capsys):
     folder, model, path = world
     before = contents(folder)
     assert main(["validate", "--for=doctor", *flags(finished, path, model, **CHAT)]) == 0
     out = capsys.readouterr().out
-    assert "35 rows, 34 to ask, 1 left out" in out and "asked as one, because they are small: relations rare, odd" in out
+    assert "35 rows, 34 to ask, 1 left out" in out
+    assert "asked as one, because they are small: relations rare, odd" in out
     assert "34 questions of train" in out and "no problems found" in out and "  8 cpu" in out
     other = flags(finished, path, model, **CHAT, **{"annotate.seed": 7, "doctor.maybe_weight": 0})
     assert main(["validate", "--for=doctor", *other]) == 2
@@ -111,7 +131,7 @@ def test_validate_takes_the_rows_and_the_run_folder_as_the_doctor_does(finished,
     assert contents(folder) == before
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_files(finished, world, root):
+def test_a_killed_run_goes_on_and_ends_with_the_same_files(finished, world, root, capsys):
     folder, model, path = world
     run = folder / "killed"
     command = [sys.executable, "-m", "slick_jax.main", "doctor", *flags(run, path, model, **CHAT)]
@@ -124,6 +144,10 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_files(finished, world, root
     assert started.wait() == -signal.SIGKILL
     assert not (run / "doctor").exists()
     parts = contents(run / "annotations", *CHANGES)
+    there = contents(run)
+    assert main(["doctor", *flags(run, path, model, **CHAT), "--dry-run"]) == 0
+    assert contents(run) == there
+    assert " of 34 questions are annotated already" in (out := capsys.readouterr().out) and "s to verify" in out
     assert main(["doctor", *flags(run, path, model, **CHAT)]) == 0
     assert parts.items() <= contents(run / "annotations", *CHANGES).items()
     whole, resumed = contents(finished / "doctor"), contents(run / "doctor")
