@@ -56,7 +56,7 @@ def test_no_module_takes_the_place_of_a_name():
 
 def test_every_function_is_typed_and_documented(root):
     functions = [one for name in slick_jax.__all__ if inspect.isfunction(one := getattr(slick_jax, name))]
-    assert len(functions) >= 11
+    assert len(functions) >= 12
     for one in functions:
         signature = inspect.signature(one)
         assert signature.return_annotation is not inspect.Signature.empty, one
@@ -100,8 +100,8 @@ def test_functions_run_what_the_command_line_runs(monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(main, "carry_out", lambda command, config: seen.append(command) or "made")
     monkeypatch.setattr(slick_jax.api.config_rules, "problems", lambda config, command: [])
-    names = ("annotate", "mix", "train", "evaluate", "study", "report", "export", "plan")
-    assert [getattr(slick_jax, name)(Config()) for name in names] == ["made"] * 8
+    names = ("annotate", "doctor", "mix", "train", "evaluate", "study", "report", "export", "plan")
+    assert [getattr(slick_jax, name)(Config()) for name in names] == ["made"] * 9
     assert seen == list(names) and set(names) <= set(main.COMMANDS)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pyarrow.compute as pc
 from etils import epath
@@ -101,10 +101,14 @@ def _annotated(place: epath.Path) -> str:
     columns = ("category", "p_correct_greedy", "p_correct_sampled")
     table = run_folder.read_columns(place / "annotations.parquet", columns)
     counts = {one["values"]: one["counts"] for one in pc.value_counts(table["category"]).to_pylist()}
-    shares = ", ".join(f"{name} {100 * counts.get(name, 0) / max(table.num_rows, 1):.1f} %" for name in CATEGORIES)
+    shares = _shares({name: 100 * counts.get(name, 0) / max(table.num_rows, 1) for name in CATEGORIES})
     means = {name: pc.mean(table[name]).as_py() for name in columns[1:] if name in table.column_names}
     told = ", ".join(f"{name[10:]} {mean:.3f}" for name, mean in means.items() if mean is not None)
     return f"{table.num_rows:,} questions: {shares}; P_Correct {told}"
+
+
+def _shares(percents: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {percents[name]:.1f} %" for name in CATEGORIES)
 
 
 def _mix(place: epath.Path) -> tuple[str, str]:
@@ -146,7 +150,11 @@ def _longform(room: epath.Path) -> tuple[str, str]:
 
 
 def _doctor(room: epath.Path) -> tuple[str, str]:
-    return (FINISHED, "") if (room / "index.html").exists() else (_stopped(room), "")
+    if not (room / "index.html").exists():
+        return _stopped(room), ""
+    found = run_folder.read_object(room / "summary.json") or {}
+    rows, shares = found["rows"], _shares({name: one["percent"] for name, one in found["categories"].items()})
+    return FINISHED, f"{rows['asked']:,} rows: {shares}" + f"; {rows['left out']:,} left out" * bool(rows["left out"])
 
 
 def _evaluations(place: epath.Path) -> tuple[str, str]:

@@ -1,14 +1,20 @@
 """Run folders whose names, questions and answers are hostile, and their pages."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pandas as pd
 
 from slick_jax.analysis import report
+from slick_jax.checkup import page as doctor
+from slick_jax.checkup.advice import advise
+from slick_jax.checkup.intake import LeftOut
+from slick_jax.checkup.treated import treatments
 from slick_jax.config import Config
 from slick_jax.longform import report as longform
 from tests.analysis import planted
+from tests.checkup import planted as planted_rows
 from tests.longform import planted_study
 
 SCRIPT = "</td></template><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
@@ -21,7 +27,7 @@ MANY = 100_000
 
 class Reports(dict):
     """Paths of pages by name, each made when it is first asked for: of a study, of annotations alone, of more rows than
-    a page takes ('many'), and of a long-form study."""
+    a page takes ('many'), of a long-form study, and of the doctor."""
 
     def __init__(self, folder):
         super().__init__()
@@ -30,8 +36,8 @@ class Reports(dict):
     def __missing__(self, name):
         folder = self._folder / name
         folder.mkdir()
-        if name == "longform":
-            self[name] = _longform(folder)
+        if name in ("longform", "doctor"):
+            self[name] = {"longform": _longform, "doctor": _doctor}[name](folder)
         else:
             {"study": _study, "annotations": _annotations, "many": _many}[name](folder)
             self[name] = report.run(Config(run_dir=str(folder)))
@@ -81,3 +87,18 @@ def _longform(folder):
         UNBROKEN, planted_study.scored(domains, n=24), planted_study.training(domains), measures, bins,
         method={"claims": TURNED + SCRIPT}, missing=(UNBROKEN,), config={"note": SCRIPT},
     ))  # fmt: skip
+
+
+def _doctor(folder):
+    """Two relations, with near misses and lines that were left out."""
+    counts = {"HighlyKnown": 30, "MaybeKnown": 30, "WeaklyKnown": 10, "Unknown": 40}
+    rows = [row for name in (SCRIPT, UNBROKEN) for row in planted_rows.planted_rows(counts, name)]
+    for place, row in enumerate(rows):
+        row["answers"] = [_hostile(place, row["answers"][0])]
+        row["question"] = _hostile(place + 3, row["question"])
+        row["greedy"] = [_hostile(place + draw, f"by {row['answers'][0]}") for draw in range(planted_rows.SETS)]
+    settings = {"model.path": UNBROKEN[:200], "mix.idk_text": SCRIPT}
+    found, config = planted_rows.planted(folder, rows, **settings)
+    left_out = [LeftOut(f"{text}:{place}", f"answer {text!r} is empty", {}) for place, text in enumerate(HOSTILE)]
+    found = dataclasses.replace(found, intake=dataclasses.replace(found.intake, left_out=left_out))
+    return doctor.write(folder / "doctor", config, found, advise(found, config), treatments(found, config))

@@ -1,5 +1,6 @@
 """slick ls: what a run folder is, its state and headline numbers; damage and haste."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,9 +11,12 @@ import pandas as pd
 import pytest
 
 from slick_jax.categories import CATEGORIES
+from slick_jax.checkup import page
+from slick_jax.checkup.intake import LeftOut
 from slick_jax.claim import held, seems_held
 from slick_jax.main import main
 from tests.browsing.planted_runs import write, write_run
+from tests.checkup.planted import planted, planted_rows
 
 
 @pytest.fixture
@@ -103,6 +107,21 @@ def test_precision_of_a_longform_study(ls, tmp_path):
     found["precision"] = [0.5, 0.6, 0.8, 0.0, None]
     pd.DataFrame(found).to_parquet(tmp_path / "longform/answers.parquet")
     assert line_of(ls(tmp_path), "longform").endswith("finished: precision BASE 50.0 %, GEN 80.0 % (best of 2 arms)")
+
+
+def test_shares_that_the_doctor_found(ls, tmp_path):
+    counts = {"HighlyKnown": 20, "MaybeKnown": 10, "WeaklyKnown": 5, "Unknown": 15}
+    found, config = planted(tmp_path, planted_rows(counts))
+    left_out = [LeftOut("rows.jsonl:7", "answer is empty; fill it in", {})]
+    found = dataclasses.replace(found, intake=dataclasses.replace(found.intake, left_out=left_out))
+    page.write(tmp_path / "doctor", config, found, [], {})
+    write(tmp_path)
+    shares = "HighlyKnown 40.0 %, MaybeKnown 20.0 %, WeaklyKnown 10.0 %, Unknown 30.0 %"
+    assert line_of(ls(tmp_path), "doctor").endswith(f"finished: 50 rows: {shares}; 1 left out")
+    (tmp_path / "doctor" / "summary.json").write_text("{}")
+    assert "damaged" in line_of(ls(tmp_path), "doctor")
+    (tmp_path / "doctor" / "index.html").unlink()
+    assert line_of(ls(tmp_path), "doctor").endswith("stopped")
 
 
 def test_folders_below_and_folders_without_runs(ls, tmp_path, capsys):
