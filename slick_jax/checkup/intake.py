@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from slick_jax.config import Config
-from slick_jax.data.examples import Example, check_ids_differ, checked_rows, raise_problems, read_rows
+from slick_jax.data.examples import POOLED, Example, check_ids_differ, checked_rows, raise_problems, read_rows
 from slick_jax.data.prompt_styles import Chat, Qa, prompt_style
 from slick_jax.data.prompts import draft_answers
 from slick_jax.data.tokenizer import Tokenizer
@@ -19,7 +18,6 @@ from slick_jax.knowledge.preparation import AskedRows
 from slick_jax.models import weights
 from slick_jax.models.spec import ModelSpec
 
-POOLED = "(small relations)"  # the relation that rows of small ones are asked as
 MOST_BAD = 0.5  # a file of which more is left out is another kind of file
 
 
@@ -121,23 +119,23 @@ def _pooled(config: Config, rows: list[Example], dev: list[Example]) -> tuple[As
 
     Where these together are too few as well, the next larger relation joins them.
     """
-    sizes = Counter(row.relation for row in rows)
-    pooled = [name for name in sizes if not _askable(config, rows, dev, {name})]
-    others = sorted(sizes.keys() - set(pooled), key=lambda name: (-sizes[name], name))
-    while pooled and others and not _askable(config, rows, dev, set(pooled)):
+    own = {row.relation: {"train": [], **({"dev": []} if dev else {})} for row in rows}  # splits of every relation
+    for split, of in (("train", rows), ("dev", dev)):
+        for row in of:
+            if row.relation in own:
+                own[row.relation][split].append(row)
+    pooled = [name for name, splits in own.items() if not _askable(config, splits)]
+    others = sorted(own.keys() - set(pooled), key=lambda name: (-len(own[name]["train"]), name))
+    while pooled and others and not _askable(config, _joined([own[name] for name in pooled])):
         pooled.append(others.pop())
     names = set(pooled)
     splits = {"train": [_renamed(row, names) for row in rows]}
     return preparation.ask(config, splits | ({"dev": [_renamed(row, names) for row in dev]} if dev else {})), pooled
 
 
-def _askable(config: Config, rows: list[Example], dev: list[Example], names: set[str]) -> bool:
-    """Whether the rows of these relations can be asked, as one relation."""
-    splits = {
-        split: [_renamed(row, names) for row in of if row.relation in names]
-        for split, of in (("train", rows), ("dev", dev))
-    }
-    if dev and not splits["dev"]:
+def _askable(config: Config, splits: dict[str, list[Example]]) -> bool:
+    """Whether the rows of these splits can be asked."""
+    if not all(splits.values()):
         return False
     whole = dataclasses.replace(config, data=dataclasses.replace(config.data, limit=None))
     try:
@@ -145,6 +143,14 @@ def _askable(config: Config, rows: list[Example], dev: list[Example], names: set
     except InputError:
         return False
     return True
+
+
+def _joined(relations: Sequence[dict[str, list[Example]]]) -> dict[str, list[Example]]:
+    """The splits of several relations as those of one."""
+    return {
+        split: [dataclasses.replace(row, relation=POOLED) for splits in relations for row in splits[split]]
+        for split in relations[0]
+    }
 
 
 def _renamed(row: Example, names: set[str]) -> Example:

@@ -14,7 +14,7 @@ from etils import epath
 from slick_jax import run_folder
 from slick_jax.categories import CATEGORIES
 from slick_jax.config import BESIDE_LABELS, SHAPES, Config
-from slick_jax.data.examples import Example, raise_problems
+from slick_jax.data.examples import POOLED, Example, raise_problems
 from slick_jax.data.mixtures import Annotated
 from slick_jax.errors import InputError
 
@@ -115,16 +115,22 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def check_data(found: Annotations, splits: dict[str, list[Example]], split: str) -> None:
-    """Raises InputError when an annotated row is not, with these very words, in the data that the config names."""
-    given = {e.id: (e.relation, e.question, e.answers[0]) for e in splits.get(split, ())}
+    """Raises InputError when an annotated row is not, with these very words, in the data that the config names; rows
+    that `slick doctor` pooled are annotated under another relation."""
+    given = {e.id: e for e in splits.get(split, ())}
     raise_problems(
         [
             f"config.data: row {row.id!r} of annotations.parquet {'differs' if row.id in given else 'is not there'};"
             " give the data that was annotated, or annotate this data with another run_dir"
             for row in found.rows
-            if given.get(row.id) != (row.relation, row.question, row.answer)
+            if row.id not in given or not _same(row, given[row.id])
         ]
     )
+
+
+def _same(row: Annotated, given: Example) -> bool:
+    words = row.question == given.question and row.answer == given.answers[0]
+    return words and row.relation in (given.relation, POOLED)
 
 
 def _protocol(path: epath.Path, hashes: list[str | None], config: Config) -> str:

@@ -17,6 +17,7 @@ from slick_jax.json_text import parse
 POOL_SPLITS = ("dev", "ood_dev")  # exemplars are drawn from these
 SPLITS = ("train", "dev", "test", "ood_dev", "ood_test")
 ONE_RELATION = "all"  # relation of rows that name none
+POOLED = "(small relations)"  # relation that `slick doctor` asks rows of small ones as
 LEAST_POOL = 100  # rows of a relation that an exemplar pool keeps, whatever share of the data is asked for
 MAX_PROBLEMS = 20  # bad lines listed before the rest is only counted
 MAX_LINE_BYTES = 64 << 20  # of one row; a packed file of a few kB may unpack to a line without end

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from slick_jax.checkup.intake import POOLED, take_in
+from slick_jax.checkup.intake import take_in
+from slick_jax.data.examples import POOLED
 from slick_jax.errors import InputError
 from tests.checkup.planted import config_of, make_model, rows_of, write_rows
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from slick_jax.data import annotations, mix
-from slick_jax.data.examples import to_jsonl
+from slick_jax.data.examples import POOLED, to_jsonl
 from slick_jax.errors import InputError
 from tests.data.annotated_run import PROTOCOL, categories, examples, make_run
 
@@ -38,6 +38,17 @@ def test_reads_what_annotate_wrote(tmp_path):
     (Path(config.run_dir) / "annotations" / "manifest.json").unlink()
     other = dataclasses.replace(config, annotate=dataclasses.replace(config.annotate, part_size=8, batch_tokens=64))
     assert annotations.read(other) == dataclasses.replace(found, model=None)
+
+
+def test_rows_that_the_doctor_pooled_are_mixed_as_one_relation(tmp_path):
+    """It asks rows of small relations under another name than their file has."""
+    config = make_run(tmp_path)
+    asked = [POOLED if e.relation == "made" else e.relation for e in examples()]
+    change(config, relation=asked)
+    assert POOLED in mix.run(config)["relations"]
+    other = make_run(tmp_path / "other")
+    change(other, relation=["another"] * len(asked))
+    assert "row 'born.train.0' of annotations.parquet differs" in complaint(other)
 
 
 def test_absent_and_damaged_files(tmp_path):
