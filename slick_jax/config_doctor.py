@@ -13,7 +13,7 @@ class DoctorConfig:
     dry_run: bool = False  # show prompts, work and time, and write nothing; also as --dry-run
     skip_bad_rows: bool = True  # list rows that cannot be asked and go on without them; False: stop at them
     least_rows: int = 10  # rows that a relation or cluster must have to be ranked
-    clusters: int = 0  # groups of like questions, where the data has one relation alone; 0: by the number of rows
+    clusters: int = 0  # groups of like questions, where relations cannot be ranked (one, or all small); 0: by rows
     maybe_weight: float = 3.0  # how often a MaybeKnown row is drawn, over one HighlyKnown or WeaklyKnown
     seed: int = 0  # clusters and drawing
 

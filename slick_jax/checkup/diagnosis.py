@@ -15,6 +15,7 @@ from slick_jax.checkup import answers, groups
 from slick_jax.checkup.intake import Intake
 from slick_jax.checkup.shares import Share, share
 from slick_jax.config import Config
+from slick_jax.config_doctor import DoctorConfig
 from slick_jax.data.examples import same_text
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.knowledge.saturation import saturation
@@ -110,7 +111,7 @@ def diagnose(config: Config, intake: Intake, table: pd.DataFrame, tokenizer: Tok
     probabilities = rows[list(CERTAINTY)].astype(float)
     places = rows["category"].map(CATEGORIES.index).to_numpy()
     rows["certainty"] = probabilities.to_numpy()[np.arange(len(rows)), places]
-    grouped, rows["group"] = _grouped(rows, doctor.clusters, doctor.seed)
+    grouped, rows["group"] = _grouped(rows, doctor)
     sampled = rows["sampled_hits"].notna().all()
     questions = {row.id: same_text(row.question) for row in rows.itertuples()}
     same, conflicting = answers.repeated(questions, dict(zip(rows["id"], rows["answers"], strict=True)))
@@ -139,11 +140,13 @@ def _exemplars(intake: Intake) -> set[str]:
     }
 
 
-def _grouped(rows: pd.DataFrame, count: int, seed: int) -> tuple[str, Sequence[str]]:
-    """How rows are grouped, and the group of each."""
-    if rows["relation"].nunique() > 1:
+def _grouped(rows: pd.DataFrame, doctor: DoctorConfig) -> tuple[str, Sequence[str]]:
+    """How rows are grouped, and the group of each: by relation, and where there is one alone, or none that is large
+    enough to be ranked, by cluster."""
+    sizes = rows["relation"].value_counts()
+    if len(sizes) > 1 and sizes.max() >= doctor.least_rows:
         return "relation", rows["relation"].tolist()
-    found = groups.clusters(rows["question"].tolist(), count, seed)
+    found = groups.clusters(rows["question"].tolist(), doctor.clusters, doctor.seed)
     return ("cluster", found) if found else ("", rows["relation"].tolist())
 
 

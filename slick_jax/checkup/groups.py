@@ -1,4 +1,4 @@
-"""Which rows the model knows least: by relation, or where there is only one, by clusters of like questions."""
+"""Which rows the model knows least: by relation, or where these cannot be ranked, by clusters of like questions."""
 
 from __future__ import annotations
 

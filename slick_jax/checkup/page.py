@@ -23,11 +23,6 @@ from slick_jax.config import Config
 
 SHOWN_LEFT_OUT = 20  # rows that the page names; left_out.jsonl has all
 SHOWN_GROUPS = 40
-TOLD = {
-    "relation": "By the relation of the rows.",
-    "cluster": "The data has one relation, so that the questions were clustered by their words (k-means on TF-IDF); a"
-    " cluster is called by the words it has most of.",
-}
 
 
 def write(
@@ -59,7 +54,7 @@ def write(
         sentences=list(sentences(found)),
         advice=advice,
         data=data_sets(made),
-        told=TOLD.get(found.grouped, ""),
+        told=grouping(found, config.doctor.least_rows),
         groups=page.cells(_as_printed(found)),
         figures=drawn,
         left_out=_left_out(found),
@@ -68,6 +63,22 @@ def write(
         versions=page.versions("scikit-learn"),
     )
     return run_folder.write_text(folder / "index.html", text)
+
+
+def grouping(found: Diagnosis, least_rows: int) -> str:
+    """What the ranked groups are, and why."""
+    sizes = found.rows["relation"].value_counts()
+    if found.grouped == "relation":
+        small = int((sizes < least_rows).sum())
+        told = f" {small} relation{'s' * (small > 1)} of fewer than {least_rows} rows (doctor.least_rows) cannot be."
+        return "Relations of the rows are ranked." + told * bool(small)
+    why = "The data has one relation" if len(sizes) == 1 else (
+        f"None of the {len(sizes)} relations has {least_rows} rows (doctor.least_rows)"
+    )  # fmt: skip
+    return (
+        f"{why}, so that the questions were clustered by their words (k-means on TF-IDF); a cluster is called by the"
+        " words it has most of."
+    )
 
 
 def data_sets(made: Mapping[str, Treatment]) -> list[tuple[str, int, str]]:

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from slick_jax.checkup import page
 from slick_jax.checkup.advice import advise, markdown
 from slick_jax.checkup.intake import LeftOut
 from tests.checkup.planted import planted, planted_rows
@@ -111,6 +112,24 @@ def test_a_model_that_knows_nothing_is_suspected_to_be_asked_wrongly(tmp_path):
     told = advise(found, config)
     assert told[0].rule == "nothing_known"
     assert not any("without_unknown" in line for one in told for line in one.do)  # there is no such file then
+
+
+def test_relations_that_are_all_small_are_clustered(tmp_path):
+    """None can be ranked by itself, but kinds of questions can."""
+    rows = [
+        row | {"id": f"{kind}{place}", "relation": f"{kind} {place % 12}", "question": f"{kind} number {place}?"}
+        for kind, counts in (("Who wrote the novel", {"Unknown": 40}), ("What is the capital of land", KNOWN))
+        for place, row in enumerate(planted_rows(counts)[:60])
+    ]
+    found, config = planted(tmp_path, rows)
+    assert found.grouped == "cluster" and len(found.table) >= 2
+    assert found.table["against"].iloc[0] == "more" and "novel" in found.table["group"].iloc[0]
+    assert page.grouping(found, 10).startswith("None of the 24 relations has 10 rows (doctor.least_rows), so that")
+    found, config = planted(tmp_path, [row | {"relation": "x"} if "novel" in row["id"] else row for row in rows])
+    assert found.grouped == "relation" and found.table["group"].tolist() == ["x"]
+    assert "12 relations of fewer than 10 rows (doctor.least_rows) cannot be." in page.grouping(found, 10)
+    few, _ = planted(tmp_path, planted_rows({"Unknown": 3}, "a") + planted_rows({"Unknown": 3}, "b"))
+    assert few.grouped == "" and few.table.empty
 
 
 def test_labels_that_more_draws_would_change(tmp_path):
