@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import textwrap
 
+from slick_jax.config_file import SHORT
 from slick_jax.setting_docs import settings
 
 WIDTH = 110  # columns
@@ -16,7 +17,8 @@ class Help:
     """What a command's help says, besides what slick_jax/config.py says of its settings.
 
     settings: those that matter most; example: what follows `slick <command>`, runnable as `needs` says; guide: the page
-    to read on. Commands that browse take no config, and name their own arguments in `settings` with a meaning.
+    to read on; given: defaults that the command's own config file sets. Commands that browse take no config, and name
+    their own arguments in `settings` with a meaning.
     """
 
     purpose: str
@@ -26,6 +28,7 @@ class Help:
     example: str
     guide: str
     needs: str = "after `make demo`"
+    given: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 DEMO = "--config=configs/demo.py"
@@ -83,7 +86,7 @@ HELP = {
         "run_dir/doctor/index.html, advice.md, summary.json, left_out.jsonl, data/*.jsonl and *.parquet, tables/,"
         " figures/; and what annotate writes",
         "--config=configs/doctor.py --config.model.path=runs/demo/model --config.data.path=runs/demo/world/test.jsonl",
-        "docs/doctor.md",
+        "docs/doctor.md", given={"run_dir": "runs/doctor, in configs/doctor.py"},
     ),
     "rescore": Help(
         "Judges the answers of a finished annotation by another match rule, without running the model again: hits,"
@@ -266,11 +269,13 @@ def of_command(command: str, what: str) -> str:
     """The help of one command; `what`: its line in the list of commands."""
     told = HELP[command]
     plain = isinstance(told.settings, dict)
-    named = told.settings if plain else {f"--config.{name}": _meaning(name) for name in told.settings}
+    named = told.settings if plain else {
+        f"--config.{name}": _meaning(name, told.given.get(name)) for name in told.settings
+    }
     return "\n".join(
         [
             f"slick {command}: {what.strip()}", "", *_wrapped(told.purpose, "  "), "",
-            f"usage: slick {command} {' '.join(named) if plain else CONFIG}", "",
+            f"usage: slick {command} {' '.join(named if plain else (CONFIG, *_flags(command)))}", "",
             "arguments" if plain else "the settings that matter most",
             *(line for name, meaning in named.items() for line in (f"  {name}", *_wrapped(meaning, "      "))),
             "", *_wrapped(f"reads: {told.reads}", "", "  "), *_wrapped(f"writes: {told.writes}", "", "  "), "",
@@ -302,9 +307,15 @@ def of_program(commands: dict[str, str], browsing: dict[str, str]) -> str:
     )  # fmt: skip
 
 
-def _meaning(name: str) -> str:
+def _flags(command: str) -> list[str]:
+    """The short flags of a command, as its usage has them."""
+    found = {flag: settings()[name] for flag, name in SHORT.get(command, {}).items()}
+    return [f"[{flag}]" if isinstance(one.default, bool) else f"[{flag}=<value>]" for flag, one in found.items()]
+
+
+def _meaning(name: str, given: str | None) -> str:
     one = settings()[name]
-    default = "none" if one.default in ("", (), None) else one.default
+    default = given or ("none" if one.default in ("", (), None) else one.default)
     return f"{one.meaning} (default: {default})"
 
 

@@ -35,6 +35,14 @@ def test_every_example_is_a_config_that_the_command_takes(command, root, monkeyp
     assert isinstance(load_config(example.split(), command), Config)
 
 
+def test_help_has_the_short_flags_and_the_defaults_of_the_commands_own_config(capsys, root):
+    for command, flag in (("doctor", "[--dry-run]"), ("study", "[--shard=<value>]"), ("validate", "[--for=<value>]")):
+        assert main([command, "--help"]) == 0
+        assert f"usage: slick {command} --config=" in (out := capsys.readouterr().out) and flag in out
+    assert main(["doctor", "--help"]) == 0
+    assert f"(default: {load_config([f'--config={root}/configs/doctor.py']).run_dir}," in capsys.readouterr().out
+
+
 def test_settings_say_what_config_py_says():
     found = settings()
     assert all(one.meaning for one in found.values()), [name for name, one in found.items() if not one.meaning]

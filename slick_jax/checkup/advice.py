@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from slick_jax.categories import UNKNOWN
 from slick_jax.checkup import answers
 from slick_jax.checkup.diagnosis import Diagnosis
-from slick_jax.config import AnnotateConfig, Config
+from slick_jax.config import AnnotateConfig, Config, TrainConfig
+from slick_jax.training.loop import steps_per_epoch
+from slick_jax.training.train import folder_of
 
 FEW_ROWS = 100  # below, a share's interval is up to 20 points wide
 SMALL = 0.05  # share of Unknown below which nothing needs to be done
@@ -185,14 +187,14 @@ def _treatment(found: Diagnosis, config: Config) -> Iterator[Advice]:
             "filter", f"train without the {unknown.count} Unknown rows, if the model need not learn them",
             f"{share} Once they are learned, a model answers wrongly what it knew before; without them it did not, and"
             " was no worse otherwise (Gekhman et al. 2024, section 4).",
-            [f"{data}/without_unknown.jsonl ({found.known.count} rows)", _train(config, "without_unknown")],
+            [f"{data}/without_unknown.jsonl ({found.known.count} rows); dropped.jsonl beside it has the others",
+             _train(config, "without_unknown")],
         )  # fmt: skip
     yield Advice(
         "early_stop", "if you train on all rows, stop early",
         f"{share} They are fitted last: the epoch with the best accuracy on held-out rows comes before most of them"
         " are, and the harm with them.",
-        [_train(config, "all") + " --config.data.dev_path=<held-out rows>",
-         "take the checkpoint of EARLY_STOP (train.keep=best), not the last one"],
+        [_train(config, "all") + " --config.data.dev_path=<held-out rows>", *_checkpoint(config, "all", unknown.total)],
     )  # fmt: skip
     yield Advice(
         "relabel", f"or teach {config.mix.idk_text!r} for them, if the model should refuse what it does not know",
@@ -260,11 +262,25 @@ def _again(config: Config, ending: str, *settings: str) -> str:
     return " ".join(["the same command with", *settings, f"--config.run_dir={config.run_dir.rstrip('/')}_{ending}"])
 
 
+def _tuned(config: Config) -> str:
+    return f"{config.run_dir.rstrip('/')}_tuned"
+
+
+def _checkpoint(config: Config, name: str, rows: int) -> Iterator[str]:
+    """Which checkpoint of the run of `_train` is that of EARLY_STOP; the run and its report name the epoch."""
+    steps, place = steps_per_epoch(rows, TrainConfig()), folder_of(_tuned(config), name, TrainConfig.seed)
+    step = "<n>" if steps == 1 else f"<{steps} x n>"
+    yield (
+        f"take the checkpoint of the epoch n that it calls EARLY_STOP: {place}/checkpoints/{step} ({steps}"
+        f" step{'s' * (steps > 1)} an epoch); not the last one, CONVERGENCE"
+    )
+
+
 def _train(config: Config, name: str) -> str:
     """The command that trains on a data set as the rows were asked; data/all.jsonl holds those that could be read."""
     data, asked, usual = f"{_folder(config)}/data", config.annotate, AnnotateConfig()
     settings = {
-        "run_dir": f"{config.run_dir.rstrip('/')}_tuned", "model.path": config.model.source or config.model.path,
+        "run_dir": _tuned(config), "model.path": config.model.source or config.model.path,
         "data.path": f"{data}/all.jsonl", "train.mixture": f"{data}/{name}.jsonl",
     }  # fmt: skip
     settings |= {

@@ -45,6 +45,7 @@ def treatments(found: Diagnosis, config: Config) -> dict[str, Treatment]:
     own = own_columns([found.intake.given[name] for name in found.rows["id"]])
     rows = [_row(row) | more for row, more in zip(found.rows.to_dict("records"), own, strict=True)]
     known = [row for row in rows if row["category"] != UNKNOWN]
+    dropped = [row for row in rows if row["category"] == UNKNOWN]
     weight = config.doctor.maybe_weight
     weighted = [row | {"weight": weight if row["category"] == MAYBE else 1.0} for row in known]
     text = config.mix.idk_text
@@ -54,6 +55,7 @@ def treatments(found: Diagnosis, config: Config) -> dict[str, Treatment]:
     return {
         "all": Treatment(rows, "every row that was asked, with its category"),
         "without_unknown": Treatment(known, "without the Unknown rows"),
+        "dropped": Treatment(dropped, "the Unknown rows alone: what without_unknown leaves out"),
         "maybe_weighted": Treatment(weighted, f"without Unknown; weight {weight:g} for MaybeKnown, else 1", WEIGHT),
         "maybe_resampled": Treatment(drawn, "the same drawn by weight, for trainers that take no weights"),
         "idk": Treatment(idk, f"every row; Unknown ones are answered {text!r}"),

@@ -22,7 +22,9 @@ def test_what_to_do_about_unknown_rows(tmp_path):
     found = rules(tmp_path, planted_rows(MIXED))
     assert {"filter", "early_stop", "relabel", "maybe"} <= set(found) and "nothing" not in found
     assert "33.3 % (28.2 to 38.8)" in found["filter"].why and "100 Unknown rows" in found["filter"].title
-    assert found["filter"].do[0] == f"{tmp_path}/doctor/data/without_unknown.jsonl (200 rows)"
+    assert found["filter"].do[0].startswith(f"{tmp_path}/doctor/data/without_unknown.jsonl (200 rows)")
+    stop = found["early_stop"].do[1]  # 300 rows in batches of 128
+    assert "EARLY_STOP" in stop and f"{tmp_path}_tuned/train/all/seed-0/checkpoints/<3 x n> (3 steps an epoch)" in stop
     assert found["filter"].do[1].startswith("slick train --config=configs/base.py")
     assert "I don't know" in found["relabel"].title
 

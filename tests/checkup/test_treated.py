@@ -14,7 +14,7 @@ from slick_jax.training.mixture_file import read_mixture
 from tests.checkup.planted import planted, planted_rows
 
 COUNTS = {"HighlyKnown": 20, "MaybeKnown": 10, "WeaklyKnown": 5, "Unknown": 15}
-ROWS = {"all": 50, "without_unknown": 35, "maybe_weighted": 35, "maybe_resampled": 35, "idk": 50}
+ROWS = {"all": 50, "without_unknown": 35, "dropped": 15, "maybe_weighted": 35, "maybe_resampled": 35, "idk": 50}
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +61,9 @@ def test_all_rows_can_be_read_as_data_again(made):
 
 
 def test_unknown_rows_are_dropped_or_relabelled(load):
-    whole, dropped, idk = load("all"), load("without_unknown"), load("idk")
-    assert set(whole["id"]) - set(dropped["id"]) == {f"all.Unknown.{i}" for i in range(15)}
+    whole, known, dropped, idk = load("all"), load("without_unknown"), load("dropped"), load("idk")
+    assert dropped["id"] == [f"all.Unknown.{i}" for i in range(15)]
+    assert set(whole["id"]) - set(known["id"]) == set(dropped["id"])
     assert whole["id"] == idk["id"]
     for row in idk:
         unknown = row["category"] == "Unknown"
@@ -98,7 +99,7 @@ def test_a_data_set_without_rows_has_no_files(made, tmp_path):
     (tmp_path / "data" / "without_unknown.jsonl").write_text("of an earlier run")
     treated.write(tmp_path / "data", treated.treatments(found, config))
     assert sorted(file.name for file in (tmp_path / "data").iterdir()) == [
-        "all.jsonl", "all.parquet", "idk.jsonl", "idk.parquet",
+        "all.jsonl", "all.parquet", "dropped.jsonl", "dropped.parquet", "idk.jsonl", "idk.parquet",
     ]  # fmt: skip
 
 
