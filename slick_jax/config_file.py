@@ -16,6 +16,7 @@ import ml_collections
 from slick_jax.config import Config
 from slick_jax.config_rules import problems as rule_problems
 from slick_jax.errors import InputError, short
+from slick_jax.models import hub
 from slick_jax.setting_docs import settings
 
 Settings = typing.TypeVar("Settings")
@@ -75,6 +76,8 @@ def _read(
             problems.append(f"config.{name}: {short(value)} is not {_describe(kind)} (set {where})")
     config = _build(Config, tree, "", lambda name: places.get(name, f"in {file}"), problems)
     problems += rule_problems(config, command)
+    if problems:  # the model is read later; where that is not to be, it is told now
+        problems += hub.problems(config, command)
     return config, problems, file or "settings"
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.errors import InputError
-from slick_jax.models.hf_folder import INDEX, TOKENIZER_FILES, tensor_names
+from slick_jax.models.hf_folder import INDEX, TOKENIZER_FILES, read_config, tensor_names
 
 if TYPE_CHECKING:
     from slick_jax.config import Config
@@ -62,17 +62,39 @@ def resolve(path: str, setting: str = "model.path", tensors: bool = True) -> Mod
     (HF_HUB_OFFLINE=1) the cache must have them. What can be no hub id comes back as it is. Raises InputError, which
     names `setting`, when neither a folder nor the hub has it.
     """
+    matched = _hub_id(path, setting)
+    if matched is None:
+        return Model(path)
+    folder = Path(_fetch(matched["repo"], matched["revision"], setting, tensors))
+    return Model(str(folder), f"{matched['repo']}@{folder.name}")
+
+
+def problems(config: Config, command: str) -> list[str]:
+    """What is wrong with the folder that `command` reads its model from, as far as the disk tells; the hub is not
+    asked."""
+    if READS.get(command) != ("model.path",) or not config.model.path:
+        return []
+    try:
+        if _hub_id(config.model.path, "model.path") is None:
+            read_config(config.model.path)
+    except InputError as error:
+        return [str(error)]
+    return []
+
+
+def _hub_id(path: str, setting: str) -> re.Match[str] | None:
+    """The parts of a hub id; None for a folder, and for what can be no hub id. Raises InputError where the folder is
+    missing in one that is there."""
     matched = _ID.fullmatch(path)
     if os.path.isdir(path) or not matched:
-        return Model(path)
+        return None
     parent = Path(path).parent
     if parent.is_dir() and not matched["revision"]:
         raise InputError(
             f"config.{setting}: {path!r}: folder {str(parent)!r} is there, but has no folder {Path(path).name!r} in it;"
             f" correct the path, or ask the hub for {path}@main"
         )
-    folder = Path(_fetch(matched["repo"], matched["revision"], setting, tensors))
-    return Model(str(folder), f"{matched['repo']}@{folder.name}")
+    return matched
 
 
 def _fetch(repo: str, revision: str | None, setting: str, fetch_tensors: bool) -> str:

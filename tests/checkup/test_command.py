@@ -113,6 +113,19 @@ def test_a_dry_run_sees_what_the_run_folder_has_and_refuses_another_run(finished
     }
 
 
+def test_wrong_data_and_a_wrong_model_are_told_together(world, tmp_path, capsys):
+    """Also by `slick validate`, and whichever way the folder is wrong."""
+    for model, told in ((tmp_path / "none", "none: no such folder"), (world[0], "config.json: no such file")):
+        wrong = flags(tmp_path / "run", tmp_path / "absent.jsonl", model)
+        for command in (["doctor"], ["doctor", "--dry-run"], ["validate", "--for=doctor"]):
+            assert main([*command, *wrong]) == 2
+            err = capsys.readouterr().err
+            assert "absent.jsonl' does not exist" in err and err.count(told) == 1 and "2 problems" in err
+    # the hub is not asked
+    assert main(["doctor", *flags(tmp_path / "run", tmp_path / "absent.jsonl", "org/model")]) == 2
+    assert "1 problem in the config" in capsys.readouterr().err
+
+
 def test_validate_takes_the_rows_and_the_run_folder_as_the_doctor_does(finished, world, capsys):
     folder, model, path = world
     before = contents(folder)
