@@ -1,4 +1,5 @@
 """The decoder: what it is (spec), its weights (weight_table, weights) and how it computes (transformer).
 
-Imports only jax, flax and numpy at module level, so that it runs on a bare accelerator image.
+At module level it imports jax, flax, numpy, jaxtyping and what these bring with them, and no more, so that it runs on
+a bare accelerator image.
 """
