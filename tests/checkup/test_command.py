@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,6 +112,15 @@ def test_a_dry_run_sees_what_the_run_folder_has_and_refuses_another_run(finished
     assert {name: one for name, one in before_too.items() if not name.endswith(CHANGES)} == {
         name: one for name, one in before.items() if not name.endswith(CHANGES)
     }
+
+
+def test_a_dry_run_times_the_answers_that_alone_are_missing(finished, world, tmp_path, capsys):
+    shutil.copytree(finished, tmp_path / "run")
+    next((tmp_path / "run" / "samples").glob("part-*.parquet")).unlink()
+    assert main(["doctor", *flags(tmp_path / "run", world[2], world[1], **CHAT), "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "34 of 34 questions are annotated already" in out and "16 of them without answers" in out
+    assert "tokens to forward: 0 to verify" in out and " 0 s to verify" in out
 
 
 def test_wrong_data_and_a_wrong_model_are_told_together(world, tmp_path, capsys):
