@@ -1,13 +1,20 @@
-"""Eight host devices for every test, compiled programs kept between runs, and where the real data lies."""
+"""Eight host devices for every test, programs compiled quickly and kept between runs, and where the real data lies."""
 
+import fcntl
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from slick_jax.compilation import use_compilation_cache
+from slick_jax.garbage import collect_rarely
 
-# Must happen before any test imports jax.
+GIVEN_FLAGS = os.environ.get("XLA_FLAGS", "")
+
+# Must happen before any test imports jax. Most of the time of the tests is compilation, of what then runs briefly.
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+ours = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = f"{ours} {GIVEN_FLAGS}".strip()  # what is given behind ours wins
 use_compilation_cache()
 
 import hypothesis  # noqa: E402
@@ -16,6 +23,11 @@ import pytest  # noqa: E402
 ROOT = Path(__file__).resolve().parent.parent
 hypothesis.settings.register_profile("slick", deadline=None)  # on a loaded machine any example may be slow
 hypothesis.settings.load_profile("slick")
+
+
+def pytest_collection_finish():
+    """Leaves what has been imported to itself: tracing makes so many objects that looking at all is a fifth of it."""
+    collect_rarely()
 
 
 @pytest.fixture(scope="session")
@@ -35,9 +47,18 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def small_model(root, tmp_path_factory) -> Path:
-    """Checkpoint folder of a model pretrained on the small world (tests/small_world.py), once per session."""
-    from slick_jax.config_file import load_config
-    from slick_jax.training import pretrain
+    """Checkpoint folder of a model pretrained on the small world (tests/small_world.py), once for all workers.
 
-    folder = tmp_path_factory.mktemp("small_world")
-    return Path(pretrain.run(load_config([f"--config={root}/tests/small_world.py", f"--config.run_dir={folder}"])))
+    In a process of its own, whose programs are optimised: it is hundreds of steps of one.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "small_world"
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "slick_jax.main", "pretrain", f"--config={root}/tests/small_world.py"]
+    environment = os.environ | {"XLA_FLAGS": GIVEN_FLAGS}
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "pretrained").exists():
+            subprocess.run([*command, f"--config.run_dir={folder}"], cwd=root, env=environment, check=True)
+            (folder / "pretrained").touch()
+    return folder / "model"

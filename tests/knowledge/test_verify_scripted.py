@@ -258,7 +258,7 @@ def test_the_draft_decides_speed_never_the_result(bench, draft, match):
 
 @pytest.mark.parametrize("lazy", [False, True])
 def test_a_verification_begun_again_starts_from_nothing(bench, lazy):
-    bench = bench.first(30)
+    bench = bench.first(8)
     protocol = Protocol(N_SAMPLES, LIMIT, ((TEMPERATURE, TOP_K),), lazy_samples=lazy)
     (once, counted), (again, counted_again) = bench.verify(protocol), bench.verify(protocol, times=3)
     for one, other in zip(once, again, strict=True):

@@ -25,6 +25,12 @@ VARIANTS = ["unknown_0", "unknown_50", "known_only_50"]
 ALL = [(variant, seed) for seed in (0, 1) for variant in VARIANTS]
 
 
+@pytest.fixture(autouse=True)
+def plain_pages(monkeypatch):
+    """Reports without figures, which take most of their time: what a page shows is tested in tests/analysis."""
+    monkeypatch.setattr("slick_jax.analysis.gallery.draw", lambda *_: ([], []))
+
+
 @pytest.fixture
 def folder(tmp_path):
     """A run folder with three mixtures and nothing trained."""
