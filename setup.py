@@ -69,7 +69,6 @@ setup(
         "docs": [  # ruff lays signatures out
             "latex2mathml>=3.77", "mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings[python]>=0.29", "ruff>=0.8",
         ],
-        "bench": ["gguf>=0.17", "llama-cpp-python>=0.3.16", "openvino-genai>=2026.4"],
         "parity": ["peft>=0.17", "torch==2.13.0", "transformers>=5"],
     },
 )

@@ -91,7 +91,7 @@ HELP = {
     "rescore": Help(
         "Judges the answers of a finished annotation by another match rule, without running the model again: hits,"
         " P_Correct and categories anew. The run must have kept its answers (annotate.answers=all).",
-        ("rescore.source", "annotate.match", "annotate.abstain_phrases", "run_dir", "data.path"),
+        ("rescore.source", "annotate.match", "run_dir"),
         "rescore.source: run folder with annotations.parquet and samples/",
         "run_dir/annotations.parquet, summary.json and config.json, as annotate does",
         f"{DEMO} --config.rescore.source=runs/answers --config.annotate.match=strict --config.run_dir=runs/strict",
@@ -135,10 +135,9 @@ HELP = {
         "Fine-tunes in two stages: on MaybeKnown examples up to the best epoch, then annotates the tuned model and goes"
         " on with the examples that have become MaybeKnown, with a replay of HighlyKnown ones.",
         ("model.path", "mix.gradual_replay", "train.epochs", "train.peak_lr", "run_dir"),
-        "run_dir/annotations.parquet and mixtures/all_MaybeKnown.jsonl (slick mix with mix.recipes=all_MaybeKnown)",
-        "run_dir/train/all_MaybeKnown/ and run_dir/gradual/seed-<n>/",
+        "run_dir/annotations.parquet and exemplars.json, and the rows of data.path",
+        "run_dir/mixtures/, run_dir/train/all_MaybeKnown/ and run_dir/gradual/seed-<n>/",
         f"{DEMO_MODEL} --config.mix.recipes=all_MaybeKnown", "docs/study.md",
-        "after `slick mix` with the same config",
     ),
     "longform": Help(
         "Asks which long texts to fine-tune on so that long answers hold fewer errors: texts are generated, cut into"
@@ -215,7 +214,7 @@ HELP = {
     "report": Help(
         "Tables, figures with their data, a verdict on each of the paper's findings with intervals, and one HTML page,"
         " from whatever runs are finished. It says what is missing and asks no model.",
-        ("run_dir", "study.variants", "study.seeds", "mix.rule", "annotate.match"),
+        ("run_dir", "study.variants", "study.seeds", "mix.rule"),
         "run_dir: annotations.parquet, mixtures/, train/",
         "run_dir/report/index.html, findings.md, figures/, tables/",
         DEMO, "docs/statistics.md",

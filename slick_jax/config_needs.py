@@ -33,7 +33,7 @@ LOCAL = ("demo", "pretrain", "gradual")  # with models in their run folders; and
 READS_DATA = (
     "data", "pretrain", "demo", "annotate", "doctor", "validate", "mix", "train", "evaluate", "study", "gradual",
 )  # fmt: skip
-TEACHES = ("mix", "train", "study", "validate")  # mixtures whose refusals are counted later
+TEACHES = ("mix", "train", "study", "demo", "validate")  # mixtures whose refusals are counted later
 
 
 def needs(config: Config, command: str) -> Iterator[str]:

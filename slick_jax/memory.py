@@ -18,6 +18,10 @@ def hint(command: str, config: Config) -> str:
     annotate, train = config.annotate, config.train
     annotates = command in ANNOTATES or (command == "study" and bool(config.study.shift))
     found = [f"cut the model over more devices (mesh.fsdp is {config.mesh.fsdp}, mesh.tensor {config.mesh.tensor})"]
+    if command == "pretrain":  # which one process does on one device, whatever the mesh
+        rows, tokens = config.pretrain.rows_per_step, config.data.corpus.row_tokens
+        fewer = f"lower pretrain.rows_per_step (it is {rows}) or data.corpus.row_tokens (it is {tokens})"
+        found = [fewer, *found] if jax.process_count() > 1 else [fewer]
     if command in TRAINS:
         found.append(f"raise train.accumulate (it is {train.accumulate}, of train.batch_size={train.batch_size} rows)")
         if train.remat != "full":

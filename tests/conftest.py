@@ -52,13 +52,13 @@ def small_model(root, tmp_path_factory) -> Path:
     In a process of its own, whose programs are optimised: it is hundreds of steps of one.
     """
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "small_world"
-    folder.mkdir(exist_ok=True)
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = base / "small_world", base / "small_world.pretrained"
     command = [sys.executable, "-m", "slick_jax.main", "pretrain", f"--config={root}/tests/small_world.py"]
     environment = os.environ | {"XLA_FLAGS": GIVEN_FLAGS}
-    with open(folder / "lock", "w") as lock:
+    with open(base / "small_world.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "pretrained").exists():
+        if not done.exists():
             subprocess.run([*command, f"--config.run_dir={folder}"], cwd=root, env=environment, check=True)
-            (folder / "pretrained").touch()
+            done.touch()
     return folder / "model"

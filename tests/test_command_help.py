@@ -23,7 +23,7 @@ def test_help_teaches(command, capsys, root):
     assert (root / told.guide).is_file()
     assert max(map(len, out.splitlines())) < 200
     if command in COMMANDS:
-        assert len(set(told.settings)) == 5
+        assert 3 <= len(set(told.settings)) <= 5  # fewer where a command reads fewer
         for name in told.settings:
             assert f"--config.{name}\n" in out and settings()[name].meaning.split()[0] in out
 

@@ -209,7 +209,11 @@ def test_what_a_command_needs(config_file):
 
 
 @pytest.mark.parametrize(
-    "words", [("mix",), ("study",), ("train", "train.variant=idk_50"), ("mix", "mix.idk=False", "mix.recipes=idk_25")]
+    "words",
+    [
+        ("mix",), ("study",), ("demo", "model.path=", "train.variant="), ("train", "train.variant=idk_50"),
+        ("mix", "mix.idk=False", "mix.recipes=idk_25"),
+    ],
 )
 def test_a_refusal_that_is_taught_must_count_as_one(config_file, words):
     command, *settings = words

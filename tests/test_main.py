@@ -262,12 +262,13 @@ def test_a_full_device_is_one_message(root, capsys, monkeypatch):
         ("study", ("study.shift=all",), "annotate.kept_gib (it is None", "answer_rows"),
         ("evaluate", (), "annotate.batch_tokens", "train."),
         ("longform", (), "longform.write.rows (it is 256)", "annotate.kept_gib"),
+        ("pretrain", (), "lower pretrain.rows_per_step (it is 17) or data.corpus.row_tokens (it is 60)", "mesh."),
     ],
 )
 def test_the_hint_for_a_full_device_names_what_the_command_uses(root, command, settings, named, left_out):
     flags = [f"--config={root}/configs/annotate_jsonl.py", *(f"--config.{one}" for one in settings)]
     told = memory.hint(command, load_config(flags))
-    assert named in told and left_out not in told and "mesh.fsdp" in told
+    assert named in told and left_out not in told and ("mesh.fsdp" in told) == (command != "pretrain")
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])

@@ -61,8 +61,10 @@ class Resampler:
     def __init__(self, n: int, draws: int = DRAWS, seed: int = 0):
         self._seed, self._draws = seed, draws
         rng = np.random.default_rng([seed, n])
-        # How often each example is drawn, [B N]: whole numbers, exact in float32.
-        self.weights = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(draws)]).astype("f4")
+        # How often each example is drawn, [B N]: whole numbers, exact in float32. Filled row by row, as they are many.
+        self.weights = np.empty((draws, n), np.float32)
+        for row in self.weights:
+            row[:] = np.bincount(rng.integers(0, n, n), minlength=n)
 
     def of_seeds(self, seeds: Sequence[int]) -> np.ndarray:
         """The weight of each of S seeds in every draw, [B S]; rows add up to 1. Equal seeds give equal draws."""

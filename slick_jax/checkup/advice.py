@@ -5,6 +5,7 @@ A rule is a function of what was found, and says nothing where it does not apply
 
 from __future__ import annotations
 
+import operator
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from slick_jax.categories import UNKNOWN
 from slick_jax.checkup import answers
 from slick_jax.checkup.diagnosis import Diagnosis
-from slick_jax.config import AnnotateConfig, Config, TrainConfig
+from slick_jax.config import Config, TrainConfig
 from slick_jax.training.loop import steps_per_epoch
 from slick_jax.training.train import folder_of
 
@@ -25,6 +26,10 @@ LONG_GOLD, LONGER = 8, 3  # words of a usual gold answer; how many times as long
 CUT, ABSTAINED, EMPTY = 20.0, 5.0, 20.0  # percent of the greedy answers
 STEP = 1.0  # points that the last draw still took out of Unknown
 UNSURE = 25.0  # percent of a category's rows with an unsure label
+AS_ASKED = (  # settings that a training run shares with the annotation before it
+    "annotate.prompt_style", "annotate.chat_options", "annotate.match", "annotate.abstain_phrases", "model.dtype",
+    "model.precision", "mesh.data", "mesh.fsdp", "mesh.tensor",
+)  # fmt: skip
 INSTRUCT = re.compile(r"(^|[-_.])(instruct|chat|it)($|[-_.\d])")  # in names of models that were trained to chat
 
 
@@ -278,15 +283,16 @@ def _checkpoint(config: Config, name: str, rows: int) -> Iterator[str]:
 
 def _train(config: Config, name: str) -> str:
     """The command that trains on a data set as the rows were asked; data/all.jsonl holds those that could be read."""
-    data, asked, usual = f"{_folder(config)}/data", config.annotate, AnnotateConfig()
+    data, usual = f"{_folder(config)}/data", Config()
     settings = {
         "run_dir": _tuned(config), "model.path": config.model.source or config.model.path,
         "data.path": f"{data}/all.jsonl", "train.mixture": f"{data}/{name}.jsonl",
     }  # fmt: skip
+    chosen = {name: operator.attrgetter(name)(config) for name in AS_ASKED}
     settings |= {
-        f"annotate.{field}": getattr(asked, field)
-        for field in ("prompt_style", "match")
-        if getattr(asked, field) != getattr(usual, field)
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in chosen.items()
+        if value != operator.attrgetter(name)(usual)
     }
     flags = [shlex.quote(f"--config.{field}={value}") for field, value in settings.items()]
     return " ".join(["slick train --config=configs/base.py", *flags])

@@ -1,6 +1,7 @@
 """Every rule of advice speaks where its numbers say so, and is silent where they do not."""
 
 import dataclasses
+import shlex
 
 import pytest
 
@@ -27,6 +28,21 @@ def test_what_to_do_about_unknown_rows(tmp_path):
     assert "EARLY_STOP" in stop and f"{tmp_path}_tuned/train/all/seed-0/checkpoints/<3 x n> (3 steps an epoch)" in stop
     assert found["filter"].do[1].startswith("slick train --config=configs/base.py")
     assert "I don't know" in found["relabel"].title
+
+
+def test_the_training_command_asks_and_computes_as_the_annotation_did(tmp_path):
+    found, config = planted(tmp_path, planted_rows(MIXED))
+    asked = dataclasses.replace(config.annotate, chat_options=("enable_thinking=false",), abstain_phrases=("No idea",))
+    model, mesh = (
+        dataclasses.replace(config.model, dtype="bfloat16"), dataclasses.replace(config.mesh, fsdp=8)
+    )
+    other = dataclasses.replace(config, annotate=asked, model=model, mesh=mesh)
+    command = next(one for one in advise(found, other) if one.rule == "filter").do[1]
+    flags = {token.partition("=")[0]: token.partition("=")[2] for token in shlex.split(command)}
+    assert flags["--config.annotate.chat_options"] == "['enable_thinking=false']"
+    assert flags["--config.annotate.abstain_phrases"] == "['No idea']"
+    assert flags["--config.model.dtype"] == "bfloat16" and flags["--config.mesh.fsdp"] == "8"
+    assert not {"--config.model.precision", "--config.annotate.match"} & set(flags)
 
 
 def test_nothing_to_do_where_unknown_is_surely_small(tmp_path):
