@@ -120,7 +120,7 @@ HELP = {
         " a hub id, adapters, or a checkpoint of a training run.",
         ("evaluate.checkpoint", "evaluate.splits", "data.path", "annotate.match", "run_dir"),
         "the checkpoint, the rows of data.path, and categories of run_dir/annotations.parquet where they are there",
-        "run_dir/evaluations/<checkpoint>.json and .parquet (a row per question)",
+        "run_dir/evaluations/<checkpoint>_<digest>.json and .parquet (a row per question)",
         f"{DEMO} --config.evaluate.checkpoint={CHECKPOINTS}", "docs/study.md",
     ),
     "study": Help(

@@ -104,7 +104,7 @@ def room_for_checkpoints(config: Config, runs: int) -> None:
     spec, settings = weights.read_spec(config.model.path), config.train
     kept = len(settings.keep) + (settings.epochs // settings.keep_every if settings.keep_every else 0)
     size = sum(leaf.size for leaf in jax.tree.leaves(Network(spec).abstract())) * STATE_BYTES[settings.optimizer]
-    needed = 0 if settings.lora.rank else size * (runs * kept + 2)  # one that is written, one that is to go
+    needed = 0 if settings.lora.rank or not runs else size * (runs * kept + 2)  # one that is written, one that is to go
     free = shutil.disk_usage(_nearest(config.run_dir)).free
     if free < needed:
         raise InputError(
@@ -160,7 +160,9 @@ def planned(config: Config) -> None:
 
 def _runs(config: Config, command: str) -> int:
     try:
-        return len(study.units(config)) if command == "study" else 1 + (command == "gradual")
+        if command == "study":  # a finished run has its checkpoints on the disk already
+            return sum(not unit.finished for unit in study.units(config))
+        return 1 + (command == "gradual")
     except InputError:  # told by the check of its own
         return 1
 

@@ -29,19 +29,20 @@ HOW = ("prompt_style", "chat_options", "match")  # settings of annotate that dec
 def run(config: Config) -> dict[str, dict]:
     """Ask `config.evaluate.splits` of the checkpoint and print exact match by split, category and relation.
 
-    With a run_dir, evaluations/<checkpoint>.json and .parquet (a row per question) are written there, and categories
-    are taken from its annotations. Several processes ask on one mesh over the devices of all.
+    With a run_dir, evaluations/<checkpoint>_<digest>.json and .parquet (a row per question) are written there, and
+    categories are taken from its annotations. The digest is of the checkpoint, the questions, and how they are asked:
+    another evaluation has files of its own. Several processes ask on one mesh over the devices of all.
 
     Returns the metrics per split. Raises InputError for bad input; Stopped when another process has ended.
     """
     checkpoint = config.evaluate.checkpoint or config.model.path
-    place = epath.Path(config.run_dir) / "evaluations" / _name(config, checkpoint)
     # Processes meet in a folder of this evaluation's own: others may be under way beside it.
-    with in_lockstep(config, "evaluate", f"{place}.processes", "from its start", saves=False) as peers:
-        return _run(config, checkpoint, place, peers)
+    place = _folder(config) / f"{_name(config, checkpoint)}.processes"
+    with in_lockstep(config, "evaluate", place, "from its start", saves=False) as peers:
+        return _run(config, checkpoint, peers)
 
 
-def _run(config: Config, checkpoint: str, place: epath.Path, peers: Peers) -> dict[str, dict]:
+def _run(config: Config, checkpoint: str, peers: Peers) -> dict[str, dict]:
     settings, arithmetic = config.annotate, config.model
     groups, _ = questions(config, config.evaluate.splits)  # categories may be of the model it was tuned from
     if not groups:
@@ -58,7 +59,10 @@ def _run(config: Config, checkpoint: str, place: epath.Path, peers: Peers) -> di
         found = {name: rates(name, answers[name]) for name in groups}
     print(table(found))
     if config.run_dir and peers.leads:
-        _write(place, _asked(config, checkpoint), groups, answers, found)
+        how = {"dtype": arithmetic.dtype, "precision": arithmetic.precision, "max_target_tokens": limit}
+        words = {name: [(row.id, row.prompt, row.answers) for row in rows] for name, rows in groups.items()}
+        place = _folder(config) / _name(config, pinned, how, words)
+        _write(place, _asked(config, pinned) | how, groups, answers, found)
     return found
 
 
@@ -114,12 +118,16 @@ def _asked(config: Config, checkpoint: str) -> dict:
     return {"checkpoint": config.model.source or checkpoint} | {name: getattr(config.annotate, name) for name in HOW}
 
 
-def _name(config: Config, checkpoint: str) -> str:
-    """Name of the files: the end of the checkpoint's path, and a digest of all of it and of how it was asked."""
+def _folder(config: Config) -> epath.Path:
+    return epath.Path(config.run_dir) / "evaluations"
+
+
+def _name(config: Config, checkpoint: str, *asked: dict) -> str:
+    """A name: the end of the checkpoint's path, and a digest of all of it, of how it was asked and of what else was."""
     shown = config.model.source or checkpoint
     whole = config.model.source or stores.absolute(checkpoint)
     parts = [part for part in Path(shown).parts[-4:] if part.strip("./\\")]
-    return "_".join([*parts, digest([whole, _asked(config, checkpoint)])[:8]])
+    return "_".join([*parts, digest([whole, _asked(config, checkpoint), *asked])[:8]])
 
 
 def _write(

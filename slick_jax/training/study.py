@@ -68,7 +68,7 @@ def run(config: Config) -> epath.Path | None:
         names = ", ".join(unit.name for unit in work)
         print(f"study: shard {config.study.shard}: {names or 'no runs, as they are few'}")
     with presence.told(config.run_dir) as alone:
-        watch = Watch(config, work)
+        watch, broken = Watch(config, work), 0
         if config.study.processes > 1:
             failed, broken = workers.share(config, work_on, watch.show)
             if not failed and not all(unit.finished for unit in work):
@@ -85,6 +85,8 @@ def run(config: Config) -> epath.Path | None:
         page = report.run(config)
     if failed:
         problems = [f"{'; '.join(names)}: {problem}" for problem, names in failed.items()]
+        if broken:
+            problems.append(f"{broken} processes of the study failed as well, see the tracebacks above")
         raise InputError.of(problems, f"{sum(map(len, failed.values()))} of {len(work)} runs failed")
     return page
 

@@ -80,6 +80,10 @@ def test_a_model_folder_with_the_categories_of_the_run(trained, tmp_path):
     for split in ("train", "dev"):
         assert found[split]["em"] == pytest.approx(np.mean(table[table.split == split].hit))
 
+    evaluated(config, "", ("dev",))  # another evaluation, which leaves that one as it is
+    assert json.loads(path.with_suffix(".json").read_text())["splits"] == found
+    assert len(list((tmp_path / "evaluations").glob("*.json"))) == 2
+
     strict = dataclasses.replace(config, mix=dataclasses.replace(config.mix, rule="strict_"))
     assert {name: rate["n"] for name, rate in evaluated(strict, "")["train"]["by_category"].items()} == {
         "WeaklyKnown": len(rows)

@@ -334,6 +334,12 @@ def test_a_bug_in_the_workers_is_told_as_one_and_not_as_a_stop(folder, monkeypat
     assert "ZeroDivisionError: a bug" in capfd.readouterr().err
 
 
+def test_a_crash_beside_a_failure_is_told(folder, monkeypatch):
+    monkeypatch.setattr(workers, "share", lambda *_: ({"no space left": ["unknown_0, seed 0"]}, 1))
+    with pytest.raises(InputError, match="seed 0: no space left\n.*1 processes of the study failed as well"):
+        study.run(config_of(folder, processes=2))
+
+
 def test_workers_leave_no_core_idle(monkeypatch):
     monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: set(range(8)))
     shares = workers._shares(3)
