@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.analysis import curves, tables
 from slick_jax.analysis.outcomes import STOPS
 from slick_jax.analysis.runs import Study, TrainingRun
@@ -44,7 +42,7 @@ def table(study: Study, samples: pd.DataFrame | None) -> pd.DataFrame:
     """A row per annotated question, at most MOST; columns by their heads on the page.
 
     Args:
-      samples: of `read_answers`.
+      samples: id and greedy of `annotations.kept_answers`.
 
     Cells of gold and of the model's answers are lists of `Answer`; None where nothing is told.
     """
@@ -56,7 +54,7 @@ def table(study: Study, samples: pd.DataFrame | None) -> pd.DataFrame:
     if "answers" in asked:
         made["gold"] = [[(str(text), 0, None) for text in golds] for golds in asked["answers"]]
     if samples is not None:
-        greedy = asked["id"].map(samples["greedy"])
+        greedy = asked["id"].map(samples.set_index("id")["greedy"])
         hits = asked.get("greedy_hits", pd.Series([None] * len(asked), asked.index))
         made[ANSWERS] = [counted(texts, right) for texts, right in zip(greedy, hits, strict=True)]
 
@@ -83,18 +81,6 @@ def counted(texts: Sequence[str] | None, hits: Sequence[bool] | None) -> list[An
         found[key] = found.get(key, 0) + 1
     ranked = sorted(found.items(), key=lambda one: -one[1])
     return [(text, times, right) for (text, right), times in ranked]
-
-
-def read_answers(folder: epath.Path) -> pd.DataFrame | None:
-    """The greedy answers that `annotate.answers` kept, by id; None where it kept none."""
-    parts = sorted((folder / "samples").glob("part-*.parquet")) if (folder / "samples").exists() else []
-    if not parts:
-        return None
-    read = []
-    for path in parts:
-        with run_folder.explained(path, "remove samples/ and annotate again"):
-            read.append(run_folder.read_parquet(path).select(["id", "greedy"]).to_pandas())
-    return pd.concat(read).drop_duplicates("id").set_index("id")
 
 
 def as_text(made: pd.DataFrame) -> pd.DataFrame:

@@ -23,6 +23,7 @@ from slick_jax.analysis import (
     verdicts,
 )
 from slick_jax.config import Config
+from slick_jax.data.annotations import kept_answers
 from slick_jax.errors import InputError
 
 TABLE_TITLES = {"T3": "train", "T4": "in-distribution test", "T5": "out-of-distribution test"}
@@ -48,7 +49,7 @@ def run(config: Config) -> epath.Path:
     nine = findings.nine(gathered, table_one)
     tested = computed.tested.get("EARLY_STOP")
     drawn, undrawn = gallery.draw(gathered, table_one, computed.files["t2_single_categories"], tested)
-    answers = examples.read_answers(folder)
+    answers = kept_answers(folder, ("greedy",))
     asked = examples.table(study, answers) if study.annotations is not None else None
     counts = tables.all_categories(study.annotations) if study.annotations is not None else {}
     stages = two_stages.read(folder)

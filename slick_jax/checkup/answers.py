@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.knowledge.match import normalise
 
 CLOSE = 0.6  # token F1 from which on two answers are close: two of three words, but not one name of two
@@ -18,13 +16,6 @@ KINDS = {
     "part": "the answer is a part of a gold answer",
     "close": "the answer shares most of its words with a gold answer",
 }
-
-
-def read(folder: epath.Path) -> pd.DataFrame:
-    """id, greedy (texts) and greedy_truncated of every annotated row, from samples/."""
-    parts = sorted((folder / "samples").glob("part-*.parquet"))
-    columns = ["id", "greedy", "greedy_truncated"]
-    return pd.concat([run_folder.read_parquet(part).select(columns).to_pandas() for part in parts], ignore_index=True)
 
 
 def f1(first: Sequence[str], second: Sequence[str]) -> float:

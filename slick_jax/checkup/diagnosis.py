@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from etils import epath
 
 from slick_jax.categories import CATEGORIES, UNKNOWN
 from slick_jax.checkup import answers, groups
@@ -16,6 +15,7 @@ from slick_jax.checkup.intake import Intake
 from slick_jax.checkup.shares import Share, share
 from slick_jax.config import Config
 from slick_jax.config_doctor import DoctorConfig
+from slick_jax.data.annotations import kept_answers
 from slick_jax.data.examples import same_text
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.knowledge.saturation import saturation
@@ -105,7 +105,7 @@ class Diagnosis:
 def diagnose(config: Config, intake: Intake, table: pd.DataFrame, tokenizer: Tokenizer) -> Diagnosis:
     """Everything from `table`, the annotations of the run folder, and its kept answers."""
     doctor = config.doctor
-    rows = table.merge(answers.read(epath.Path(config.run_dir)), on="id", validate="one_to_one")
+    rows = table.merge(kept_answers(config.run_dir, ("greedy", "greedy_truncated")), on="id", validate="one_to_one")
     rows["relation"] = rows["id"].map(intake.relations)
     rows["exemplar"] = rows["id"].isin(_exemplars(intake))
     probabilities = rows[list(CERTAINTY)].astype(float)

@@ -8,9 +8,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from etils import epath
 
 from slick_jax.analysis import examples, runs
+from slick_jax.data.annotations import kept_answers
 from slick_jax.errors import InputError
 from tests.analysis import planted, planted_answers
 
@@ -48,19 +48,19 @@ def test_greedy_answers_are_counted_and_judged():
 
 
 def test_kept_answers_are_read_by_id(study, tmp_path):
-    assert examples.read_answers(epath.Path(tmp_path)) is None
+    assert kept_answers(tmp_path, ("greedy",)) is None
     (tmp_path / "samples").mkdir()
     first = study.annotations["id"].iloc[0]
     part = tmp_path / "samples/part-0.parquet"
     pd.DataFrame({"id": [first], "greedy": [["a"] * planted_answers.SETS]}).to_parquet(part)
-    made = examples.table(study, examples.read_answers(epath.Path(tmp_path)))
+    made = examples.table(study, kept_answers(tmp_path, ("greedy",)))
     hits = study.annotations["greedy_hits"].iloc[0]
     assert sum(times for _, times, _ in made[examples.ANSWERS].iloc[0]) == len(hits)
     assert {right for _, _, right in made[examples.ANSWERS].iloc[0]} == {bool(hit) for hit in hits}
     assert made[examples.ANSWERS].iloc[1] is None
     pd.DataFrame({"x": [1]}).to_parquet(part)
     with pytest.raises(InputError, match="annotate again"):
-        examples.read_answers(epath.Path(tmp_path))
+        kept_answers(tmp_path, ("greedy",))
 
 
 def test_training_rows_say_when_they_were_learned(study):
