@@ -276,6 +276,7 @@ def test_the_hint_for_a_full_device_names_what_the_command_uses(root, command, s
 def test_a_command_that_is_stopped_promises_only_what_is_so(
     root, tmp_path, capsys, monkeypatch, command, goes_on, number, status
 ):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores
     handler, ended = signal.getsignal(signal.SIGTERM), []
 
     def stop(config):

@@ -253,4 +253,4 @@ def test_a_collective_that_waited_in_vain_though_all_live_is_worth_a_new_start(p
 
     both = together(lambda: raises(first), lambda: raises(second))
     assert [type(ended) for ended in both] == [Stopped, Stopped]
-    assert any("one kept the others waiting too long (INTERNAL: Gloo" in str(ended) for ended in both)
+    assert any("one process kept the others waiting too long (INTERNAL: Gloo" in str(ended) for ended in both)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
+from statsmodels.regression.linear_model import OLS  # not statsmodels.api, which imports all there is
+from statsmodels.tools import add_constant
 
 from slick_jax.analysis.runs import WHOLE, Study
 from slick_jax.categories import GROUPS
@@ -48,11 +49,11 @@ def fit(table: pd.DataFrame) -> dict[str, float] | None:
       r2, n_rows and n_runs; None where the rows cannot tell the coefficients apart (too few, one kind never fitted, or
       a single mixture, in which both kinds only grow together with the epochs).
     """
-    design = sm.add_constant(table[["known", "unknown"]].astype(float), has_constant="add")
+    design = add_constant(table[["known", "unknown"]].astype(float), has_constant="add")
     too_few = table["variant"].nunique() < 2 or len(table) <= design.shape[1]
     if too_few or np.linalg.matrix_rank(design) < design.shape[1]:
         return None
-    model = sm.OLS(table["accuracy"].astype(float), design)
+    model = OLS(table["accuracy"].astype(float), design)
     run = table.groupby(["variant", "seed"]).ngroup().to_numpy()
     n_runs = len(set(run))
     solved = model.fit()

@@ -179,6 +179,7 @@ def test_eight_devices_and_another_batch_give_the_same_result(root, run, small_m
     assert_same(limit, eight)
 
 
+@pytest.mark.verify
 def test_killed_three_times_and_resumed_gives_the_same_bytes(root, run, small_model, tmp_path):
     folder, _, _ = run
     parts = len(list((folder / "annotations").glob("part-*.parquet")))

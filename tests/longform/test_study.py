@@ -162,6 +162,7 @@ def test_a_second_call_recomputes_nothing(finished, patched, monkeypatch):
     assert contents(config) == before
 
 
+@pytest.mark.verify
 def test_killed_anywhere_the_files_are_the_same(finished, patched, tmp_path, monkeypatch):
     """Every third call of what takes long is killed behind its work, until the study ends."""
     config, calls = config_of(tmp_path), [0]
