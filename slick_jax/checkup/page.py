@@ -34,7 +34,7 @@ def write(
     """
     study = Study({}, found.rows.assign(relation=found.rows["group"]), (), (), saturation=found.saturated)
     drawn = [figure for figure in annotation_gallery.draw(study) if figure is not None]
-    asked = examples.table(study, found.rows.set_index("id"))
+    asked = examples.table(study, found.rows)
     tables = {"groups": found.table, "near_misses": found.near, "guessable": found.guessable,
               "examples": examples.as_text(asked)}  # fmt: skip
     _write_figures(folder, drawn)
