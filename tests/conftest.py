@@ -26,7 +26,7 @@ hypothesis.settings.load_profile("slick")
 
 
 def pytest_collection_finish():
-    """Leaves what has been imported to itself: tracing makes so many objects that looking at all is a fifth of it."""
+    """Leaves what has been imported to itself: tracing makes so many objects that Python looks at all often."""
     collect_rarely()
 
 
