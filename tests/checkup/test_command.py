@@ -154,7 +154,6 @@ def test_validate_takes_the_rows_and_the_run_folder_as_the_doctor_does(finished,
     assert contents(folder) == before
 
 
-@pytest.mark.verify
 def test_a_killed_run_goes_on_and_ends_with_the_same_files(finished, world, root, capsys):
     folder, model, path = world
     run = folder / "killed"

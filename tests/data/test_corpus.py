@@ -105,7 +105,6 @@ def test_statements_name_subject_and_answer_and_the_last_one_the_answer_first():
         assert not any(form.startswith(TEMPLATES[relation][0]) for form in forms)
 
 
-@pytest.mark.verify
 def test_real_answers_can_be_written(real_data):
     """A hundredth of EntityQuestions: every answer, told or not, comes back from its tokens."""
     data = DataConfig(

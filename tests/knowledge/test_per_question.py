@@ -78,7 +78,6 @@ def test_p_true_is_that_of_a_plain_forward_pass(run, small_model):
     np.testing.assert_allclose(rows["p_true"], found, atol=1e-5)
 
 
-@pytest.mark.verify
 def test_two_processes_give_the_same_labels_and_p_true(run, start):
     processes, folder = start(CHOSEN[0])
     told = [process.communicate(timeout=ENDS_WITHIN) for process in processes]
