@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from etils import epath
 
 from slick_jax import config_file, config_rules, main
+from slick_jax.commands import COMMANDS
 from slick_jax.config import Config
 from slick_jax.errors import InputError
 from slick_jax.models import hub
@@ -33,7 +34,7 @@ def load_config(
 
     With a `command` it is also checked for what that command needs. Raises one InputError that lists all problems.
     """
-    if command and command not in main.COMMANDS:
+    if command and command not in COMMANDS:
         raise InputError(f"no command {command!r}; {main.nearest(command)}")
     place = None if file is None else os.fspath(file)
     return config_file.read_config(place, settings or {}, command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import textwrap
 
-from slick_jax.config_file import SHORT
+from slick_jax.commands import COMMANDS
 from slick_jax.setting_docs import settings
 
 WIDTH = 110  # columns
@@ -308,7 +308,7 @@ def of_program(commands: dict[str, str], browsing: dict[str, str]) -> str:
 
 def _flags(command: str) -> list[str]:
     """The short flags of a command, as its usage has them."""
-    found = {flag: settings()[name] for flag, name in SHORT.get(command, {}).items()}
+    found = {flag: settings()[name] for flag, name in COMMANDS[command].flags.items()}
     return [f"[{flag}]" if isinstance(one.default, bool) else f"[{flag}=<value>]" for flag, one in found.items()]
 
 

@@ -1,6 +1,6 @@
 """Checks of single settings: each yields a line `<setting>: <value and what is allowed>` where one is broken."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from slick_jax.errors import short
 
@@ -30,7 +30,7 @@ def path(name: str, value: str) -> Iterator[str]:
         yield f"{name}: {short(value)} would be a folder named {home!r}: no shell expands it there; write out the path"
 
 
-def choice(name: str, value: str, allowed: tuple[str, ...]) -> Iterator[str]:
+def choice(name: str, value: str, allowed: Sequence[str]) -> Iterator[str]:
     if value not in allowed:
         yield f"{name}: {value!r} is unknown; allowed: {', '.join(allowed)}"
 

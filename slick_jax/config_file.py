@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 
 import ml_collections
 
+from slick_jax.commands import COMMANDS
 from slick_jax.config import Config
 from slick_jax.config_rules import problems as rule_problems
 from slick_jax.errors import InputError, short
@@ -20,10 +21,6 @@ from slick_jax.models import hub
 from slick_jax.setting_docs import settings
 
 Settings = typing.TypeVar("Settings")
-SHORT = {  # flags besides --config
-    "study": {"--shard": "study.shard"}, "validate": {"--for": "validate.command"},
-    "doctor": {"--dry-run": "doctor.dry_run"},
-}  # fmt: skip
 USAGE = "give --config=configs/<file>.py, then overrides such as --config.data.limit=200"
 
 
@@ -33,14 +30,14 @@ def load_config(argv: list[str], command: str = "") -> Config:
     Raises one InputError that lists every unknown setting, wrong type, value out of range, unknown choice and
     conflict, and what `command` still needs.
     """
-    file, overrides, problems = _arguments(argv, SHORT.get(command, {}))
+    file, overrides, problems = _arguments(argv, COMMANDS[command].flags if command else {})
     return _accepted(*_read(file, overrides, command, problems, "on the command line"))
 
 
 def examined(argv: list[str]) -> tuple[Config, list[str]]:
     """The config of a command line of `slick validate`, and all that is wrong with its settings whatever the command;
     one of a wrong type has its default. Raises InputError where there is no such file, or its code fails."""
-    file, overrides, problems = _arguments(argv, SHORT["validate"])
+    file, overrides, problems = _arguments(argv, COMMANDS["validate"].flags)
     return _read(file, overrides, "", problems, "on the command line")[:2]
 
 

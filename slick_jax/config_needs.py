@@ -4,34 +4,25 @@ import operator
 import os
 from collections.abc import Iterator
 
+from slick_jax.commands import COMMANDS
 from slick_jax.config import Config, DataConfig
 from slick_jax.config_checks import path as fits
-from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.knowledge.match import squad_key
 from slick_jax.stores import SCHEME, is_installed
 
-# Settings that a command cannot do without, and the next thing to try.
-NEEDED = {
-    "run_dir": (
-        ("data", "annotate", "doctor", "rescore", "pretrain", "demo", "mix", "train", "study", "gradual", "report"),
-        "the folder that results go to, such as --config.run_dir=runs/first",
-    ),
-    "model.path": (
-        ("annotate", "doctor", "train", "study", "gradual"),
+# What to give for a setting that a command cannot do without.
+REMEDIES = {
+    "run_dir": "the folder that results go to, such as --config.run_dir=runs/first",
+    "model.path":
         "a Hugging Face folder with config.json, *.safetensors and tokenizer, or a hub id such as org/name@revision",
-    ),
-    "rescore.source": (("rescore",), "the run folder whose answers are judged again"),
-    "export.checkpoint": (("export",), "the training checkpoint to export"),
-    "export.out": (("export",), "the Hugging Face folder to write"),
-}
+    "rescore.source": "the run folder whose answers are judged again",
+    "export.checkpoint": "the training checkpoint to export",
+    "export.out": "the Hugging Face folder to write",
+}  # fmt: skip
 PATHS = (
     "run_dir", "model.path", "data.path", "data.dev_path", "data.test_path", "mix.replay_path", "train.variant",
     "train.mixture", "evaluate.checkpoint", "export.checkpoint", "export.out", "rescore.source",
     "longform.claims.model", "longform.claims.verifier_model",
-)  # fmt: skip
-LOCAL = ("demo", "pretrain", "gradual")  # with models in their run folders; and all of `slick longform`
-READS_DATA = (
-    "data", "pretrain", "demo", "annotate", "doctor", "validate", "mix", "train", "evaluate", "study", "gradual",
 )  # fmt: skip
 TEACHES = ("mix", "train", "study", "demo", "validate")  # mixtures whose refusals are counted later
 
@@ -44,9 +35,10 @@ def needs(config: Config, command: str) -> Iterator[str]:
         yield from fits("study.variants", name)
     for name in config.longform.own.paths:
         yield from fits("longform.own.paths", name)
-    for name, (commands, remedy) in NEEDED.items():
-        if command in commands and not operator.attrgetter(name)(config):
-            yield f"{name}: empty, and `slick {command}` needs it; give {remedy}"
+    about = COMMANDS.get(command)  # None: whatever the command
+    for name in about.needs if about else ():
+        if not operator.attrgetter(name)(config):
+            yield f"{name}: empty, and `slick {command}` needs it; give {REMEDIES[name]}"
     if command == "demo" and (config.model.path or config.data.splits):
         yield "model.path, data.splits: `slick demo` makes its own model and annotates every split; leave both empty"
     if command == "demo" and config.annotate.prompt_style == "chat":
@@ -70,7 +62,7 @@ def needs(config: Config, command: str) -> Iterator[str]:
         yield from _doctor(config)
     yield from _refusals(config, command)
     yield from _place(config, command)
-    if command in READS_DATA and config.data.kind != "world":
+    if about and about.data and config.data.kind != "world":
         yield from data_problems(config.data)
 
 
@@ -110,7 +102,7 @@ def _place(config: Config, command: str) -> Iterator[str]:
     if not config.run_dir.startswith(SCHEME):
         yield f"run_dir: {config.run_dir!r} is on no store that is known; give a local folder, or {SCHEME}bucket/folder"
         return
-    if command in LOCAL or command in LONGFORM:
+    if command in COMMANDS and COMMANDS[command].own_models:
         yield (
             f"run_dir: {config.run_dir!r}, but `slick {command}` makes models and reads them back from its run folder;"
             " give a local folder, and copy it"

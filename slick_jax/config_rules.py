@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from slick_jax import config_doctor, config_plan, config_rules_longform, shards
+from slick_jax.commands import COMMANDS
 from slick_jax.config import (
     AnnotateConfig,
     Config,
@@ -21,7 +22,6 @@ from slick_jax.config import (
     WorldConfig,
 )
 from slick_jax.config_checks import above_zero, at_least, between, choice, seed
-from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.config_needs import needs
 from slick_jax.data import recipes
 from slick_jax.epochs import MAX_EPOCHS, parse_epochs
@@ -35,10 +35,6 @@ SPLITS_OF_KIND = {
     "world": ("train", "dev", "test", "ood_dev", "ood_test"),
 }
 KINDS = tuple(SPLITS_OF_KIND)
-CHECKED = (
-    "data", "demo", "pretrain", "annotate", "doctor", "rescore", "mix", "train", "evaluate", "study", "gradual",
-    "report", "export", "plan", *LONGFORM,
-)  # fmt: skip
 KEPT_FOR = {"EARLY_STOP": "best", "CONVERGENCE": "last"}  # the entry of train.keep with its checkpoint
 
 
@@ -73,7 +69,7 @@ def problems(config: Config, command: str = "") -> list[str]:
 
 def _validate(command: str) -> Iterator[str]:
     if command:
-        yield from choice("validate.command", command, CHECKED)
+        yield from choice("validate.command", command, [name for name in COMMANDS if name != "validate"])
 
 
 def _data(data: DataConfig) -> Iterator[str]:

@@ -8,55 +8,20 @@ from collections.abc import Callable
 from typing import Any
 
 from slick_jax import __version__, command_help, processes, signals, stores
+from slick_jax.commands import BROWSE, COMMANDS
 from slick_jax.compilation import use_compilation_cache
 from slick_jax.config import Config
 from slick_jax.config_file import examined, load_config
-from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.errors import InputError, Stopped
 from slick_jax.garbage import collect_rarely
 from slick_jax.models import hub
-
-# command: (module with run(config), or module:function, what it does)
-COMMANDS = {
-    "demo": ("slick_jax.demo", "the whole way: a small model learns the facts, then from annotate to the report"),
-    "data": ("slick_jax.data.prepare", "check the examples, write them as JSON lines, count them"),
-    "pretrain": ("slick_jax.training.pretrain", "train a small model on a corpus that tells the facts of the data"),
-    "annotate": ("slick_jax.knowledge.annotate", "measure P_Correct and the knowledge category of every example"),
-    "doctor": ("slick_jax.checkup.command", "annotate rows, say what to do about them, write them ready for training"),
-    "rescore": ("slick_jax.knowledge.rescore", "judge kept answers by another match rule, without the model"),
-    "mix": ("slick_jax.data.mix", "make mixtures of Known and Unknown examples from the annotations"),
-    "train": ("slick_jax.training.train", "fine-tune on a mixture and follow what the model knows, epoch by epoch"),
-    "evaluate": ("slick_jax.training.evaluate", "greedy exact match of a model or a training checkpoint"),
-    "study": ("slick_jax.training.study", "train on every mixture and seed, and report; --shard=i/n: a share of them"),
-    "gradual": ("slick_jax.gradual", "train on MaybeKnown, annotate again, train on what was promoted"),
-    "longform": ("slick_jax.longform.study", "which long texts to fine-tune on: all these stages"),
-    "longform-entities": ("slick_jax.longform.study:entities", "  1 what is written about, each in one split"),
-    "longform-texts": ("slick_jax.longform.study:texts", "  2 reference texts and the model's own samples"),
-    "longform-claims": ("slick_jax.longform.study:claims", "  3 their claims, and whether the reference supports them"),
-    "longform-beliefs": ("slick_jax.longform.study:beliefs", "  4 how much the model believes every claim"),
-    "longform-arms": ("slick_jax.longform.study:arms", "  5 filtered training texts, equally long"),
-    "longform-train": ("slick_jax.longform.study:train", "  6 a fine-tuned model of every arm, domain and seed"),
-    "longform-answers": ("slick_jax.longform.study:answers", "  7 what they write of held-out entities"),
-    "longform-report": ("slick_jax.longform.study:report", "  8 scores, figures and one HTML page"),
-    "report": ("slick_jax.analysis.report", "tables, figures and one HTML page from the finished runs"),
-    "export": ("slick_jax.training.export", "turn a training checkpoint into a Hugging Face folder"),
-    "plan": ("slick_jax.planning.plan", "what a config needs: memory, arithmetic, hours, without the devices"),
-    "validate": ("slick_jax.validate", "show what a config would run, and everything wrong with it"),
-}
-# Those that only look at what is there: run(arguments), without a config.
-BROWSE = {
-    "ls": ("slick_jax.browsing.ls", "list run folders: what they are, their state, their headline numbers"),
-    "show": ("slick_jax.browsing.show", "print everything that a run folder knows about one example"),
-}
-# Those that go on where a stopped run was; the others begin again.
-RESUMES = ("demo", "pretrain", "annotate", "doctor", "train", "study", "gradual", *LONGFORM)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command line (without the program's name).
 
     Exit status: 0; 2 for bad input; 75 when a signal or another process stopped it, 130 when the keyboard did, 141 when
-    its output was no longer read; commands of `RESUMES` go on from there.
+    its output was no longer read; commands that resume go on from there.
     """
     status = 1
     try:
@@ -85,10 +50,10 @@ def _main(arguments: list[str]) -> int:
         if command not in COMMANDS | BROWSE:
             raise InputError(f"no command {command!r}; {nearest(command)}")
         if any(one in ("-h", "--help") for one in rest):
-            print(command_help.of_command(command, (COMMANDS | BROWSE)[command][1]))
+            print(command_help.of_command(command, (COMMANDS | BROWSE)[command].does))
             return 0
         if command in BROWSE:
-            importlib.import_module(BROWSE[command][0]).run(rest)
+            importlib.import_module(BROWSE[command].place).run(rest)
             return 0
         config, *problems = examined(rest) if command == "validate" else [load_config(rest, command)]
         with signals.noticed() as sigterm, sigterm.at_once(f"stopped by SIGTERM{_goes_on(command)}"):
@@ -123,7 +88,7 @@ def carry_out(command: str, config: Config, *more: Any, imported: Callable[[], N
     stores.check(config.run_dir)
     use_compilation_cache()  # which imports JAX: bad input has been told before
     processes.join(command, config)  # after the download: processes wait for each other a limited time
-    module, _, function = COMMANDS[command][0].partition(":")
+    module, _, function = COMMANDS[command].place.partition(":")
     run = getattr(importlib.import_module(module), function or "run")
     imported()
     with stores.within_reach(config.run_dir):
@@ -137,11 +102,11 @@ def nearest(command: str) -> str:
 
 
 def _goes_on(command: str) -> str:
-    return "; the same command goes on from here" * (command in RESUMES)
+    return "; the same command goes on from here" * (command in COMMANDS and COMMANDS[command].resumes)
 
 
 def _usage() -> str:
-    commands, browsing = ({name: what for name, (_, what) in table.items()} for table in (COMMANDS, BROWSE))
+    commands, browsing = ({name: one.does for name, one in table.items()} for table in (COMMANDS, BROWSE))
     return command_help.of_program(commands, browsing)
 
 

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import jax
 
+from slick_jax.commands import COMMANDS
 from slick_jax.config import Config
 from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.knowledge.shapes import TOKENS
 
-ANNOTATES = ("annotate", "doctor", "demo", "gradual")  # and `study`, where study.shift asks it to
-TRAINS = ("train", "study", "gradual", "demo", *LONGFORM)
-ASKS = (*ANNOTATES, "train", "study", "evaluate", *LONGFORM)
-
 
 def hint(command: str, config: Config) -> str:
     """The settings that lower the memory of `slick <command>`, each with what is in use; automatic ones resolved."""
-    annotate, train = config.annotate, config.train
-    annotates = command in ANNOTATES or (command == "study" and bool(config.study.shift))
+    about, annotate, train = COMMANDS[command], config.annotate, config.train
+    annotates = about.annotates or (command == "study" and bool(config.study.shift))
     found = [f"cut the model over more devices (mesh.fsdp is {config.mesh.fsdp}, mesh.tensor {config.mesh.tensor})"]
     if command == "pretrain":  # which one process does on one device, whatever the mesh
         rows, tokens = config.pretrain.rows_per_step, config.data.corpus.row_tokens
         fewer = f"lower pretrain.rows_per_step (it is {rows}) or data.corpus.row_tokens (it is {tokens})"
         found = [fewer, *found] if jax.process_count() > 1 else [fewer]
-    if command in TRAINS:
+    if about.trains:
         found.append(f"raise train.accumulate (it is {train.accumulate}, of train.batch_size={train.batch_size} rows)")
         if train.remat != "full":
             found.append(f"set train.remat to 'full' (it is {train.remat!r})")
-    if command in ASKS:
+    if about.annotates or about.trains or command == "evaluate":
         chosen = TOKENS.get(jax.default_backend(), TOKENS["gpu"])
         known = str(annotate.batch_tokens or f"{chosen}, chosen for this kind of device")
         found.append(f"lower annotate.batch_tokens (it is {known})")

@@ -10,12 +10,10 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from slick_jax.commands import COMMANDS
 from slick_jax.config import Config, DistributedConfig
-from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.errors import InputError
 
-SEVERAL = ("pretrain", "annotate", "train", "evaluate")  # commands that share their work out over processes
-ALONE = ("study", "gradual", "demo", "doctor", *LONGFORM)  # that compute for long, but not together
 START_TIMEOUT = 900  # seconds that processes wait for each other at the start
 
 
@@ -26,13 +24,13 @@ def join(command: str, config: Config) -> None:
     that runs in one process, and where the others cannot be found; who does not come up within START_TIMEOUT ends the
     rest with a message of JAX.
     """
-    settings = config.distributed
-    if command not in (*SEVERAL, *ALONE):  # the same config is given to commands that share their work out
+    about, settings = COMMANDS[command], config.distributed
+    if not (about.together or about.alone):  # the same config is given to commands that share their work out
         settings = dataclasses.replace(settings, coordinator="")
-    found = _others(settings, os.environ, several=command in SEVERAL)
+    found = _others(settings, os.environ, several=about.together)
     if found is None:
         return
-    if command not in SEVERAL:
+    if not about.together:
         instead = (
             "set config.distributed.cluster=none and no coordinator: any number of such processes then share the runs"
             " by the run folder, each with the devices that it sees"

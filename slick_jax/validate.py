@@ -14,8 +14,8 @@ from jax.sharding import Mesh
 from slick_jax import run_folder
 from slick_jax.checkup.dry_run import told_rows
 from slick_jax.checkup.intake import take_in
+from slick_jax.commands import COMMANDS
 from slick_jax.config import Config, ModelConfig
-from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.config_needs import needs
 from slick_jax.data.prepare import table_text
 from slick_jax.data.prompt_styles import few_shot_prompt, prompt_style
@@ -30,9 +30,6 @@ from slick_jax.models.spec import ModelSpec
 from slick_jax.validate_stages import checks, set_up
 
 T = TypeVar("T")
-ANNOTATES = ("annotate", "doctor", "demo", "gradual")  # commands that ask the rows behind exemplars
-MODELS = ("train", "study")  # and those that start from model.path
-ON_DEVICES = (*MODELS, "pretrain", "evaluate", "export", *LONGFORM)
 
 
 def run(config: Config, problems: Sequence[str] = ()) -> None:
@@ -52,13 +49,14 @@ def run(config: Config, problems: Sequence[str] = ()) -> None:
     if usable:
         for check in checks(config, command):
             _attempt(found, check, config)
-    if command in ANNOTATES:
+    about = COMMANDS.get(command)  # None: of no such command, which is among the problems
+    if about and about.annotates:
         _check_annotation(found, config, usable, command, bool(resolved))
-    elif command in ON_DEVICES:
+    elif about and about.computes:
         mesh = _attempt(found, make_mesh, config.mesh)
         if mesh:
             print(f"\ndevices\n  {mesh.devices.size} {mesh.devices.flat[0].platform}: {_pairs(mesh.shape)}")
-        if command in MODELS and config.model.path and resolved:
+        if about.trains and "model.path" in about.needs and config.model.path and resolved:
             _check_model(found, config, None, mesh, command)
     found = list(dict.fromkeys(found))
     if found:

@@ -4,6 +4,7 @@ python -m tests.lockstep <arguments of slick annotate>
 """
 
 import ctypes
+import dataclasses
 import itertools
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from slick_jax import main, peers
+from slick_jax.commands import COMMANDS
 from slick_jax.errors import InputError
 
 
@@ -48,5 +50,5 @@ def run(config) -> None:
 
 if __name__ == "__main__":
     peers.GRACE = 1.0
-    main.COMMANDS["annotate"] = ("tests.lockstep", "")
+    COMMANDS["annotate"] = dataclasses.replace(COMMANDS["annotate"], place="tests.lockstep")
     sys.exit(main.main(["annotate", *sys.argv[1:]]))

@@ -11,6 +11,7 @@ import pytest
 
 import slick_jax
 from slick_jax import CATEGORIES, InputError, load_config, load_model, main, read_annotations, read_rows
+from slick_jax.commands import COMMANDS
 from slick_jax.config import Config
 from tests.training.fine_tuning import make_folder
 
@@ -102,7 +103,7 @@ def test_functions_run_what_the_command_line_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(slick_jax.api.config_rules, "problems", lambda config, command: [])
     names = ("annotate", "doctor", "mix", "train", "evaluate", "study", "report", "export", "plan")
     assert [getattr(slick_jax, name)(Config()) for name in names] == ["made"] * 9
-    assert seen == list(names) and set(names) <= set(main.COMMANDS)
+    assert seen == list(names) and set(names) <= set(COMMANDS)
 
 
 def test_a_model_answers_as_evaluation_says(tiny, model):

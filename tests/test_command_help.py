@@ -3,10 +3,16 @@
 import pytest
 
 from slick_jax.command_help import HELP
+from slick_jax.commands import BROWSE, COMMANDS
 from slick_jax.config import Config
 from slick_jax.config_file import load_config
-from slick_jax.main import BROWSE, COMMANDS, main
+from slick_jax.main import main
 from slick_jax.setting_docs import settings
+
+
+def test_what_a_command_asks_for_are_settings():
+    for name, one in COMMANDS.items():
+        assert {*one.needs, *one.model, *one.flags.values()} <= set(settings()), name
 
 
 def test_every_command_has_help_and_nothing_else():

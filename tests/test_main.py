@@ -13,8 +13,9 @@ import pytest
 from huggingface_hub import constants
 
 from slick_jax import memory
+from slick_jax.commands import COMMANDS
 from slick_jax.config_file import load_config
-from slick_jax.main import COMMANDS, main
+from slick_jax.main import main
 from tests.data.chat_templates import AS_QA
 
 
@@ -46,7 +47,7 @@ def test_output_that_is_no_longer_read_ends_without_a_traceback():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_a_run(command):
-    module, _, function = COMMANDS[command][0].partition(":")
+    module, _, function = COMMANDS[command].place.partition(":")
     assert callable(getattr(importlib.import_module(module), function or "run"))
 
 
@@ -288,7 +289,7 @@ def test_a_command_that_is_stopped_promises_only_what_is_so(
                 os.kill(os.getpid(), number)  # a second one breaks nothing off
             ended.append(True)
 
-    monkeypatch.setattr(importlib.import_module(COMMANDS[command][0]), "run", stop)
+    monkeypatch.setattr(importlib.import_module(COMMANDS[command].place), "run", stop)
     assert main([command, f"--config={root}/tests/small_world.py", f"--config.run_dir={tmp_path}"]) == status
     assert ("goes on from here" in capsys.readouterr().err) == goes_on
     assert ended and signal.getsignal(signal.SIGTERM) is handler

@@ -52,7 +52,7 @@ def test_every_command_can_be_asked_for(validate, tmp_path):
     status, _, err = validate("--for=rescore", rescore__source=tmp_path / "absent", run_dir=tmp_path / "run")
     assert status == 2 and "absent" in err
     status, _, err = validate("--for=stdy")
-    assert status == 2 and "validate.command: 'stdy' is unknown; allowed: data, demo" in err
+    assert status == 2 and "validate.command: 'stdy' is unknown; allowed: demo, data" in err
     status, _, err = validate("--for=export", export__out="x")
     assert status == 2 and "export.checkpoint: empty, and `slick export` needs it" in err and "data.path" not in err
 

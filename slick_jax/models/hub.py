@@ -11,20 +11,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slick_jax.config_longform import COMMANDS as LONGFORM
+from slick_jax.commands import COMMANDS
 from slick_jax.errors import InputError
 from slick_jax.models.hf_folder import INDEX, TOKENIZER_FILES, read_config, tensor_names
 
 if TYPE_CHECKING:
     from slick_jax.config import Config
 
-# What a hub id stands for, by command: the settings that may name the model it reads; the first that is set counts. The
-# base of adapters is fetched where it is needed (slick_jax/tuned.py).
-READS = {
-    "annotate": ("model.path",), "doctor": ("model.path",), "train": ("model.path",), "study": ("model.path",),
-    "gradual": ("model.path",), "evaluate": ("evaluate.checkpoint", "model.path"), "plan": ("plan.model", "model.path"),
-    **{command: ("model.path",) for command in LONGFORM},
-}  # fmt: skip
 WITHOUT_TENSORS = ("plan",)  # reads the small files alone
 _ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[^@\s]+))?")
 _SMALL = ("config.json", INDEX, *TOKENIZER_FILES)
@@ -41,10 +34,10 @@ class Model:
 def resolve_config(config: Config, command: str, tensors: bool = True) -> Config:
     """The config with the folder in place of a hub id in the setting that `command` reads its model from.
 
-    `model.source` then says which commit it is. Without `tensors` only the small files are fetched. Raises InputError
-    as `resolve` does.
+    The base of adapters is fetched where it is needed (slick_jax/tuned.py). `model.source` then says which commit it
+    is. Without `tensors` only the small files are fetched. Raises InputError as `resolve` does.
     """
-    chosen = [name for name in READS.get(command, ()) if _get(config, name)][:1]
+    chosen = [name for name in _named_by(command) if _get(config, name)][:1]
     for name in chosen:
         found = resolve(_get(config, name), name, tensors=tensors and command not in WITHOUT_TENSORS)
         if found.source:
@@ -72,7 +65,7 @@ def resolve(path: str, setting: str = "model.path", tensors: bool = True) -> Mod
 def problems(config: Config, command: str) -> list[str]:
     """What is wrong with the folder that `command` reads its model from, as far as the disk tells; the hub is not
     asked."""
-    if READS.get(command) != ("model.path",) or not config.model.path:
+    if _named_by(command) != ("model.path",) or not config.model.path:
         return []
     try:
         if _hub_id(config.model.path, "model.path") is None:
@@ -80,6 +73,10 @@ def problems(config: Config, command: str) -> list[str]:
     except InputError as error:
         return [str(error)]
     return []
+
+
+def _named_by(command: str) -> tuple[str, ...]:
+    return COMMANDS[command].model if command in COMMANDS else ()
 
 
 def _hub_id(path: str, setting: str) -> re.Match[str] | None:

@@ -11,7 +11,9 @@ from slick_jax.memory import hint
 from slick_jax.planning.stages import Stage
 from slick_jax.planning.target import Target
 
-COMMANDS = {"texts": "longform", "beliefs": "longform", "fine-tuning": "longform", "answers": "longform"}
+OF_COMMAND = {  # stages with another name than the command they are of
+    "shift": "study", "texts": "longform", "beliefs": "longform", "fine-tuning": "longform", "answers": "longform",
+}  # fmt: skip
 
 
 def fits(stage: Stage, usable: float) -> bool:
@@ -26,7 +28,7 @@ def advice(stage: Stage, target: Target, config: Config, again: Callable[[Target
     """
     tokens = config.annotate.batch_tokens or TOKENS.get(target.kind.platform, TOKENS["gpu"])
     planned = dataclasses.replace(config, annotate=dataclasses.replace(config.annotate, batch_tokens=tokens))
-    settings = hint(COMMANDS.get(stage.name, stage.name), planned)
+    settings = hint(OF_COMMAND.get(stage.name, stage.name), planned)
     for sizes in _larger_groups(target):
         if fits(again(target.with_mesh(sizes)), target.usable):
             return f"set mesh.fsdp={sizes[1]}, mesh.tensor={sizes[2]}, which fits by shapes; or {settings}"

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slick_jax.commands import COMMANDS
 from slick_jax.config import Config
 from slick_jax.config_file import load_config, settings_of
-from slick_jax.main import COMMANDS
 from tests.fuzz.fuzzing import attempt, changed, inputs, json_values, texts
 
 

@@ -6,9 +6,9 @@ import shlex
 import pytest
 import yaml
 
+from slick_jax.commands import COMMANDS
 from slick_jax.config_file import load_config
 from slick_jax.errors import Stopped
-from slick_jax.main import COMMANDS
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "launch" / "README.md").read_text()

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from slick_jax.commands import COMMANDS as ALL
 from slick_jax.config import Config, ModelConfig
 from slick_jax.config_longform import (
     COMMANDS,
@@ -18,14 +19,13 @@ from slick_jax.config_longform import (
 from slick_jax.config_rules import problems
 from slick_jax.longform import arms, claims
 from slick_jax.longform.domains import DOMAINS
-from slick_jax.main import COMMANDS as OF_MAIN
 from tests.longform.scripted import config_of, own_config
 
 
 def test_defaults_are_those_of_the_rooms():
     settings = LongformConfig()
     assert DomainsConfig().names == DOMAINS and settings.arms == tuple(arm.name for arm in arms.ARMS)
-    assert set(COMMANDS) == {name for name in OF_MAIN if name.startswith("longform")}
+    assert set(COMMANDS) == {name for name in ALL if name.startswith("longform")}
     assert claims.BySentence.name == LongformConfig(own=OwnConfig(("a.jsonl",))).claim_method
 
 
