@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import types
 from collections.abc import Iterator
 
 from slick_jax.errors import Stopped
@@ -48,3 +49,28 @@ def noticed() -> Iterator[Sigterm]:
         yield sigterm
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def put_off() -> Iterator[None]:
+    """Within this block SIGTERM and Ctrl-C wait for its end: for calls of libraries that take the exception of a signal
+    handler for one of their own. A second Ctrl-C does not wait. Outside the main thread, which alone runs handlers,
+    nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def note(number: int, frame: types.FrameType | None) -> None:
+        if number == signal.SIGINT and number in came:
+            signal.default_int_handler(number, frame)
+        came.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)  # None where it was not Python's
+        if came:
+            signal.raise_signal(came[0])

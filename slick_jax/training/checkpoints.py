@@ -17,7 +17,7 @@ from etils import epath
 from jax.sharding import Mesh
 from orbax.checkpoint import v1 as ocp
 
-from slick_jax import run_folder, stores
+from slick_jax import run_folder, signals, stores
 from slick_jax.errors import InputError
 from slick_jax.models.hf_folder import TOKENIZER_FILES
 from slick_jax.models.transformer import Network, Params
@@ -58,7 +58,7 @@ class Checkpoints:
 
     def __exit__(self, kind: type | None, *error: object) -> None:
         # Orbax raises a failed save once more when it is closed; the first error says it all.
-        with contextlib.suppress(*_ERRORS) if kind else contextlib.nullcontext():
+        with signals.put_off(), contextlib.suppress(*_ERRORS) if kind else contextlib.nullcontext():
             self._checkpointer.close()
 
     @property
@@ -127,7 +127,8 @@ class Checkpoints:
 
     def delete(self, step: int) -> None:
         """Removes the checkpoint of `step`."""
-        self._checkpointer.delete(step)
+        with signals.put_off():
+            self._checkpointer.delete(step)
 
 
 def describe(folder: epath.PathLike, model: str | Path) -> None:
@@ -157,7 +158,8 @@ def _writing(place: epath.PathLike, what: str) -> Iterator[None]:
     verbosity, failed = logging.get_verbosity(), False
     logging.set_verbosity(logging.FATAL)  # Orbax logs the traceback of what it raises
     try:
-        yield
+        with signals.put_off():
+            yield
     except _ERRORS as error:
         failed = True
         _raise_what_passes(place, error)
@@ -195,7 +197,8 @@ def load_params(folder: epath.PathLike, network: Network, mesh: Mesh | None = No
 def _read(checkpointer: Any, place: epath.Path, step: int | None, wanted: dict) -> dict:
     """Parts of a checkpoint. Raises InputError for one that is damaged, or of a model of another shape."""
     try:
-        return checkpointer.load_checkpointables(step, wanted)
+        with signals.put_off():  # Orbax asks several of its readers, and what is raised in one is asked of the next
+            return checkpointer.load_checkpointables(step, wanted)
     except (*_ERRORS, KeyError) as error:  # whatever Orbax and TensorStore make of missing or cut files
         _raise_what_passes(place, error)
         reason = (str(error).splitlines() or [repr(error)])[0]

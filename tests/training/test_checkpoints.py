@@ -1,12 +1,18 @@
 """Checkpoints: the same bytes back, on any mesh, parameters alone, and nothing half-written."""
 
+import os
+import signal
+import threading
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from slick_jax import signals
 from slick_jax.config import MeshConfig, PretrainConfig
-from slick_jax.errors import InputError
+from slick_jax.errors import InputError, Stopped
 from slick_jax.mesh import make_mesh
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
@@ -130,3 +136,35 @@ def test_a_full_device_is_not_told_as_a_damaged_checkpoint_or_a_full_disk(tmp_pa
                 checkpoints.load(abstract_state(NETWORK, OPTIMIZER))
             else:
                 checkpoints.save(state_of(2))
+
+
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGTERM, Stopped), (signal.SIGINT, KeyboardInterrupt)])
+@pytest.mark.parametrize("saves", [False, True])
+def test_a_signal_at_any_moment_is_not_told_as_a_damaged_checkpoint_or_a_full_disk(tmp_path, number, raised, saves):
+    """Orbax takes what a signal handler raises for an error of its own: here it comes at moments all over a call."""
+    state, kept, n = state_of(1), tmp_path / "kept", 4 if saves else 10
+    with Checkpoints(kept) as checkpoints:
+        checkpoints.save(state)
+
+    def call(folder):
+        if saves:
+            with Checkpoints(folder) as checkpoints:
+                checkpoints.save(state)
+        else:
+            load_params(kept, NETWORK)
+
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores
+    try:
+        call(tmp_path / "first")
+        started = time.monotonic()
+        call(tmp_path / "timed")
+        lasts = time.monotonic() - started
+        for moment in range(n):
+            timer = threading.Timer(moment / n * lasts, os.kill, (os.getpid(), number))
+            with pytest.raises(raised), signals.noticed() as sigterm, sigterm.at_once("stopped"):
+                timer.start()
+                call(tmp_path / str(moment))
+                timer.join()  # where it came late, it is raised here
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert_same(load_params(kept, NETWORK), state.params)
