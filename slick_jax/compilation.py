@@ -1,6 +1,11 @@
-"""Where compiled programs are kept between runs."""
+"""Where compiled programs are kept: between runs on the disk, and between the runs of one process."""
 
+import functools
 import os
+from collections.abc import Callable, Hashable
+from typing import Any
+
+PROGRAMS = 64  # functions whose compiled programs a process keeps, each of them for all shapes it met
 
 
 def use_compilation_cache() -> None:
@@ -21,3 +26,15 @@ def use_compilation_cache() -> None:
         if name.upper() not in os.environ:
             os.environ[name.upper()] = str(value)
             jax.config.update(name, value)
+
+
+@functools.lru_cache(maxsize=PROGRAMS)
+def jitted(function: Callable, *static: Hashable, **options: Any) -> Any:
+    """`jax.jit` of `function` with its first arguments, `static`, given: the same object for equal arguments.
+
+    So the runs of one process (a study's, both stages of `slick gradual`, one annotation after the other) trace, lower
+    and compile a program once. All of it must be hashable, and compare by value to be found again.
+    """
+    import jax
+
+    return jax.jit(functools.partial(function, *static), **options)

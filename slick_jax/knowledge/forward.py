@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt32
 
+from slick_jax.compilation import jitted
 from slick_jax.errors import not_finite
 from slick_jax.knowledge.batches import Batch, Lanes
 from slick_jax.knowledge.pools import Lease, Pools
@@ -125,11 +126,12 @@ class Device:
         # The bank lies whole with every shard of lanes, and cut over kv heads with the devices of a shard.
         heads = sharding_for(mesh, (None, None, None, "kv_heads", None), (1, 1, 1, program.network.spec.n_kv_heads, 1))
         self.bank_sharding = KV(heads, heads, replicated(mesh))
-        self._prefix = jax.jit(program.network.prefix, out_shardings=self.bank_sharding)
-        self._states = jax.jit(program.states)
-        self._keep = jax.jit(program.keep, donate_argnames="pool", out_shardings=pools and pools.shardings)
-        self._judged = jax.jit(program.judged)
-        self._decide = jax.jit(program.decide, out_shardings=readable(mesh))
+        kind = type(program)
+        self._prefix = jitted(type(program.network).prefix, program.network, out_shardings=self.bank_sharding)
+        self._states = jitted(kind.states, program)
+        self._keep = jitted(kind.keep, donate_argnames="pool", out_shardings=pools and pools.shardings)
+        self._judged = jitted(kind.judged)
+        self._decide = jitted(kind.decide, program, out_shardings=readable(mesh))
         self._shard = functools.partial(batch_sharding, mesh)
         self._ready: dict[tuple, Callable] = {}  # programs compiled ahead, by name and shape
         self.waited = 0.0  # seconds that `fetch` had to wait

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from slick_jax.compilation import jitted
 from slick_jax.knowledge.batches import Batch
 from slick_jax.knowledge.shapes import Shapes
 from slick_jax.knowledge.trees import Asker, Kept
@@ -67,10 +68,7 @@ class Pools:
         sharding = sharding_for(mesh, (None, "batch", None, "kv_heads", None), shape)
         self.abstract = Pool(*[jax.ShapeDtypeStruct(shape, jnp.dtype(network.dtype), sharding=sharding)] * 2)
         self.shardings = Pool(sharding, sharding)
-        self._make = jax.jit(
-            lambda: jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype), self.abstract),
-            out_shardings=self.shardings,
-        )
+        self._make = jitted(_empty, shape, network.dtype, out_shardings=self.shardings)
         self._free: list[Pool] = []
 
     def take(self) -> Lease:
@@ -80,6 +78,10 @@ class Pools:
     def give_back(self, lease: Lease) -> None:
         """For others, once nothing more will be asked of it; what runs already may still read it."""
         self._free.append(lease.arrays)
+
+
+def _empty(shape: tuple[int, ...], dtype: str) -> Pool:
+    return Pool(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
 
 def slots_for(network: Network, mesh: Mesh, size: float, pools: int, tokens: int, shapes: Shapes) -> int:

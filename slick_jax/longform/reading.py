@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
+from slick_jax.compilation import jitted
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError, not_finite
 from slick_jax.knowledge.shapes import call_tokens
@@ -78,7 +78,7 @@ class Reader:
         Raises InputError on a NaN or infinite result.
         """
         shared = _shared(rows)
-        run = _compiled(program, self.network, self.tokenizer.n_ids, readable(self.mesh))
+        run = jitted(program, self.network, self.tokenizer.n_ids, out_shardings=readable(self.mesh))
         kv = self._prefix(rows[0].tokens[:shared]) if shared else None
         shown = Progress(progress, len(rows), "texts", done) if progress else None
         # Collectives of several programs under way starve each other of threads on XLA's CPU backend.
@@ -104,7 +104,7 @@ class Reader:
         padded[0, : len(tokens)] = tokens
         with jax.set_mesh(self.mesh):
             everywhere = replicated(self.mesh)
-            run = _compiled_prefix(self.network, everywhere)
+            run = jitted(Network.prefix, self.network, out_shardings=everywhere)
             return run(self.params, place(padded, everywhere), place(np.array([len(tokens)], np.int32), everywhere))
 
     def _batches(
@@ -140,16 +140,6 @@ class Reader:
     def _dispatch(self, run: Callable, kv: KV | None, *arrays: np.ndarray) -> Any:
         with jax.set_mesh(self.mesh):  # not around a `yield`: it is a setting of the thread
             return run(self.params, kv, *(place(array, batch_sharding(self.mesh, array.ndim)) for array in arrays))
-
-
-@functools.cache
-def _compiled(program: Callable, network: Network, n_tokens: int, sharding: NamedSharding | None) -> Callable:
-    return jax.jit(functools.partial(program, network, n_tokens), out_shardings=sharding)
-
-
-@functools.cache
-def _compiled_prefix(network: Network, sharding: NamedSharding) -> Callable:
-    return jax.jit(network.prefix, out_shardings=sharding)
 
 
 def _fetched(result: Any, n: int) -> Any:

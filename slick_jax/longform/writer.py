@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Int
 
+from slick_jax.compilation import jitted
 from slick_jax.config_longform import WriteConfig
 from slick_jax.data.examples import raise_problems
 from slick_jax.data.prompts import PrefixTable
@@ -126,7 +127,7 @@ class Writer:
             lengths=padded_lengths(most),
         )
         heads = sharding_for(mesh, (None, None, None, "kv_heads", None), (1, 1, 1, network.spec.n_kv_heads, 1))
-        self._read = jax.jit(network.prefix, out_shardings=KV(heads, heads, replicated(mesh)))
+        self._read = jitted(Network.prefix, network, out_shardings=KV(heads, heads, replicated(mesh)))
 
     def __call__(self, params: Any, which: Sequence[int]) -> list[list[Written]]:
         """The texts [prompt][draw] of these prompts, by number. `call` of them at a time fill the device best.

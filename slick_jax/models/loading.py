@@ -84,12 +84,8 @@ def _load_large(
 
     The devices turn and convert them: both are slow on the host. In int8 it is an `Int8Kernel`.
     """
-    sharding, places = _sharding(weight, mesh), _places(weight, mesh, dtype)
-
-    def zeros() -> Any:
-        return jax.tree.map(lambda place: jnp.zeros(place.shape, place.dtype), places)
-
-    param = jax.jit(zeros, out_shardings=jax.tree.map(lambda place: place.sharding, places))()
+    sharding = _sharding(weight, mesh)
+    param = _zeros(weight, mesh, dtype)()
     turn = _turner(weight, mesh, dtype)
     for box in boxes(weight.lead, max(1, _STAGED_BYTES // (math.prod(weight.shape) * 4))):
         names = names_of(weight, box)
@@ -121,6 +117,17 @@ def _places(weight: Weight, mesh: Mesh | None, dtype: np.dtype) -> Any:
     if dtype == jnp.int8:
         return Int8Kernel(place(weight, dtype), place(scale_of(weight), jnp.float32))
     return place(weight, dtype)
+
+
+@functools.cache
+def _zeros(weight: Weight, mesh: Mesh | None, dtype: np.dtype) -> Callable[[], jax.Array | Int8Kernel]:
+    """Compiled: the parameter before any of it is read."""
+    places = _places(weight, mesh, dtype)
+
+    def zeros() -> Any:
+        return jax.tree.map(lambda place: jnp.zeros(place.shape, place.dtype), places)
+
+    return jax.jit(zeros, out_shardings=jax.tree.map(lambda place: place.sharding, places))
 
 
 @functools.cache

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
+from slick_jax.compilation import jitted
 from slick_jax.models.hf_folder import (
     INDEX,
     TOKEN_IDS,
@@ -86,8 +87,12 @@ def fetch(array: jax.Array) -> np.ndarray:
     """The whole array on the host, whichever processes hold its pieces; all of them must call this."""
     if not array.is_fully_addressable:
         replicated = NamedSharding(array.sharding.mesh, jax.sharding.PartitionSpec())
-        array = jax.jit(lambda x: x, out_shardings=replicated)(array)
+        array = jitted(_same, out_shardings=replicated)(array)
     return np.asarray(array)
+
+
+def _same(array: jax.Array) -> jax.Array:
+    return array
 
 
 def _write_tensors(folder: Path, spec: ModelSpec, params: Params, max_bytes: int, writes: bool) -> None:

@@ -138,11 +138,7 @@ class Network:
 
     def init(self, key: jax.Array, mesh: Mesh | None = None) -> Params:
         """Fresh float32 parameters, created where they will live; the values do not depend on the mesh."""
-
-        def make(key: jax.Array) -> Params:
-            return self._map(lambda weight: weight.init(key))
-
-        return jax.jit(make, out_shardings=None if mesh is None else self.shardings(mesh))(key)
+        return _initialiser(self, mesh)(key)
 
     def abstract(self, mesh: Mesh | None = None, dtype: Any = jnp.float32) -> Params:
         """Shapes and dtypes of the parameters, with their shardings where a mesh is given."""
@@ -304,3 +300,13 @@ class Network:
         """The batch axis is G; training has one group and many rows, so there it is B."""
         lead = ("batch", None) if array.shape[0] > 1 else (None, "batch")
         return (*lead, *[None] * (array.ndim - 2))
+
+
+@functools.lru_cache(maxsize=8)
+def _initialiser(network: Network, mesh: Mesh | None) -> Callable[[jax.Array], Params]:
+    """Compiled: fresh parameters of a key."""
+
+    def make(key: jax.Array) -> Params:
+        return network._map(lambda weight: weight.init(key))
+
+    return jax.jit(make, out_shardings=None if mesh is None else network.shardings(mesh))

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
+from slick_jax.compilation import jitted
 from slick_jax.errors import not_finite
 from slick_jax.mesh import batch_sharding, batch_shards, place, readable, replicated
 from slick_jax.models.transformer import KV, Network
@@ -76,9 +77,9 @@ class Sampler:
         self._chunks = max(1, rows // (len(self.numbers) * self.shards * PROMPT_CHUNK))  # of a shard
         self._rows = row_counts(self._chunks * PROMPT_CHUNK * len(self.numbers))
         self._slots = (*(n for n in CACHE_SLOTS if n < max_tokens - 1), max(max_tokens - 1, 1))
-        self._start = jax.jit(self._steps.start)
-        self._lay_out = jax.jit(self._steps.lay_out, static_argnames="slots")
-        self._advance = jax.jit(self._steps.advance, donate_argnames="state")
+        self._start = jitted(Steps.start, self._steps)
+        self._lay_out = jitted(Steps.lay_out, self._steps, static_argnames="slots")
+        self._advance = jitted(Steps.advance, self._steps, donate_argnames="state")
         self._shard = functools.partial(batch_sharding, mesh)
         self._key, self._temperature = select.run_key(seed), np.float32(temperature)
         stops = np.atleast_2d(np.asarray(stops, np.int32))

@@ -14,6 +14,7 @@ from etils import epath
 from jax.sharding import Mesh
 
 from slick_jax import run_folder, signals
+from slick_jax.compilation import jitted
 from slick_jax.config import TrainConfig
 from slick_jax.errors import InputError, Stopped
 from slick_jax.knowledge.greedy import GreedyEvaluator
@@ -25,9 +26,10 @@ from slick_jax.progress import Progress
 from slick_jax.training import stops
 from slick_jax.training.checkpoints import Checkpoints
 from slick_jax.training.fine_tuning_data import Batch, Batches, TokenRow
-from slick_jax.training.optimizer import make_optimizer, make_schedule
+from slick_jax.training.optimizer import make_schedule
+from slick_jax.training.programs import Programs, programs_of
 from slick_jax.training.record import Record, Tally, early_stop
-from slick_jax.training.step import Measured, TrainState, abstract_state, state_shardings, train_step
+from slick_jax.training.step import Measured, TrainState, abstract_state
 from slick_jax.training.together import Share, Votes, alone
 from slick_jax.training.writers import METRICS, Writer, read_lines
 
@@ -83,12 +85,12 @@ def train(job: Job) -> list[dict]:
         tail=job.tail,
     )  # fmt: skip
     per_epoch, n_steps = job.per_epoch, job.per_epoch * settings.epochs
-    optimizer = make_optimizer(settings, n_steps, network.decay_mask())
+    programs = programs_of(settings, network, mesh, n_steps)
     with jax.set_mesh(mesh), Checkpoints(job.folder / "checkpoints") as checkpoints, signals.noticed() as sigterm:
         # Parameters: of the checkpoint the run starts from, or of its own newest one; with LoRA the adapters, while
         # those of the base model are frozen.
         frozen = _frozen(job)
-        state, tally = _start(job, optimizer, batches, checkpoints, n_steps)
+        state, tally = _start(job, programs, batches, checkpoints, n_steps)
         step = int(state.step)
         rate = make_schedule(settings, n_steps)
         lines = job.share("lines", lambda: read_lines(job.folder / METRICS))
@@ -100,8 +102,8 @@ def train(job: Job) -> list[dict]:
             tally = Tally()
 
         # Steps: while one runs, what the one before measured is looked at.
-        run_step, votes = _compile(job, optimizer), Votes(mesh, sigterm)
-        key = jax.jit(lambda: jax.random.key(settings.seed), out_shardings=replicated(mesh))()
+        votes = Votes(mesh, sigterm)
+        key = jitted(jax.random.key, settings.seed, out_shardings=replicated(mesh))()
         total = settings.epochs * len(job.rows)
         progress = Progress(f"train {job.name}", total, "examples", _examples(job, step))
         show = progress.show if job.watch is None else lambda *_: job.watch()
@@ -110,7 +112,7 @@ def train(job: Job) -> list[dict]:
             batch = next(batches)
             rows = jax.tree.map(lambda part: place(part, batch_sharding(mesh, part.ndim)), batch.rows)
             with jax.transfer_guard("disallow"):
-                state, measured, voted = run_step(state, rows, votes.cast(), rng=key, frozen=frozen)
+                state, measured, voted = programs.step(state, rows, votes.cast(), rng=key, frozen=frozen)
             if pending is not None:
                 _take(job, tally, *pending)
             ends, counted = votes.outcome(counted), voted
@@ -173,7 +175,7 @@ def _frozen(job: Job) -> Params | None:
 
 
 def _start(
-    job: Job, optimizer: Any, batches: Batches, checkpoints: Checkpoints, n_steps: int
+    job: Job, programs: Programs, batches: Batches, checkpoints: Checkpoints, n_steps: int
 ) -> tuple[TrainState, Tally]:
     """The state to go on from, with what its epoch has seen so far; `batches` are placed to follow it."""
     latest = job.share("latest", lambda: checkpoints.latest)
@@ -184,10 +186,10 @@ def _start(
             params = job.network.init(jax.random.key(job.settings.seed), job.mesh)
         if job.watch is None:
             print(parameter_overview.get_parameter_overview(params, include_stats=False))
-        return _fresh(job.network, optimizer, params, job.mesh), Tally()
+        return programs.start(params), Tally()
     print(f"train: {job.name} goes on from step {latest} of {n_steps}")
     checkpoints.await_step(latest)
-    state = checkpoints.load(abstract_state(job.network, optimizer, job.mesh), latest)
+    state = checkpoints.load(abstract_state(job.network, programs.optimizer, job.mesh), latest)
     found = checkpoints.load_loop(latest)
     batches.seek(found["data"])
     return state, Tally(**found["tally"])
@@ -211,29 +213,6 @@ def _take(job: Job, tally: Tally, step: int, batch: Batch, measured: Measured) -
             f" train.warmup_steps (it is {settings.warmup_steps}), or look at these rows"
         )
     tally.add(batch, loss, norm)
-
-
-def _fresh(network: Network, optimizer: Any, params: Any, mesh: Mesh) -> TrainState:
-    """Step 0 with loaded parameters; the optimizer state is created where it will live."""
-    places = state_shardings(network, optimizer, mesh)
-    opt_state = jax.jit(optimizer.init, out_shardings=places.opt_state)(params)
-    return TrainState(place(np.zeros((), np.int32), places.step), params, opt_state)
-
-
-def _compile(job: Job, optimizer: Any) -> Any:
-    """The step as one program per row length, which counts the votes, too; the state is donated and stays where it
-    lies."""
-    settings = job.settings
-    update = functools.partial(
-        train_step, job.network, optimizer, dropout=settings.dropout, accumulate=settings.accumulate
-    )
-
-    def step(state: TrainState, rows: Any, words: jax.Array | None, **rest: Any) -> tuple:
-        return *update(state, rows, **rest), Votes.count(words)
-
-    everywhere = replicated(job.mesh)
-    places = state_shardings(job.network, optimizer, job.mesh), everywhere, everywhere
-    return jax.jit(step, donate_argnums=0, out_shardings=places)
 
 
 def _examples(job: Job, step: int) -> int:

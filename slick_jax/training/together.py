@@ -14,6 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from slick_jax import run_folder
 from slick_jax.claim import claimed
+from slick_jax.compilation import jitted
 from slick_jax.errors import InputError
 from slick_jax.mesh import AXES, place, replicated
 from slick_jax.peers import Peers
@@ -63,7 +64,7 @@ class Votes:
         if self._alone:
             return
         each = NamedSharding(mesh, PartitionSpec(AXES))
-        self._count = jax.jit(self.count, out_shardings=replicated(mesh))
+        self._count = jitted(self.count, out_shardings=replicated(mesh))
         self._words = {word: place(np.full(mesh.size, word), each) for word in (False, True)}
 
     def cast(self) -> jax.Array | None:

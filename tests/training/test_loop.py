@@ -25,6 +25,8 @@ from slick_jax.models.transformer import Network
 from slick_jax.models.weights import read_spec
 from slick_jax.training import loop, train
 from slick_jax.training.checkpoints import Checkpoints, load_params
+from slick_jax.training.optimizer import make_optimizer
+from slick_jax.training.programs import programs_of
 from slick_jax.training.record import Record
 from slick_jax.training.step import Measured, abstract_state
 from tests.training.fine_tuning import RUN, N, config_for, mixture_rows
@@ -44,7 +46,7 @@ def assert_same_run(one, other):
 
 def load_state(run):
     network = Network(read_spec(run / "checkpoints"))
-    optimizer = loop.make_optimizer(settings_of(run), 1, network.decay_mask())
+    optimizer = make_optimizer(settings_of(run), 1, network.decay_mask())
     with Checkpoints(run / "checkpoints") as checkpoints:
         return checkpoints.load(abstract_state(network, optimizer))
 
@@ -192,7 +194,7 @@ def steps_losses(folder, run_dir, sizes, devices):
         take = loop._take
         patch.setattr(loop, "_take", lambda *seen: losses.append(float(seen[-1].loss)) or take(*seen))
         loop.train(job)
-    optimizer = loop.make_optimizer(config.train, 24, job.network.decay_mask())
+    optimizer = make_optimizer(config.train, 24, job.network.decay_mask())
     with Checkpoints(job.folder / "checkpoints") as checkpoints:
         return losses, checkpoints.load(abstract_state(job.network, optimizer, job.mesh))
 
@@ -226,13 +228,13 @@ def test_any_mesh_gives_the_same_losses(folder, tmp_path, alone, sizes):
 def test_parameters_and_moments_are_really_cut(folder, tmp_path, sizes):
     config = config_for(folder, tmp_path)
     job = job_of(config, make_mesh(sizes))
-    optimizer = loop.make_optimizer(config.train, 24, job.network.decay_mask())
+    programs = programs_of(config.train, job.network, job.mesh, 24)
     with jax.set_mesh(job.mesh):
-        state = loop._fresh(job.network, optimizer, loop.weights.load_hf(job.model, job.network, job.mesh), job.mesh)
+        state = programs.start(loop.weights.load_hf(job.model, job.network, job.mesh))
         batches = loop.Batches(job.rows, batch_size=8, epochs=1, seed=0, multiple=8)
         rows = jax.tree.map(lambda part: place(part, batch_sharding(job.mesh, part.ndim)), next(batches).rows)
         assert rows.tokens.sharding.spec[0] == ("data", "fsdp")
-        state, *_ = loop._compile(job, optimizer)(state, rows, None, rng=jax.random.key(0))
+        state, *_ = programs.step(state, rows, None, rng=jax.random.key(0))
     adam = next(
         part for part in jax.tree.leaves(state.opt_state, is_leaf=lambda x: hasattr(x, "mu")) if hasattr(part, "mu")
     )
