@@ -35,8 +35,10 @@ class Programs:
 
 
 def programs_of(settings: TrainConfig, network: Network, mesh: Mesh, n_steps: int) -> Programs:
-    """The programs of a run of `n_steps`; those of runs that differ in variant, mixture and seed are the same ones."""
-    return _programs(dataclasses.replace(settings, **APART), network, mesh, n_steps)
+    """The programs of a run of `n_steps`; those of runs that differ in variant, mixture and seed are the same ones, and
+    with a constant learning rate those of runs of any length."""
+    counted = 0 if settings.schedule == "constant" else n_steps
+    return _programs(dataclasses.replace(settings, **APART), network, mesh, counted)
 
 
 @functools.lru_cache(maxsize=KEPT)

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 from etils import epath
 
 from slick_jax import presence, run_folder, shards, stores, workers
@@ -134,7 +133,6 @@ def _do(config: Config, unit: Unit, watch: Callable[[], None], ask: Callable[[Co
     for stop in unit.stops:
         shift.measure(own, unit.folder, stop)
         watch()
-    jax.clear_caches()  # the next run compiles its own programs, and those of many add up
     if not there:
         print(f"study: {unit.name} is finished, {time.perf_counter() - started:.0f} s", flush=True)
 
