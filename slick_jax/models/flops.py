@@ -8,6 +8,7 @@ import time
 import jax
 import jax.numpy as jnp
 
+from slick_jax.compilation import jitted
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.weight import Weight
 from slick_jax.models.weight_table import weight_table
@@ -35,11 +36,15 @@ def _met(spec: ModelSpec, weight: Weight) -> int:
     return spec.moe.top_k if weight.experts else 1
 
 
+def _squared(precision: str, matrix: jax.Array) -> jax.Array:
+    return jnp.matmul(matrix, matrix, precision=precision)
+
+
 def matmul_rate(dtype: str, precision: str, seconds: float = 0.3) -> float:
     """FLOP/s of one device in a large square matmul: the best of the calls that fit into `seconds`."""
     size = 2048 if jax.default_backend() == "cpu" else 8192
     matrix = jnp.ones((size, size), dtype)
-    multiply = jax.jit(lambda a: jnp.matmul(a, a, precision=precision))
+    multiply = jitted(_squared, precision)
     jax.block_until_ready(multiply(matrix))
     best, until = math.inf, time.perf_counter() + seconds
     while time.perf_counter() < until or best == math.inf:

@@ -10,11 +10,12 @@ from slick_jax.knowledge.forward import Device
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
-def test_nothing_is_compiled_after_the_warm_up(root, small_model, tmp_path, monkeypatch):
-    settings = {"run_dir": tmp_path, "model.path": small_model, "annotate.part_size": 48}
+def test_nothing_is_compiled_after_the_warm_up_and_nothing_at_all_by_a_further_run(
+    root, small_model, tmp_path, monkeypatch
+):
+    settings = {"model.path": small_model, "annotate.part_size": 16, "data.splits": "test"}
     overrides = [f"--config.{name}={value}" for name, value in settings.items()]
-    config = load_config([f"--config={root / 'tests' / 'small_world.py'}", *overrides], "annotate")
-    compiled, after = [], []
+    compiled, after, ends = [], [], []
     jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: compiled.append(name))
     warm_up, write = Device.warm_up, store.Parts.write
 
@@ -28,7 +29,11 @@ def test_nothing_is_compiled_after_the_warm_up(root, small_model, tmp_path, monk
 
     monkeypatch.setattr(Device, "warm_up", warmed)
     monkeypatch.setattr(store.Parts, "write", written)
-    annotate(config)
-    assert len(after) >= 7
-    assert after[0] > 0
-    assert after[0] == after[-1], after
+    for run in ("first", "further"):
+        config = [f"--config={root / 'tests' / 'small_world.py'}", *overrides, f"--config.run_dir={tmp_path / run}"]
+        annotate(load_config(config, "annotate"))
+        ends.append(compiled.count(COMPILED))
+    first = after[: len(after) // 2]
+    assert len(first) >= 7
+    assert 0 < first[0] == first[-1], first
+    assert ends[1] == ends[0]
