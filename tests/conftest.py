@@ -9,7 +9,7 @@ from pathlib import Path
 from slick_jax.compilation import use_compilation_cache
 from slick_jax.garbage import collect_rarely
 
-GIVEN_FLAGS = os.environ.get("XLA_FLAGS", "")
+GIVEN_FLAGS = os.environ.setdefault("GIVEN_XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))  # of all workers
 
 # Must happen before any test imports jax. Most of the time of the tests is compilation, of what then runs briefly.
 os.environ["JAX_PLATFORMS"] = "cpu"

@@ -60,8 +60,15 @@ class Checkpoints:
 
     def __exit__(self, kind: type | None, *error: object) -> None:
         # Orbax raises a failed save once more when it is closed; the first error says it all.
-        with signals.put_off(), contextlib.suppress(*_ERRORS) if kind else contextlib.nullcontext():
-            self._checkpointer.close()
+        with signals.put_off():
+            # A thread of Orbax's removes what was cut off, and only a save waits for it: where the process ended
+            # meanwhile, it would print a traceback.
+            cleaning = getattr(getattr(self._checkpointer, "_manager", None), "_cleanup_tmp_directory_future", None)
+            if cleaning is not None:
+                with contextlib.suppress(*_ERRORS):  # a save tells of them
+                    cleaning.result()
+            with contextlib.suppress(*_ERRORS) if kind else contextlib.nullcontext():
+                self._checkpointer.close()
 
     @property
     def latest(self) -> int | None:

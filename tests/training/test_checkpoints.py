@@ -1,5 +1,6 @@
 """Checkpoints: the same bytes back, on any mesh, parameters alone, and nothing half-written."""
 
+import asyncio
 import os
 import signal
 import threading
@@ -74,6 +75,23 @@ def test_a_save_that_was_cut_off_is_not_seen(tmp_path):
         assert checkpoints.latest == 1
         checkpoints.save(state_of(2))
         assert_same(checkpoints.load(abstract_state(NETWORK, OPTIMIZER)), state_of(2))
+
+
+def test_what_was_cut_off_is_removed_before_the_folder_is_let_go(tmp_path, monkeypatch):
+    """Else a process that has no more to do ends with a traceback of the thread that removes it."""
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state_of(1))
+    (tmp_path / "2.orbax-checkpoint-tmp-3").mkdir()
+    to_thread = asyncio.to_thread
+
+    async def slow(*call):
+        await asyncio.sleep(0.2)
+        return await to_thread(*call)
+
+    monkeypatch.setattr(asyncio, "to_thread", slow)
+    with Checkpoints(tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
 def test_parameters_are_read_without_the_optimizer(tmp_path):
