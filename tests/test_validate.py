@@ -1,11 +1,16 @@
 """slick validate for every command: all problems together, nothing written, the commands' own checks."""
 
+import contextlib
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
+from slick_jax import validate_stages
+from slick_jax.config import Config, ModelConfig
+from slick_jax.errors import InputError
 from slick_jax.main import main
 from tests.browsing.planted_runs import write
 from tests.training.fine_tuning import make_folder
@@ -117,3 +122,13 @@ def test_configs_of_other_commands_need_no_rows(config, root, capsys, monkeypatc
     out, err = capsys.readouterr()
     assert status == 0, err
     assert f"for `slick {config.partition('_')[0]}`" in out
+
+
+def test_finished_runs_of_a_study_need_no_more_room(monkeypatch):
+    units, asked = [SimpleNamespace(finished=one) for one in (True, False, True, False)], []
+    monkeypatch.setattr(validate_stages.study, "units", lambda config: units)
+    monkeypatch.setattr(validate_stages, "room_for_checkpoints", lambda config, runs: asked.append(runs))
+    for check in validate_stages.checks(Config(model=ModelConfig(path="model")), "study"):
+        with contextlib.suppress(InputError):  # of what is not there
+            check(Config(model=ModelConfig(path="model")))
+    assert asked == [2]
