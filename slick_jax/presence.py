@@ -12,6 +12,7 @@ from etils import epath
 from slick_jax.claim import held, is_held
 
 FOLDER = "study"  # in the run folder, while a study is at work
+FAILURES = "failures"  # in that one: what the processes tell each other of runs that failed
 
 
 @contextlib.contextmanager
@@ -22,6 +23,8 @@ def told(run_dir: epath.PathLike) -> Iterator[Callable[[], bool]]:
     """
     folder = epath.Path(run_dir) / FOLDER
     own = folder / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    if not _others(folder):
+        _remove(folder / FAILURES)  # of processes that were killed
     try:
         with held(own):
             yield lambda: _alone(folder)
@@ -31,11 +34,15 @@ def told(run_dir: epath.PathLike) -> Iterator[Callable[[], bool]]:
 
 def _alone(folder: epath.Path) -> bool:
     """Whether no living process is in `folder`; what dead ones left goes."""
-    others = [place for place in folder.iterdir() if place.is_dir()] if folder.exists() else []
-    if any(is_held(place) for place in others):
+    if _others(folder):
         return False
     _remove(folder)
     return True
+
+
+def _others(folder: epath.Path) -> bool:
+    """Whether a living process is in `folder`."""
+    return folder.exists() and any(is_held(place) for place in folder.iterdir() if place.is_dir())
 
 
 def _remove(folder: epath.Path) -> None:

@@ -18,6 +18,7 @@ def test_the_last_to_leave_knows_it(tmp_path):
 
 def test_what_a_dead_process_left_does_not_count(tmp_path):
     (tmp_path / presence.FOLDER / "123-dead").mkdir(parents=True)
+    (tmp_path / presence.FOLDER / presence.FAILURES).mkdir()
     (tmp_path / presence.FOLDER / "123-dead" / "lock").touch()
     with presence.told(tmp_path) as alone:
         pass

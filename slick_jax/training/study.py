@@ -16,8 +16,9 @@ from etils import epath
 from slick_jax import presence, run_folder, shards, stores, workers
 from slick_jax.analysis import report, runs
 from slick_jax.claim import Busy, is_held
-from slick_jax.config import Config
+from slick_jax.config import Config, StudyConfig
 from slick_jax.errors import InputError, Stopped
+from slick_jax.hashing import digest
 from slick_jax.knowledge.questions import Questions, questions
 from slick_jax.progress import Progress
 from slick_jax.training import loop, shift, train
@@ -109,6 +110,9 @@ def work_on(config: Config, watch: Callable[[], None] = lambda: None) -> dict[st
                     left.remove(unit)
                 elif is_held(unit.folder) or any(is_held(shift.folder_of(unit.folder, stop)) for stop in unit.stops):
                     seen.add(unit)
+                elif (told := run_folder.read_json(_failure(config, unit))) is not None:
+                    failed.setdefault(told["problem"], []).append(unit.name)
+                    left.remove(unit)
                 else:
                     _do(config, unit, watch, ask)
                     left.remove(unit)
@@ -118,11 +122,21 @@ def work_on(config: Config, watch: Callable[[], None] = lambda: None) -> dict[st
             except InputError as error:
                 failed.setdefault(str(error), []).append(unit.name)
                 print(f"study: {unit.name} failed, going on with the others: {error}", flush=True)
+                with contextlib.suppress(InputError):  # the disk may be what failed: others then find it out as well
+                    run_folder.write_json(_failure(config, unit), {"run": unit.name, "problem": str(error)})
                 left.remove(unit)
             watch()
         if left:
             time.sleep(POLL * (STORE if stores.is_store(config.run_dir) else 1))
     return failed
+
+
+def _failure(config: Config, unit: Unit) -> epath.Path:
+    """Where the failure of a run is told to the other processes that work on this study with the same settings, which
+    then leave it; gone with the last of them, so that a study that is started again tries again."""
+    settings = dataclasses.asdict(dataclasses.replace(config, study=StudyConfig()))
+    name = digest({"settings": settings, "run": unit.name})
+    return epath.Path(config.run_dir) / presence.FOLDER / presence.FAILURES / f"{name}.json"
 
 
 def _do(config: Config, unit: Unit, watch: Callable[[], None], ask: Callable[[Config], Questions]) -> None:

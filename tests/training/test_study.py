@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from slick_jax import workers
+from slick_jax import presence, workers
 from slick_jax.claim import Busy, held
 from slick_jax.config import Config, StudyConfig, TrainConfig
 from slick_jax.data.mix import content_digest
@@ -297,6 +297,20 @@ def test_processes_share_the_runs_and_take_over_from_a_killed_one(tiny, tmp_path
     page = study.run(real_config(tiny, shared, processes=2))
     assert killed and page.exists()
     assert len(files_of(alone)) == 8 and files_of(shared) == files_of(alone)
+
+
+def test_a_failure_is_told_to_the_other_processes_and_tried_again_by_the_next_study(folder, started):
+    started.fails = {("unknown_0", 0): InputError("the loss is nan")}
+    config, failed = config_of(folder), {"the loss is nan": ["unknown_0, seed 0"]}
+    other = dataclasses.replace(config, train=dataclasses.replace(config.train, peak_lr=1e-5))
+    with presence.told(folder) as alone:
+        for process in (config, config_of(folder, shard="0/1", processes=2), other):
+            assert study.work_on(process) == failed
+        assert names(started).count(("unknown_0", 0)) == 2  # other settings may be what it wants
+    assert alone() and not (folder / presence.FOLDER).exists()
+    with presence.told(folder):
+        assert study.work_on(config) == failed
+    assert names(started).count(("unknown_0", 0)) == 3
 
 
 def test_failures_of_workers_come_together(tiny, tmp_path):
