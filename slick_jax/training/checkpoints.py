@@ -25,8 +25,7 @@ from slick_jax.training import adapters
 from slick_jax.training.step import TrainState, on_one_device
 
 LISTED_WITHIN = 90.0  # seconds after which a file that another process has seen is not the same file system's
-# Of an array that several devices hold whole each writes a piece; one by one, small pieces take longer than the array.
-_ARRAYS = ocp.options.ArrayOptions(saving=ocp.options.ArrayOptions.Saving(min_slice_bytes_for_replica_parallel=1 << 20))
+LEAST_PIECE = 1 << 20  # bytes: of an array that several devices hold whole each writes a piece, where it is as large
 _ERRORS = (OSError, ValueError, RuntimeError)  # TensorStore tells of a full disk by ValueError
 
 
@@ -113,8 +112,9 @@ class Checkpoints:
                 )
             if loop:
                 parts["loop"] = loop
-            what, context = f"the checkpoint of step {int(state.step)}", ocp.Context(array_options=_ARRAYS)
-            with _writing(self._folder, what), context:
+            context = ocp.Context()
+            context.array.saving.min_slice_bytes_for_replica_parallel = LEAST_PIECE
+            with _writing(self._folder, f"the checkpoint of step {int(state.step)}"), context:
                 self._checkpointer.save_checkpointables(int(state.step), parts, force=True)
 
     def load(self, abstract: TrainState, step: int | None = None) -> TrainState:
