@@ -1,4 +1,4 @@
-"""Two processes of one `slick annotate`, as the tests of several rooms start them."""
+"""Several processes of one `slick annotate`, as the tests of several rooms start them."""
 
 import socket
 import subprocess
@@ -14,29 +14,29 @@ ENDS_WITHIN = 120  # seconds
 
 @pytest.fixture
 def start(root, small_model, tmp_path):
-    """Starts two processes of four devices in one run folder."""
+    """Starts `count` processes, two of four devices or as many as share eight, in one run folder."""
     started = []
 
-    def call(*overrides):
+    def call(*overrides, count=2):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
-        for index in range(2):
+        for index in range(count):
             settings = {
-                "coordinator": address, "process_count": 2, "process_index": index, "silence": SILENCE,
+                "coordinator": address, "process_count": count, "process_index": index, "silence": SILENCE,
             }  # fmt: skip
             flags = [f"--config.distributed.{name}={value}" for name, value in settings.items()]
             started.append(
                 subprocess.Popen(
                     command(root, tmp_path / "run", small_model, *CHOSEN, *flags, *overrides),
                     cwd=root,
-                    env=environment(4),
+                    env=environment(8 // count),
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     text=True,
                 )  # fmt: skip
             )
-        return started[-2:], tmp_path / "run"
+        return started[-count:], tmp_path / "run"
 
     yield call
     for process in started:

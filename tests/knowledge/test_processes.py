@@ -66,6 +66,21 @@ def test_a_process_that_dies_is_named_and_one_process_finishes_the_run(root, one
     assert_same(one_device, annotate(root, folder, small_model, *CHOSEN, devices=8)[0])
 
 
+@pytest.mark.verify
+def test_four_processes_annotate_as_one_device_does_though_one_is_killed(one_device, start):
+    team, folder = start(count=4)
+    killed = kill_after(team, 2, folder, parts=1)
+    others = [member for place, member in enumerate(team) if place != 2]
+    told = [member.communicate(timeout=60)[1] for member in others]
+    assert time.monotonic() - killed < 60
+    assert [member.returncode for member in others] == [75, 75, 75], told
+    assert "process 2 gives no sign of life" in told[0]
+    team, _ = start(count=4)
+    told = [member.communicate(timeout=600)[1] for member in team]
+    assert [member.returncode for member in team] == [0, 0, 0, 0], told
+    assert_same(one_device, pq.read_table(folder / "annotations.parquet").to_pandas())
+
+
 def test_the_death_of_the_first_process_ends_the_others(start):
     team, folder = start()
     second = team[1]
