@@ -20,7 +20,7 @@ from slick_jax.training.step import TrainState, state_shardings, train_step
 from slick_jax.training.together import Votes
 
 KEPT = 8  # sets of programs that a process keeps
-APART = {name: TrainConfig.__dataclass_fields__[name].default for name in ("variant", "mixture", "seed")}
+UNCOMPILED = {"variant": "", "mixture": "", "seed": 0}  # settings that programs do not depend on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ def programs_of(settings: TrainConfig, network: Network, mesh: Mesh, n_steps: in
     """The programs of a run of `n_steps`; those of runs that differ in variant, mixture and seed are the same ones, and
     with a constant learning rate those of runs of any length."""
     counted = 0 if settings.schedule == "constant" else n_steps
-    return _programs(dataclasses.replace(settings, **APART), network, mesh, counted)
+    return _programs(dataclasses.replace(settings, **UNCOMPILED), network, mesh, counted)
 
 
 @functools.lru_cache(maxsize=KEPT)
