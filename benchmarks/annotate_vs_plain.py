@@ -26,14 +26,14 @@ use_compilation_cache()
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
-from slick_jax.config_file import load_config  # noqa: E402
 from slick_jax.data.tokenizer import Tokenizer  # noqa: E402
-from slick_jax.hashing import id_words  # noqa: E402
+from slick_jax.files.hashing import id_words  # noqa: E402
 from slick_jax.knowledge import annotate, preparation  # noqa: E402
 from slick_jax.knowledge.match import Golds, matcher  # noqa: E402
 from slick_jax.models.transformer import KV, Network  # noqa: E402
 from slick_jax.models.weights import load_hf, read_spec  # noqa: E402
 from slick_jax.sampling import logits as select  # noqa: E402
+from slick_jax.settings.config_file import load_config  # noqa: E402
 
 DRAWS, TEMPERATURE, TOP_K, LIMIT = 17, 0.5, 40, 32
 KEY = select.run_key(0)

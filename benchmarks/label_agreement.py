@@ -21,8 +21,8 @@ from slick_jax.compilation import use_compilation_cache
 
 use_compilation_cache()
 
-from slick_jax.config_file import load_config  # noqa: E402
 from slick_jax.knowledge import annotate  # noqa: E402
+from slick_jax.settings.config_file import load_config  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = "float32"

@@ -13,13 +13,13 @@ import jax
 import numpy as np
 
 from slick_jax.config import Config, DataConfig, ModelConfig
-from slick_jax.config_file import load_config
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.knowledge import preparation
 from slick_jax.knowledge.preparation import Prepared
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
 from slick_jax.models.weights import read_spec, save_hf
+from slick_jax.settings.config_file import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 SMOLLM2 = ModelSpec(

@@ -37,12 +37,12 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
 from slick_jax.config import MeshConfig  # noqa: E402
-from slick_jax.config_file import load_config  # noqa: E402
 from slick_jax.data.prompt_styles import Qa  # noqa: E402
 from slick_jax.data.tokenizer import Tokenizer  # noqa: E402
 from slick_jax.mesh import make_mesh  # noqa: E402
 from slick_jax.models.transformer import Network  # noqa: E402
 from slick_jax.models.weights import load_hf, read_spec  # noqa: E402
+from slick_jax.settings.config_file import load_config  # noqa: E402
 from slick_jax.training.fine_tuning_data import Batches, render  # noqa: E402
 from slick_jax.training.mixture_file import read_mixture  # noqa: E402
 from slick_jax.training.optimizer import make_optimizer  # noqa: E402

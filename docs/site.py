@@ -14,7 +14,7 @@ from pathlib import Path
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
-from slick_jax.setting_docs import settings
+from slick_jax.settings.setting_docs import settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = {  # from outside docs/: where they are in the site

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
-from slick_jax import config_file, config_rules, main
+from slick_jax import main
 from slick_jax.commands import COMMANDS
 from slick_jax.config import Config
 from slick_jax.errors import InputError
 from slick_jax.models import hub
+from slick_jax.settings import config_file, rules
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,7 +119,7 @@ def load_model(path: str | os.PathLike[str], settings: Mapping[str, object] | No
 
 def _run(command: str, config: Config) -> Any:
     """What `slick <command>` does with this config."""
-    found = config_rules.problems(config, command)
+    found = rules.problems(config, command)
     if found:
         raise InputError.of(found)
     return main.carry_out(command, config)

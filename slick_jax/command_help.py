@@ -6,7 +6,7 @@ import dataclasses
 import textwrap
 
 from slick_jax.commands import COMMANDS
-from slick_jax.setting_docs import settings
+from slick_jax.settings.setting_docs import settings
 
 WIDTH = 110  # columns
 CONFIG = "--config=configs/<file>.py [--config.<setting>=<value> ...]"

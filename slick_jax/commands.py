@@ -12,7 +12,7 @@ MODEL = ("model.path",)
 class Command:
     """place: module with run(config), or module:function; does: its line in `slick --help`.
 
-    needs: settings that must not be empty (what to give is told by slick_jax/config_needs.py); model: those that may
+    needs: settings that must not be empty (what to give is told by slick_jax/settings/needs.py); model: those that may
     name the model it reads, of which the first that is set counts; flags: short ones, with the setting of each.
 
     data: reads data.path; annotates: asks rows behind exemplars; trains: fine-tunes; computes: on the devices of
@@ -36,7 +36,7 @@ class Command:
 
 
 def _longform(function: str, does: str) -> Command:
-    """`slick longform` or one of its stages, whose needs are in slick_jax/config_rules_longform.py."""
+    """`slick longform` or one of its stages, whose needs are in slick_jax/settings/longform_rules.py."""
     place = f"slick_jax.longform.study:{function}" if function else "slick_jax.longform.study"
     return Command(
         place, does, model=MODEL, trains=True, computes=True, alone=True, resumes=True, own_models=True

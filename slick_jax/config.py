@@ -1,7 +1,7 @@
 """Every setting of slick_jax, as frozen dataclasses: the default, and one line that says what it does.
 
-A config file starts from `defaults()`; `slick_jax.config_file.load_config` turns it into a `Config` and reports all of
-its problems at once. The rules that go beyond a field's type are in `slick_jax.config_rules`.
+A config file starts from `defaults()`; `slick_jax.settings.config_file.load_config` turns it into a `Config` and
+reports all of its problems at once. The rules that go beyond a field's type are in `slick_jax.settings.rules`.
 """
 
 import dataclasses
@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import ml_collections
 
-from slick_jax.config_doctor import DoctorConfig
-from slick_jax.config_longform import LongformConfig
-from slick_jax.config_plan import PlanConfig
+from slick_jax.settings.doctor import DoctorConfig
+from slick_jax.settings.longform import LongformConfig
+from slick_jax.settings.plan import PlanConfig
 
 
 @dataclass(frozen=True)

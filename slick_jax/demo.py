@@ -7,11 +7,11 @@ import dataclasses
 import pandas as pd
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.categories import CATEGORIES
 from slick_jax.config import Config
 from slick_jax.data import mix
 from slick_jax.errors import InputError
+from slick_jax.files import run_folder
 from slick_jax.knowledge import annotate
 from slick_jax.training import pretrain, study
 

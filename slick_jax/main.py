@@ -7,14 +7,16 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from slick_jax import __version__, command_help, processes, signals, stores
+from slick_jax import __version__, command_help
 from slick_jax.commands import BROWSE, COMMANDS
 from slick_jax.compilation import use_compilation_cache
 from slick_jax.config import Config
-from slick_jax.config_file import examined, load_config
 from slick_jax.errors import InputError, Stopped
+from slick_jax.files import stores
 from slick_jax.garbage import collect_rarely
 from slick_jax.models import hub
+from slick_jax.processes import joining, signals
+from slick_jax.settings.config_file import examined, load_config
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         status = 141  # as a shell reports SIGPIPE
         return status
     finally:
-        beside = sys.modules.get("slick_jax.peers")  # there once a command has imported it, with JAX
+        beside = sys.modules.get("slick_jax.processes.peers")  # there once a command has imported it, with JAX
         if beside is not None:
             beside.leave(status)
 
@@ -87,7 +89,7 @@ def carry_out(command: str, config: Config, *more: Any, imported: Callable[[], N
     config = hub.resolve_config(config, command)
     stores.check(config.run_dir)
     use_compilation_cache()  # which imports JAX: bad input has been told before
-    processes.join(command, config)  # after the download: processes wait for each other a limited time
+    joining.join(command, config)  # after the download: processes wait for each other a limited time
     module, _, function = COMMANDS[command].place.partition(":")
     run = getattr(importlib.import_module(module), function or "run")
     imported()

@@ -6,8 +6,8 @@ import jax
 
 from slick_jax.commands import COMMANDS
 from slick_jax.config import Config
-from slick_jax.config_longform import COMMANDS as LONGFORM
 from slick_jax.knowledge.shapes import TOKENS
+from slick_jax.settings.longform import COMMANDS as LONGFORM
 
 
 def hint(command: str, config: Config) -> str:

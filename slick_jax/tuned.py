@@ -9,10 +9,10 @@ from pathlib import Path
 from etils import epath
 from jax.sharding import Mesh
 
-from slick_jax import stores
 from slick_jax.config import ModelConfig
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
+from slick_jax.files import stores
 from slick_jax.models import hub, peft_folder, weights
 from slick_jax.models.lora import LoraSpec, join
 from slick_jax.models.spec import ModelSpec

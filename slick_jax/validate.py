@@ -11,22 +11,22 @@ from typing import Any, TypeVar
 from etils import epath
 from jax.sharding import Mesh
 
-from slick_jax import run_folder
 from slick_jax.checkup.dry_run import told_rows
 from slick_jax.checkup.intake import take_in
 from slick_jax.commands import COMMANDS
 from slick_jax.config import Config, ModelConfig
-from slick_jax.config_needs import needs
 from slick_jax.data.prepare import table_text
 from slick_jax.data.prompt_styles import few_shot_prompt, prompt_style
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
+from slick_jax.files import run_folder
 from slick_jax.knowledge import match, p_true, preparation, store
 from slick_jax.knowledge.preparation import AskedRows, Prepared
 from slick_jax.mesh import make_mesh
 from slick_jax.models import hub, weights
 from slick_jax.models.hf_folder import read_config, tensor_names
 from slick_jax.models.spec import ModelSpec
+from slick_jax.settings.needs import needs
 from slick_jax.validate_stages import checks, set_up
 
 T = TypeVar("T")

@@ -9,22 +9,23 @@ from pathlib import Path
 
 import jax
 
-from slick_jax import stores, tuned
+from slick_jax import tuned
 from slick_jax.config import Config, EvaluateConfig, StudyConfig
-from slick_jax.config_doctor import DoctorConfig
-from slick_jax.config_longform import COMMANDS as LONGFORM
-from slick_jax.config_longform import LongformConfig
-from slick_jax.config_plan import PlanConfig
 from slick_jax.data import annotations
 from slick_jax.data.examples import load_splits
 from slick_jax.data.prompt_styles import prompt_style
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
+from slick_jax.files import stores
 from slick_jax.knowledge import rescore
 from slick_jax.knowledge.questions import questions
 from slick_jax.models import weights
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
+from slick_jax.settings.doctor import DoctorConfig
+from slick_jax.settings.longform import COMMANDS as LONGFORM
+from slick_jax.settings.longform import LongformConfig
+from slick_jax.settings.plan import PlanConfig
 from slick_jax.training import study, train
 from slick_jax.training.checkpoints import find_step
 from slick_jax.training.fine_tuning_data import render

@@ -100,7 +100,7 @@ def test_bad_settings_are_one_exception():
 def test_functions_run_what_the_command_line_runs(monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(main, "carry_out", lambda command, config: seen.append(command) or "made")
-    monkeypatch.setattr(slick_jax.api.config_rules, "problems", lambda config, command: [])
+    monkeypatch.setattr(slick_jax.api.rules, "problems", lambda config, command: [])
     names = ("annotate", "doctor", "mix", "train", "evaluate", "study", "report", "export", "plan")
     assert [getattr(slick_jax, name)(Config()) for name in names] == ["made"] * 9
     assert seen == list(names) and set(names) <= set(COMMANDS)

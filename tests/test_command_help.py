@@ -5,9 +5,9 @@ import pytest
 from slick_jax.command_help import HELP
 from slick_jax.commands import BROWSE, COMMANDS
 from slick_jax.config import Config
-from slick_jax.config_file import load_config
 from slick_jax.main import main
-from slick_jax.setting_docs import settings
+from slick_jax.settings.config_file import load_config
+from slick_jax.settings.setting_docs import settings
 
 
 def test_what_a_command_asks_for_are_settings():

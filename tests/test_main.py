@@ -14,8 +14,8 @@ from huggingface_hub import constants
 
 from slick_jax import memory
 from slick_jax.commands import COMMANDS
-from slick_jax.config_file import load_config
 from slick_jax.main import main
+from slick_jax.settings.config_file import load_config
 from tests.data.chat_templates import AS_QA
 
 
@@ -308,7 +308,7 @@ def test_programs_are_kept_in_the_folder_that_is_asked_for(root, tmp_path):
 
 
 def test_bad_input_is_told_before_jax_is_imported():
-    check = "import sys, slick_jax.main, slick_jax.config_rules; sys.exit('jax' in sys.modules)"
+    check = "import sys, slick_jax.main, slick_jax.settings.rules; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slick_jax import csv_text
+from slick_jax.files import csv_text
 from slick_jax.longform import report
 from tests.analysis import planted
 from tests.analysis.test_report import Page, open_report
@@ -24,8 +24,8 @@ FORBIDDEN = {
 }  # fmt: skip
 # Where code named by a config is run, a module chosen by name from a table of the package, or libc told of a handler.
 RUNS_CODE = {
-    "runpy": {"config_file.py"}, "ctypes": {"aborts.py"}, "importlib.import_module": {
-        "__init__.py", "main.py", "user_function.py", "models/families/__init__.py", "training/writers.py",
+    "runpy": {"settings/config_file.py"}, "ctypes": {"processes/aborts.py"}, "importlib.import_module": {
+        "__init__.py", "main.py", "settings/user_function.py", "models/families/__init__.py", "training/writers.py",
     },
 }  # fmt: skip
 CALLS = {"eval", "exec", "compile", "__import__", "breakpoint", "input"}
@@ -67,7 +67,7 @@ def _broken(file, tree, own):
         escaped = getattr(named.get("autoescape"), "value", False) is True
         if name.endswith("Environment") and not escaped and own != "data/chat_template.py":  # which writes no HTML
             yield f"{line} turns escaping off"
-        if name.endswith(".to_csv") and own != "csv_text.py":
+        if name.endswith(".to_csv") and own != "files/csv_text.py":
             yield f"{line} writes CSV without csv_text"
 
 
@@ -101,7 +101,7 @@ AUDIT = """
 import sys
 met = []
 watched = ("pickle.find_class", "os.system", "subprocess.Popen", "os.exec", "os.posix_spawn")
-from slick_jax.config_file import load_config
+from slick_jax.settings.config_file import load_config
 from slick_jax.data.examples import read_rows
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.models.hf_folder import open_tensors

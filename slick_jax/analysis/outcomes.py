@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.errors import InputError
+from slick_jax.files import run_folder
 
 STOPS = ("EARLY_STOP", "CONVERGENCE")
 COLUMNS = ("stop", "split", "id", "relation", "category", "hit", "abstained", "answer")

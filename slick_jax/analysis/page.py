@@ -13,7 +13,8 @@ import jinja2
 import pandas as pd
 from etils import epath
 
-from slick_jax import __version__, csv_text, run_folder
+from slick_jax import __version__
+from slick_jax.files import csv_text, run_folder
 
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "pandas", "statsmodels", "matplotlib")
 FORBIDDEN = "base-uri 'none'; form-action 'none'"  # which default-src does not cover

@@ -7,7 +7,6 @@ import dataclasses
 import pandas as pd
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.analysis import (
     evidence,
     examples,
@@ -25,6 +24,7 @@ from slick_jax.analysis import (
 from slick_jax.config import Config
 from slick_jax.data.annotations import kept_answers
 from slick_jax.errors import InputError
+from slick_jax.files import run_folder
 
 TABLE_TITLES = {"T3": "train", "T4": "in-distribution test", "T5": "out-of-distribution test"}
 

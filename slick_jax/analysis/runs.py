@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.analysis import annotated, comparable
 from slick_jax.analysis.outcomes import STOPS, read_answers, read_shifts
 from slick_jax.categories import CATEGORIES, GROUPS
 from slick_jax.errors import InputError, short
+from slick_jax.files import run_folder
 
 WHOLE = "all"  # stands in the category column for a whole split
 NOT_ANNOTATED = ""  # category of the rows of a user's own mixture

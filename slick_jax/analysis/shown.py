@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from slick_jax import csv_text
 from slick_jax.analysis import canvas
+from slick_jax.files import csv_text
 
 
 @dataclass(frozen=True)

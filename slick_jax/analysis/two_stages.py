@@ -7,8 +7,8 @@ import io
 import pandas as pd
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.categories import CATEGORIES
+from slick_jax.files import run_folder
 
 COLUMNS = ("variant", "stop", "epoch", "split", "questions", "accuracy", *CATEGORIES)
 TITLE = "Fine-tuning in two stages (slick gradual)"

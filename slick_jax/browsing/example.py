@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow.compute as pc
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.browsing.folders import names_in, training_runs
 from slick_jax.data.annotations import read_table
 from slick_jax.errors import InputError
+from slick_jax.files import run_folder
 
 Row = dict[str, Any]
 

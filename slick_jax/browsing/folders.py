@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from slick_jax import stores
 from slick_jax.errors import InputError
+from slick_jax.files import stores
 
 # What tells a run folder from any other folder: a name in it that a command writes.
 MARKS = frozenset(

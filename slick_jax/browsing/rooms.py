@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 import pyarrow.compute as pc
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.browsing.folders import last_written, names_in, training_runs
 from slick_jax.categories import CATEGORIES
-from slick_jax.claim import seems_held
 from slick_jax.errors import InputError
+from slick_jax.files import run_folder
+from slick_jax.files.claim import seems_held
 from slick_jax.training.writers import METRICS, read_lines
 
 FINISHED = "finished"

@@ -14,12 +14,12 @@ from slick_jax.checkup import answers, groups
 from slick_jax.checkup.intake import Intake
 from slick_jax.checkup.shares import Share, share
 from slick_jax.config import Config
-from slick_jax.config_doctor import DoctorConfig
 from slick_jax.data.annotations import kept_answers
 from slick_jax.data.examples import same_text
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.knowledge.saturation import saturation
 from slick_jax.knowledge.store import CERTAINTY
+from slick_jax.settings.doctor import DoctorConfig
 
 GUESSABLE = 0.2  # share of a group's rows with one answer from which on guessing pays
 

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.analysis import annotation_gallery, examples, page
 from slick_jax.analysis.runs import Study
 from slick_jax.analysis.shown import Shown
@@ -20,6 +19,7 @@ from slick_jax.checkup.advice import Advice, markdown
 from slick_jax.checkup.diagnosis import Diagnosis
 from slick_jax.checkup.treated import Treatment
 from slick_jax.config import Config
+from slick_jax.files import run_folder
 
 SHOWN_LEFT_OUT = 20  # rows that the page names; left_out.jsonl has all
 SHOWN_GROUPS = 40

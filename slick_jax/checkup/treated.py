@@ -13,11 +13,11 @@ import pandas as pd
 import pyarrow as pa
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.categories import UNKNOWN
 from slick_jax.checkup.diagnosis import Diagnosis
 from slick_jax.config import Config
 from slick_jax.data.prompt_styles import fine_tuning_prompt
+from slick_jax.files import run_folder
 
 MAYBE = "MaybeKnown"
 SCHEMA = {

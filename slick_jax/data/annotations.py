@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.categories import CATEGORIES
 from slick_jax.config import BESIDE_LABELS, SHAPES, Config
 from slick_jax.data.examples import POOLED, Example, raise_problems
 from slick_jax.data.mixtures import Annotated
 from slick_jax.errors import InputError
+from slick_jax.files import run_folder
 
 NAME = "annotations.parquet"  # in the run folder
 AGAIN = "run `slick annotate` again"

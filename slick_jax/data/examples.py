@@ -12,7 +12,7 @@ from pathlib import Path
 
 from slick_jax.config import DataConfig
 from slick_jax.errors import InputError, short
-from slick_jax.json_text import parse
+from slick_jax.files.json_text import parse
 
 POOL_SPLITS = ("dev", "ood_dev")  # exemplars are drawn from these
 SPLITS = ("train", "dev", "test", "ood_dev", "ood_test")

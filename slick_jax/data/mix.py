@@ -13,7 +13,6 @@ import pandas as pd
 import pyarrow as pa
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.categories import CATEGORIES, UNKNOWN
 from slick_jax.config import Config
 from slick_jax.data import annotations
@@ -23,6 +22,7 @@ from slick_jax.data.prompt_styles import fine_tuning_prompt
 from slick_jax.data.recipes import make_mixtures, parse, variant_order, wanted
 from slick_jax.data.unrelated import read_unrelated
 from slick_jax.errors import InputError
+from slick_jax.files import run_folder
 
 SCHEMA = {name: pa.string() for name in ("id", "relation", "category", "question", "answer", "prompt", "completion")}
 # Of rows that some recipes make; a file has those that one of its rows needs, with these values where it does not.

@@ -7,10 +7,10 @@ from collections import Counter
 import pandas as pd
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.config import Config
 from slick_jax.data.examples import SPLITS, Example, limited, load_splits, to_jsonl
 from slick_jax.data.monofacts import monofacts
+from slick_jax.files import run_folder
 
 
 def run(config: Config) -> None:

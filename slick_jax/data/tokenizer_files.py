@@ -13,9 +13,9 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, processors
 
-from slick_jax import json_text
 from slick_jax.data.tokenizer_classes import BYTE_LEVEL, CLASSES, class_name
 from slick_jax.errors import InputError
+from slick_jax.files import json_text
 
 # What is read of a folder; of config.json only the model type and the names of classes.
 NAMES = (

@@ -17,12 +17,13 @@ import pandas as pd
 import pyarrow as pa
 from etils import epath
 
-from slick_jax import __version__, csv_text, run_folder
-from slick_jax.claim import held
+from slick_jax import __version__
 from slick_jax.config import Config
 from slick_jax.data.annotations import read_table
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
+from slick_jax.files import csv_text, run_folder
+from slick_jax.files.claim import held
 from slick_jax.knowledge import preparation, records, store
 from slick_jax.knowledge.answers import Answers
 from slick_jax.knowledge.engine import Engine
@@ -33,7 +34,7 @@ from slick_jax.mesh import Team, make_team
 from slick_jax.models import weights
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
-from slick_jax.peers import FOLDER, Peers
+from slick_jax.processes.peers import FOLDER, Peers
 from slick_jax.progress import Progress
 
 

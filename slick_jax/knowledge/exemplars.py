@@ -12,7 +12,7 @@ import numpy as np
 
 from slick_jax.data.examples import Example, same_text
 from slick_jax.errors import InputError
-from slick_jax.hashing import id_words
+from slick_jax.files.hashing import id_words
 
 MAX_SETS = 128  # of a relation: each is a prefix to keep on the device
 POOL_SIZE = 64  # rows an exemplar pool is drawn from where the data has no development split

@@ -15,7 +15,7 @@ from slick_jax.data.prompt_styles import prompt_style
 from slick_jax.data.prompts import PrefixTable
 from slick_jax.data.target_tokens import prompt_problem, target_problem, target_tokens
 from slick_jax.data.tokenizer import Tokenizer
-from slick_jax.hashing import id_words
+from slick_jax.files.hashing import id_words
 from slick_jax.knowledge.answer_text import text_of
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.match import Golds, abstention_golds, matcher

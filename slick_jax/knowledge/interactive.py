@@ -12,16 +12,16 @@ from etils import epath
 
 from slick_jax import tuned
 from slick_jax.config import AnnotateConfig, Config, DataConfig
-from slick_jax.config_rules import problems
 from slick_jax.data.examples import Example, example_of, raise_problems
 from slick_jax.data.prompt_styles import fine_tuning_prompt, prompt_style
 from slick_jax.errors import InputError
-from slick_jax.hashing import id_words
+from slick_jax.files.hashing import id_words
 from slick_jax.knowledge import preparation, records, store
 from slick_jax.knowledge.answer_text import text_of
 from slick_jax.knowledge.engine import Engine
 from slick_jax.mesh import make_mesh
 from slick_jax.sampling.sampler import Prompt, Sampler
+from slick_jax.settings.rules import problems
 
 Row = Example | Mapping[str, Any]  # a mapping has the fields of a line of data.path (docs/data.md)
 

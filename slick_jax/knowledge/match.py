@@ -9,8 +9,8 @@ import string
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from slick_jax import user_function
 from slick_jax.errors import InputError
+from slick_jax.settings import user_function
 
 _ARTICLE = re.compile(r"\b(a|an|the)\b")
 _ARTICLE_BEFORE_END = re.compile(r"\b(a|an|the)\b(?!\Z)")

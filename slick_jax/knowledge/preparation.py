@@ -14,7 +14,7 @@ from slick_jax.data.prompt_styles import prompt_style
 from slick_jax.data.prompts import Draft, PrefixTable, Rest, draft_answers, tokenise_prompts
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
-from slick_jax.hashing import id_words
+from slick_jax.files.hashing import id_words
 from slick_jax.knowledge import exemplars, p_true
 from slick_jax.knowledge.match import Golds, Matcher, abstention_golds, matcher
 from slick_jax.knowledge.p_true import Proposal

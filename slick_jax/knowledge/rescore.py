@@ -11,18 +11,18 @@ import pandas as pd
 import pyarrow as pa
 from etils import epath
 
-from slick_jax import csv_text, run_folder, stores
 from slick_jax.categories import CATEGORIES
 from slick_jax.config import AnnotateConfig, Config
-from slick_jax.config_file import settings_of
 from slick_jax.data.examples import Example
 from slick_jax.errors import InputError
-from slick_jax.hashing import digest
+from slick_jax.files import csv_text, run_folder, stores
+from slick_jax.files.hashing import digest
 from slick_jax.knowledge import records, store
 from slick_jax.knowledge.answers import judge
 from slick_jax.knowledge.match import Golds, Matcher, abstention_golds, matcher
 from slick_jax.knowledge.saturation import saturation
 from slick_jax.knowledge.verify import Verified
+from slick_jax.settings.config_file import settings_of
 
 # What only the model's probabilities tell: kept where the run measured it under the same rule, else null.
 MEASURED = (

@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.data.examples import Example
 from slick_jax.errors import InputError
-from slick_jax.hashing import digest
+from slick_jax.files import run_folder
+from slick_jax.files.hashing import digest
 
 _BY_RULE = {
     "greedy_hits": pa.list_(pa.bool_()),  # per exemplar set

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from slick_jax.config_longform import LongformConfig
 from slick_jax.errors import InputError
+from slick_jax.settings.longform import LongformConfig
 
 GAMMA = LongformConfig.gamma  # claims that an answer needs for its full FActScore (Min et al. 2023, section 3.1)
 COLUMNS = ("id", "entity", "arm", "trained_on", "seed", "text", "n_tokens", "truncated")

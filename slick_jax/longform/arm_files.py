@@ -12,12 +12,12 @@ from typing import Any
 import pandas as pd
 from etils import epath
 
-from slick_jax import run_folder
-from slick_jax.config_longform import FilterConfig
 from slick_jax.errors import InputError
-from slick_jax.hashing import digest
+from slick_jax.files import run_folder
+from slick_jax.files.hashing import digest
 from slick_jax.longform.arms import Built
 from slick_jax.longform.prompts import fine_tuning_prompt
+from slick_jax.settings.longform import FilterConfig
 
 MANIFEST = "manifest.json"
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from slick_jax.config_longform import FilterConfig
 from slick_jax.errors import InputError
 from slick_jax.longform import filters, lengths, splits
+from slick_jax.settings.longform import FilterConfig
 
 BASE = "BASE"  # the un-tuned model, few-shot: trained on nothing
 

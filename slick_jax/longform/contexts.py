@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from slick_jax.config_longform import LongformConfig
 from slick_jax.errors import InputError
 from slick_jax.longform.records import Claim, Entity
+from slick_jax.settings.longform import LongformConfig
 
 CONTEXT = LongformConfig.context  # before the claim
 FIELDS = {"prompt", "name", "claim"}

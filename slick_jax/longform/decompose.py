@@ -11,16 +11,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from slick_jax.config_longform import ClaimsConfig, WriteConfig
 from slick_jax.data.examples import Example
 from slick_jax.data.prompt_styles import Chat, Qa
 from slick_jax.errors import InputError
-from slick_jax.hashing import digest
+from slick_jax.files.hashing import digest
 from slick_jax.longform.claims import Asked, Found, self_contained
 from slick_jax.longform.store import Stage
 from slick_jax.longform.writer import Sampling, Writer
 from slick_jax.models.transformer import Network
 from slick_jax.progress import Progress
+from slick_jax.settings.longform import ClaimsConfig, WriteConfig
 
 MARK = "- "  # before every claim
 MOST_CLAIMS = 16  # of one sentence; a model that writes more repeats itself with small changes

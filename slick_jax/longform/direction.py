@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from slick_jax.analysis.verdicts import FAILS, HOLDS, OPEN, Effect, absent, measured
-from slick_jax.config_longform import LongformConfig
 from slick_jax.longform.scores import METRICS, Scores
+from slick_jax.settings.longform import LongformConfig
 
 BEST, MARGIN = "GEN+SELF", LongformConfig.margin
 LEAST = 10  # test entities; resamples of fewer vary too little, and would be clear of zero by chance

@@ -14,12 +14,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from slick_jax.config_longform import PTrueConfig
 from slick_jax.data.corpus import RIVAL_SHARE, other, stream
 from slick_jax.data.examples import Example
 from slick_jax.longform.domains import DOMAINS, Domain
 from slick_jax.longform.grammar import Fact
 from slick_jax.longform.records import Entity
+from slick_jax.settings.longform import PTrueConfig
 
 VERDICT_FORM = PTrueConfig.form.removeprefix("{prompt}\n") + " {verdict}"  # as the scorer asks, behind the prompt
 

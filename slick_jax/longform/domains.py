@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from slick_jax.config_longform import DomainsConfig
 from slick_jax.data.corpus import SHARE_RIVALS, draw_exposures, other, stream
 from slick_jax.longform.domain_pools import DomainNames
 from slick_jax.longform.domain_text import WORDINGS, Wording
 from slick_jax.longform.grammar import Fact, Grammar
 from slick_jax.longform.records import SPLITS, Entity
+from slick_jax.settings.longform import DomainsConfig
 
 DOMAINS = tuple(wording.name for wording in WORDINGS)
 # Of entities that no text is about, and of facts that no text tells, of the other entities too

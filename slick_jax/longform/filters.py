@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from slick_jax.config_longform import FilterConfig
 from slick_jax.errors import InputError
-from slick_jax.hashing import id_words
+from slick_jax.files.hashing import id_words
 from slick_jax.longform.sentences import is_complete
+from slick_jax.settings.longform import FilterConfig
 
 
 def cut_off(texts: pd.DataFrame, sentences: pd.DataFrame) -> pd.Series:

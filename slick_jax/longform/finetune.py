@@ -10,10 +10,11 @@ from typing import Any
 
 from etils import epath
 
-from slick_jax import run_folder, tuned
-from slick_jax.claim import claimed
+from slick_jax import tuned
 from slick_jax.config import Config, TrainConfig
-from slick_jax.hashing import digest
+from slick_jax.files import run_folder
+from slick_jax.files.claim import claimed
+from slick_jax.files.hashing import digest
 from slick_jax.longform.arm_files import file_name
 from slick_jax.longform.checkpoint import Checkpoint
 from slick_jax.models.transformer import Network, Params

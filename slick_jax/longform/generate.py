@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from slick_jax.data.tokenizer import Tokenizer
-from slick_jax.hashing import digest
+from slick_jax.files.hashing import digest
 from slick_jax.longform.records import SOURCES, Entity, Text
 from slick_jax.longform.store import Stage, text_of, text_row
 from slick_jax.longform.writer import Sampling, Writer, Written

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from slick_jax import atomic, run_folder
 from slick_jax.errors import InputError
-from slick_jax.hashing import digest
+from slick_jax.files import atomic, run_folder
+from slick_jax.files.hashing import digest
 from slick_jax.longform.logprob import mean_logprob
 from slick_jax.longform.reading import Reader, Row
 from slick_jax.models.transformer import KV, Network, Params

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slick_jax.config import Config
-from slick_jax.hashing import digest
+from slick_jax.files.hashing import digest
 from slick_jax.longform import claims as making
 from slick_jax.longform import decompose, verifier
 from slick_jax.longform.checkpoint import Checkpoint

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from slick_jax.errors import InputError
-from slick_jax.hashing import id_words
+from slick_jax.files.hashing import id_words
 
 MEASURES = {"tokens": "tokens", "claims": "n_claims", "none": ""}
 

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from slick_jax.config_longform import PTrueConfig
 from slick_jax.errors import InputError
 from slick_jax.longform.contexts import distinct, fill
 from slick_jax.longform.probe import check_split
@@ -22,6 +21,7 @@ from slick_jax.longform.reading import Reader, Row
 from slick_jax.longform.records import Claim, Entity
 from slick_jax.models.transformer import KV, Network, Params
 from slick_jax.sampling import logits as select
+from slick_jax.settings.longform import PTrueConfig
 
 FORM, VERDICTS = PTrueConfig.form, PTrueConfig.verdicts
 

@@ -18,12 +18,12 @@ from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from slick_jax import run_folder
-from slick_jax.config_longform import ProbeConfig
 from slick_jax.errors import InputError
+from slick_jax.files import run_folder
 from slick_jax.longform.measures import auroc
 from slick_jax.longform.records import Claim, Entity, Text
 from slick_jax.progress import Progress
+from slick_jax.settings.longform import ProbeConfig
 
 STRENGTHS = ProbeConfig.strengths  # inverse strength of the L2 penalty (scikit-learn's C)
 NAMED = 10  # entities that an error names

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import pandas as pd
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.analysis import page, verdicts
+from slick_jax.files import run_folder
 from slick_jax.longform import checks, direction, gallery, page_tables, score_tables
 from slick_jax.longform.answers import GAMMA
 from slick_jax.longform.arms import NAMES

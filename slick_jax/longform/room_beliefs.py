@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from slick_jax import run_folder
 from slick_jax.errors import InputError
-from slick_jax.hashing import digest
+from slick_jax.files import run_folder
+from slick_jax.files.hashing import digest
 from slick_jax.longform.belief import OwnReading, Scorer, beliefs, calibrate, raw_scores, train_probe
 from slick_jax.longform.checkpoint import Checkpoint
 from slick_jax.longform.consistency import Consistency

@@ -13,7 +13,7 @@ from etils import epath
 
 from slick_jax.config import Config
 from slick_jax.errors import InputError
-from slick_jax.hashing import digest
+from slick_jax.files.hashing import digest
 from slick_jax.longform import arm_files, arms, generate, lengths, prompts, splits
 from slick_jax.longform.checkpoint import Checkpoint
 from slick_jax.longform.judge import Judge, Judged

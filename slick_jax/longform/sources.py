@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slick_jax.config_longform import OwnConfig
-from slick_jax.config_rules_longform import stems
 from slick_jax.data.examples import raise_problems, rows_of, same_text, text_problem
 from slick_jax.errors import InputError, short
 from slick_jax.longform.records import SPLITS, Entity
 from slick_jax.longform.sentences import sentences
+from slick_jax.settings.longform import OwnConfig
+from slick_jax.settings.longform_rules import stems
 
 FIELDS = ("entity", "prompt", "reference", "id", "split", "exposure")
 NAME = "{name}"  # where a prompt template has the entity

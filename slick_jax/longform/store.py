@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.errors import InputError
-from slick_jax.hashing import digest
+from slick_jax.files import run_folder
+from slick_jax.files.hashing import digest
 from slick_jax.longform.records import Claim, Entity, Text
 
 Item = TypeVar("Item")

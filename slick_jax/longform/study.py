@@ -16,8 +16,8 @@ import jax
 import pandas as pd
 from etils import epath
 
-from slick_jax.claim import held
 from slick_jax.config import Config
+from slick_jax.files.claim import held
 from slick_jax.longform import prompts, splits, summary
 from slick_jax.longform.arms import BASE
 from slick_jax.longform.checkpoint import Checkpoint, open_model, open_second

@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.config import Config
+from slick_jax.files import run_folder
 from slick_jax.longform import arm_files, evaluation, report
 from slick_jax.longform.answers import per_answer
 from slick_jax.longform.checkpoint import Checkpoint

@@ -14,12 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.special import expit
 
-from slick_jax import user_function
-from slick_jax.config_longform import ClaimsConfig
 from slick_jax.data.examples import Example, raise_problems
 from slick_jax.data.prompt_styles import Chat, Qa
 from slick_jax.errors import InputError
-from slick_jax.hashing import digest
+from slick_jax.files.hashing import digest
 from slick_jax.longform.bm25 import PASSAGE_WORDS, Bm25, passages_of, words
 from slick_jax.longform.p_true import fork, odds
 from slick_jax.longform.reading import Reader, Row
@@ -27,6 +25,8 @@ from slick_jax.longform.records import Claim, Entity
 from slick_jax.longform.store import Stage, claim_row
 from slick_jax.models.transformer import Network, Params
 from slick_jax.progress import Progress
+from slick_jax.settings import user_function
+from slick_jax.settings.longform import ClaimsConfig
 
 PASSAGES = ClaimsConfig.passages
 QUERY = "the claim without the name"  # what passages are found by

@@ -11,14 +11,14 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from slick_jax.compilation import jitted
-from slick_jax.config_longform import WriteConfig
 from slick_jax.data.examples import raise_problems
 from slick_jax.data.prompts import PrefixTable
 from slick_jax.data.tokenizer import Tokenizer
-from slick_jax.hashing import id_words
+from slick_jax.files.hashing import id_words
 from slick_jax.mesh import batch_shards, replicated, sharding_for
 from slick_jax.models.transformer import KV, Network
 from slick_jax.sampling.sampler import PROMPT_CHUNK, Prompt, Sampler
+from slick_jax.settings.longform import WriteConfig
 
 SHORTER = 4  # each length that prompts are padded to is so many times the next shorter one: each is compiled
 LENGTHS = 4

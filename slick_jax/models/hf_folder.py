@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from slick_jax import atomic
 from slick_jax.errors import InputError, short
-from slick_jax.json_text import parse
+from slick_jax.files import atomic
+from slick_jax.files.json_text import parse
 from slick_jax.models.safetensors_file import TensorFile
 
 INDEX = "model.safetensors.index.json"

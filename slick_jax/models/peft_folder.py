@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from slick_jax.errors import InputError, short
-from slick_jax.json_text import parse
+from slick_jax.files.json_text import parse
 from slick_jax.models.families import layout_of
 from slick_jax.models.hf_folder import copy_tokenizer, start_writing, write_json, write_tensors
 from slick_jax.models.lora import Adapter, LoraSpec, adapter_table, resolve

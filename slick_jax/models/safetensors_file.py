@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from slick_jax.errors import InputError, short
-from slick_jax.json_text import parse
+from slick_jax.files.json_text import parse
 
 # Names of the format -> numpy's; other types are listed by their name and never read.
 FLOATS = {"F32": np.dtype(np.float32), "BF16": np.dtype(ml_dtypes.bfloat16), "F16": np.dtype(np.float16)}

@@ -74,7 +74,7 @@ CPU = Kind("cpu", "cpu", 0.1e12, dict.fromkeys(TPU_PASSES, 0.1e12), 4e9, 10e9, 1
 
 
 def kind_of(name: str) -> Kind:
-    """The kind of this name, one of `config_plan.DEVICES`."""
+    """The kind of this name, one of `settings.plan.DEVICES`."""
     return CPU if name == "cpu" else KINDS[name]
 
 

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 
 from slick_jax.config import Config
-from slick_jax.config_rules_longform import stems
 from slick_jax.longform.records import SPLITS
 from slick_jax.longform.rooms import OWN
 from slick_jax.longform.sources import read_domains
@@ -26,6 +25,7 @@ from slick_jax.planning.programs import on_a_device
 from slick_jax.planning.rows import TrainingRows
 from slick_jax.planning.stages import SHAPES, Stage, train_stage
 from slick_jax.planning.target import Target
+from slick_jax.settings.longform_rules import stems
 
 PROMPT = 64  # tokens of an entity's prompt
 CLAIM = 20  # tokens of a claim; texts have as many claims as fit

@@ -8,10 +8,10 @@ from typing import Any
 
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.config import Config
 from slick_jax.data.mixtures import REPLAY
 from slick_jax.data.recipes import parse, wanted
+from slick_jax.files import run_folder
 from slick_jax.training.mixture_file import MixtureRow, dealt, read_mixture
 
 SHARE = 3  # a mixture holds about one in so many of the rows it is drawn from, where nothing says more

@@ -11,10 +11,8 @@ from typing import Any
 import jax
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.config import Config
-from slick_jax.config_longform import LongformConfig
-from slick_jax.config_plan import STAGES
+from slick_jax.files import run_folder
 from slick_jax.models import weights
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
@@ -26,6 +24,8 @@ from slick_jax.planning.remarks import remarks_on
 from slick_jax.planning.rows import training_rows
 from slick_jax.planning.stages import Stage, annotate_stage, study_stage, train_stage
 from slick_jax.planning.target import Target, host_devices, real_mesh, target_of
+from slick_jax.settings.longform import LongformConfig
+from slick_jax.settings.plan import STAGES
 from slick_jax.training.pretrain import make_network
 
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import AbstractMesh, Mesh
 
-from slick_jax.collectives import Collective, collectives_of
+from slick_jax.planning.collectives import Collective, collectives_of
 from slick_jax.planning.devices import Kind
 
 

@@ -6,13 +6,13 @@ import dataclasses
 from pathlib import Path
 
 from slick_jax.config import Config
-from slick_jax.config_needs import data_problems
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.knowledge import preparation
 from slick_jax.knowledge.preparation import MAX_PART_RELATIONS, AskedRows, Prepared
 from slick_jax.knowledge.shapes import LANE, Shapes, choose_shapes
 from slick_jax.models.flops import forward_flops
 from slick_jax.models.spec import ModelSpec
+from slick_jax.settings.needs import data_problems
 
 # Of the paper's prompts on EntityQuestions with a tokenizer of 32 to 128 thousand ids: tokens of an exemplar, of the
 # longest question, and of an answer, its end left out.

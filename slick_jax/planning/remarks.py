@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from jax.sharding import Mesh
 
 from slick_jax.config import Config
-from slick_jax.config_longform import LongformConfig
 from slick_jax.planning.devices import GPU_SHARE, MEM_FRACTION, OWN_SHARE
 from slick_jax.planning.target import Target
+from slick_jax.settings.longform import LongformConfig
 
 ALONE = ("study", "shift", "texts", "beliefs", "fine-tuning", "answers")  # stages of commands of one process
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from etils import epath
 from jax.sharding import Mesh
 
-from slick_jax import run_folder
 from slick_jax.config import LoraConfig
 from slick_jax.errors import InputError
+from slick_jax.files import run_folder
 from slick_jax.models import weights
 from slick_jax.models.lora import LoraSpec, resolve
 from slick_jax.models.spec import ModelSpec

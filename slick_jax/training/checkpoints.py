@@ -17,10 +17,11 @@ from etils import epath
 from jax.sharding import Mesh
 from orbax.checkpoint import v1 as ocp
 
-from slick_jax import run_folder, signals, stores
 from slick_jax.errors import InputError
+from slick_jax.files import run_folder, stores
 from slick_jax.models.hf_folder import TOKENIZER_FILES
 from slick_jax.models.transformer import Network, Params
+from slick_jax.processes import signals
 from slick_jax.training import adapters
 from slick_jax.training.step import TrainState, on_one_device
 

@@ -10,17 +10,19 @@ import pandas as pd
 import pyarrow as pa
 from etils import epath
 
-from slick_jax import run_folder, stores, tuned
+from slick_jax import tuned
 from slick_jax.categories import CATEGORIES
 from slick_jax.config import Config
 from slick_jax.errors import InputError
-from slick_jax.hashing import digest
+from slick_jax.files import run_folder, stores
+from slick_jax.files.hashing import digest
 from slick_jax.knowledge.endings import accepting
 from slick_jax.knowledge.greedy import Answered, Asked, GreedyEvaluator
 from slick_jax.knowledge.match_rates import MatchRates
 from slick_jax.knowledge.questions import questions
 from slick_jax.mesh import make_mesh
-from slick_jax.peers import Peers, in_lockstep
+from slick_jax.processes.lockstep import in_lockstep
+from slick_jax.processes.peers import Peers
 from slick_jax.training.checkpoints import find_step
 
 HOW = ("prompt_style", "chat_options", "match")  # settings of annotate that decide how is asked, and judged

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slick_jax import stores
 from slick_jax.config import Config
 from slick_jax.errors import InputError
+from slick_jax.files import stores
 from slick_jax.mesh import make_mesh
 from slick_jax.models import weights
 from slick_jax.models.lora import merge

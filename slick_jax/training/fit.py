@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.errors import InputError
+from slick_jax.files import run_folder
 from slick_jax.knowledge.greedy import Asked
 
 FIT_SCHEMA = pa.schema(

@@ -13,15 +13,16 @@ from clu import parameter_overview
 from etils import epath
 from jax.sharding import Mesh
 
-from slick_jax import run_folder, signals
 from slick_jax.compilation import jitted
 from slick_jax.config import TrainConfig
 from slick_jax.errors import InputError, Stopped
+from slick_jax.files import run_folder
 from slick_jax.knowledge.greedy import GreedyEvaluator
 from slick_jax.mesh import batch_sharding, place, replicated
 from slick_jax.models import weights
 from slick_jax.models.lora import join
 from slick_jax.models.transformer import Network, Params
+from slick_jax.processes import signals
 from slick_jax.progress import Progress
 from slick_jax.training import stops
 from slick_jax.training.checkpoints import Checkpoints

@@ -14,7 +14,6 @@ from clu import parameter_overview
 from etils import epath
 from jax.sharding import Mesh
 
-from slick_jax import run_folder, signals
 from slick_jax.config import Config, DataConfig, MeshConfig
 from slick_jax.data.corpus import Corpus, tell
 from slick_jax.data.corpus_tokens import pack, train_tokenizer
@@ -23,11 +22,14 @@ from slick_jax.data.examples import load_splits, to_jsonl
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.data.world import make_world
 from slick_jax.errors import InputError, Stopped
+from slick_jax.files import run_folder
 from slick_jax.mesh import batch_shards, constrain, make_mesh, place, replicated
 from slick_jax.models.spec import ModelSpec, spec_to_hf
 from slick_jax.models.transformer import Network
 from slick_jax.models.weights import save_hf
-from slick_jax.peers import FOLDER, Peers, in_lockstep
+from slick_jax.processes import signals
+from slick_jax.processes.lockstep import in_lockstep
+from slick_jax.processes.peers import FOLDER, Peers
 from slick_jax.progress import Progress
 from slick_jax.training.checkpoints import Checkpoints
 from slick_jax.training.optimizer import make_optimizer

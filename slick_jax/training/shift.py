@@ -11,10 +11,10 @@ from pathlib import Path
 
 from etils import epath
 
-from slick_jax import run_folder, stores
-from slick_jax.claim import held
 from slick_jax.config import Config, ExportConfig
 from slick_jax.errors import InputError
+from slick_jax.files import run_folder, stores
+from slick_jax.files.claim import held
 from slick_jax.knowledge import annotate
 from slick_jax.training import export, loop
 

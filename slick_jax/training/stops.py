@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from etils import epath
 
-from slick_jax import run_folder
+from slick_jax.files import run_folder
 from slick_jax.knowledge.endings import split_ending
 from slick_jax.knowledge.greedy import GreedyEvaluator
 from slick_jax.models.transformer import Params

@@ -13,13 +13,14 @@ from typing import Any
 
 from etils import epath
 
-from slick_jax import presence, run_folder, shards, stores, workers
 from slick_jax.analysis import report, runs
-from slick_jax.claim import Busy, is_held
 from slick_jax.config import Config, StudyConfig
 from slick_jax.errors import InputError, Stopped
-from slick_jax.hashing import digest
+from slick_jax.files import run_folder, stores
+from slick_jax.files.claim import Busy, is_held
+from slick_jax.files.hashing import digest
 from slick_jax.knowledge.questions import Questions, questions
+from slick_jax.processes import presence, shards, workers
 from slick_jax.progress import Progress
 from slick_jax.training import loop, shift, train
 from slick_jax.training.writers import read_lines

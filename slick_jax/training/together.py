@@ -12,13 +12,13 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from slick_jax import run_folder
-from slick_jax.claim import claimed
 from slick_jax.compilation import jitted
 from slick_jax.errors import InputError
+from slick_jax.files import run_folder
+from slick_jax.files.claim import claimed
 from slick_jax.mesh import AXES, place, replicated
-from slick_jax.peers import Peers
-from slick_jax.signals import Sigterm
+from slick_jax.processes.peers import Peers
+from slick_jax.processes.signals import Sigterm
 
 Share = Callable[[str, Callable[[], Any]], Any]  # Peers.share
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 import jax
 from etils import epath
 
-from slick_jax import run_folder, stores
 from slick_jax.config import Config
 from slick_jax.data import annotations
 from slick_jax.data.mix import content, content_digest
@@ -17,7 +16,8 @@ from slick_jax.data.mixtures import REPLAY
 from slick_jax.data.prompt_styles import prompt_style
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.errors import InputError
-from slick_jax.hashing import digest
+from slick_jax.files import run_folder, stores
+from slick_jax.files.hashing import digest
 from slick_jax.knowledge.endings import accepting
 from slick_jax.knowledge.greedy import Asked, GreedyEvaluator
 from slick_jax.knowledge.match import matcher
@@ -26,7 +26,8 @@ from slick_jax.mesh import make_mesh
 from slick_jax.models import weights
 from slick_jax.models.lora import LoraSpec
 from slick_jax.models.transformer import Network
-from slick_jax.peers import FOLDER, Peers, in_lockstep
+from slick_jax.processes.lockstep import in_lockstep
+from slick_jax.processes.peers import FOLDER, Peers
 from slick_jax.training import adapters, identity, loop, result
 from slick_jax.training.fine_tuning_data import render
 from slick_jax.training.mixture_file import MixtureRow, dealt, endings, read_mixture

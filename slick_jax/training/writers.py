@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from etils import epath
 
-from slick_jax import run_folder
 from slick_jax.errors import InputError
-from slick_jax.json_text import parse
+from slick_jax.files import run_folder
+from slick_jax.files.json_text import parse
 
 METRICS = "metrics.jsonl"  # in the folder of a run
 

@@ -4,9 +4,9 @@ import json
 
 import pyarrow as pa
 
-from slick_jax import run_folder
 from slick_jax.data import mix
 from slick_jax.data.mixtures import Annotated
+from slick_jax.files import run_folder
 from slick_jax.knowledge import answers, store
 from slick_jax.training.fit import FIT_SCHEMA
 from slick_jax.training.stops import ANSWERS_SCHEMA

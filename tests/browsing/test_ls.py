@@ -13,7 +13,7 @@ import pytest
 from slick_jax.categories import CATEGORIES
 from slick_jax.checkup import page
 from slick_jax.checkup.intake import LeftOut
-from slick_jax.claim import held, seems_held
+from slick_jax.files.claim import held, seems_held
 from slick_jax.main import main
 from tests.browsing.planted_runs import write, write_run
 from tests.checkup.planted import planted, planted_rows
@@ -59,7 +59,7 @@ def test_what_a_process_is_at_work_on_is_running(ls, tmp_path):
 
 
 def test_a_process_that_was_killed_is_not_running(tmp_path):
-    child = "import sys, os; from slick_jax.claim import held\nwith held(sys.argv[1]): os._exit(0)"
+    child = "import sys, os; from slick_jax.files.claim import held\nwith held(sys.argv[1]): os._exit(0)"
     subprocess.run([sys.executable, "-c", child, str(tmp_path)], check=True)
     assert (tmp_path / "owner.json").exists() and not seems_held(tmp_path)
 

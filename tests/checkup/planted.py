@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from slick_jax import run_folder
 from slick_jax.categories import CATEGORIES
 from slick_jax.checkup.diagnosis import diagnose
 from slick_jax.checkup.intake import Intake
-from slick_jax.config_file import load_config
+from slick_jax.files import run_folder
 from slick_jax.knowledge.estimate import category
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
 from slick_jax.models.weights import save_hf
+from slick_jax.settings.config_file import load_config
 from tests.data.small_tokenizers import byte_level_files
 
 ROOT = Path(__file__).parents[2]

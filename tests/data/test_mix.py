@@ -8,13 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from slick_jax.config_file import load_config
 from slick_jax.data import mix
 from slick_jax.data.corpus import FINE_TUNING_FORM
 from slick_jax.data.examples import Example
 from slick_jax.data.prompt_styles import fine_tuning_prompt
 from slick_jax.errors import InputError
 from slick_jax.main import main
+from slick_jax.settings.config_file import load_config
 from tests.data.annotated_run import PROTOCOL, categories, examples, make_run
 
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 from slick_jax.commands import BROWSE, COMMANDS
-from slick_jax.config_file import load_config
+from slick_jax.settings.config_file import load_config
 from tests.conftest import ROOT
 
 LAUNCHERS = ("launch/local.sh", "launch/tpu_pod.sh", "launch/slurm.sbatch")

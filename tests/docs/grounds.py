@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from slick_jax import run_folder
 from slick_jax.categories import CATEGORIES
 from slick_jax.config import defaults
 from slick_jax.data.examples import Example, to_jsonl
+from slick_jax.files import run_folder
 from slick_jax.knowledge import answers, estimate, store
 from slick_jax.main import main
 from tests.data.annotated_run import categories, examples

@@ -8,8 +8,8 @@ import textwrap
 import pytest
 
 from slick_jax import validate
-from slick_jax.config_file import load_config
 from slick_jax.planning import plan
+from slick_jax.settings.config_file import load_config
 from tests.conftest import ROOT
 from tests.data.test_entity_questions import TEMPLATES, write_zip
 from tests.docs.commands import check, statements

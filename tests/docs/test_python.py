@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 
 from slick_jax.categories import CATEGORIES
-from slick_jax.config_file import load_config
 from slick_jax.data import recipes
 from slick_jax.data.entity_questions.preparation import prepare
 from slick_jax.data.examples import read_rows
 from slick_jax.data.prompt_styles import fine_tuning_prompt
 from slick_jax.data.tfds_rows import read_tfds
 from slick_jax.knowledge import store
-from slick_jax.setting_docs import settings
+from slick_jax.settings.config_file import load_config
+from slick_jax.settings.setting_docs import settings
 from slick_jax.training.mixture_file import read_mixture
 from tests.data.annotated_run import COUNTS
 from tests.docs.grounds import GROUNDS, annotated, examples

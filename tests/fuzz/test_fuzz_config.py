@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from slick_jax.commands import COMMANDS
 from slick_jax.config import Config
-from slick_jax.config_file import load_config, settings_of
+from slick_jax.settings.config_file import load_config, settings_of
 from tests.fuzz.fuzzing import attempt, changed, inputs, json_values, texts
 
 

@@ -11,18 +11,18 @@ import pytest
 from pyarrow import parquet
 from safetensors.numpy import save
 
-from slick_jax import run_folder
-from slick_jax.config_file import load_config
 from slick_jax.data import examples
 from slick_jax.data.chat_template import ChatTemplate
 from slick_jax.data.entity_questions.sources import read_source
 from slick_jax.data.tfds_rows import example_of_record
 from slick_jax.data.tokenizer import Tokenizer
+from slick_jax.files import run_folder
 from slick_jax.longform.sentences import is_complete, sentences
 from slick_jax.longform.sources import read_entities
 from slick_jax.models import weights
 from slick_jax.models.hf_folder import INDEX, open_tensors
 from slick_jax.models.safetensors_file import TensorFile
+from slick_jax.settings.config_file import load_config
 from slick_jax.training.mixture_file import read_mixture
 from tests.data.small_tokenizers import byte_level_files, metaspace_backend
 from tests.families import config_of

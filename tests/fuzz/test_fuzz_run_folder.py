@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slick_jax import run_folder
 from slick_jax.analysis import runs
 from slick_jax.config import AnnotateConfig, Config
 from slick_jax.data import annotations
 from slick_jax.data.examples import Example
-from slick_jax.hashing import digest
+from slick_jax.files import run_folder
+from slick_jax.files.hashing import digest
 from slick_jax.knowledge import answers, rescore, store
 from slick_jax.longform import records
 from slick_jax.longform.probe import Probe

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from slick_jax.config_file import load_config
 from slick_jax.knowledge import annotate
+from slick_jax.settings.config_file import load_config
 
 
 def config_of(root, run_dir, model, *overrides):

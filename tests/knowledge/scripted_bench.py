@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 
-from slick_jax.hashing import id_words
+from slick_jax.files.hashing import id_words
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.match import Golds, matcher
 from slick_jax.knowledge.pools import Pools

@@ -2,10 +2,10 @@
 
 import jax
 
-from slick_jax.config_file import load_config
 from slick_jax.knowledge import store
 from slick_jax.knowledge.annotate import annotate
 from slick_jax.knowledge.forward import Device
+from slick_jax.settings.config_file import load_config
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 

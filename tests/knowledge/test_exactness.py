@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from slick_jax.config_file import load_config
 from slick_jax.knowledge import annotate
+from slick_jax.settings.config_file import load_config
 from tests.knowledge import exactness
 
 pytestmark = pytest.mark.verify

@@ -6,13 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from slick_jax.collectives import collectives_of
 from slick_jax.knowledge.batches import Batch, Judged, Lanes
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.pools import Pools
 from slick_jax.mesh import make_mesh
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
+from slick_jax.planning.collectives import collectives_of
 
 SPEC = ModelSpec(
     vocab_size=256, d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_mlp=64, max_position_embeddings=64

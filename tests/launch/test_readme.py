@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from slick_jax.commands import COMMANDS
-from slick_jax.config_file import load_config
 from slick_jax.errors import Stopped
+from slick_jax.settings.config_file import load_config
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "launch" / "README.md").read_text()

@@ -7,7 +7,15 @@ import jax
 import numpy as np
 
 from slick_jax.config import AnnotateConfig, Config, ModelConfig, TrainConfig
-from slick_jax.config_longform import (
+from slick_jax.data.tokenizer import Tokenizer
+from slick_jax.files.hashing import id_words
+from slick_jax.longform.domains import make_domains
+from slick_jax.longform.generate import Generator
+from slick_jax.longform.records import Text
+from slick_jax.models.spec import ModelSpec
+from slick_jax.models.transformer import Network
+from slick_jax.models.weights import save_hf
+from slick_jax.settings.longform import (
     ClaimsConfig,
     DomainsConfig,
     FilterConfig,
@@ -16,14 +24,6 @@ from slick_jax.config_longform import (
     ProbeConfig,
     WriteConfig,
 )
-from slick_jax.data.tokenizer import Tokenizer
-from slick_jax.hashing import id_words
-from slick_jax.longform.domains import make_domains
-from slick_jax.longform.generate import Generator
-from slick_jax.longform.records import Text
-from slick_jax.models.spec import ModelSpec
-from slick_jax.models.transformer import Network
-from slick_jax.models.weights import save_hf
 from tests.data.small_tokenizers import byte_level_files
 
 WRONG = 0.4  # share of facts that a scripted text gets wrong

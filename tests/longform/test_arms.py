@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
-from slick_jax.config_longform import FilterConfig
 from slick_jax.errors import InputError
 from slick_jax.longform import arm_files, splits
 from slick_jax.longform.arms import ARMS, build
+from slick_jax.settings.longform import FilterConfig
 from slick_jax.training.mixture_file import read_mixture
 from tests.longform.planted_texts import Domain, count, truthful, words
 

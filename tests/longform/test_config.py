@@ -6,7 +6,9 @@ import pytest
 
 from slick_jax.commands import COMMANDS as ALL
 from slick_jax.config import Config, ModelConfig
-from slick_jax.config_longform import (
+from slick_jax.longform import arms, claims
+from slick_jax.longform.domains import DOMAINS
+from slick_jax.settings.longform import (
     COMMANDS,
     ClaimsConfig,
     DomainsConfig,
@@ -16,9 +18,7 @@ from slick_jax.config_longform import (
     PTrueConfig,
     WriteConfig,
 )
-from slick_jax.config_rules import problems
-from slick_jax.longform import arms, claims
-from slick_jax.longform.domains import DOMAINS
+from slick_jax.settings.rules import problems
 from tests.longform.scripted import config_of, own_config
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slick_jax.config_longform import FilterConfig
 from slick_jax.errors import InputError
 from slick_jax.longform import filters
+from slick_jax.settings.longform import FilterConfig
 from tests.longform import planted_texts
 
 GRANULARITIES = ("sentence", "claim", "response")

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slick_jax import run_folder
 from slick_jax.config import MeshConfig
 from slick_jax.errors import InputError
+from slick_jax.files import run_folder
 from slick_jax.longform import reading
 from slick_jax.longform.belief import claim_rows
 from slick_jax.longform.contexts import CONTEXT

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 
 from slick_jax.config import Config
-from slick_jax.config_longform import ClaimsConfig, LongformConfig, OwnConfig
 from slick_jax.errors import InputError
 from slick_jax.longform.judge import Judge
 from slick_jax.longform.records import Entity, Text
+from slick_jax.settings.longform import ClaimsConfig, LongformConfig, OwnConfig
 
 ENTITIES = {
     name: Entity(name, "towns", name, "train", f"Tell of {name}.", f"{name} has 3 mills.") for name in ("Ao", "Bo")

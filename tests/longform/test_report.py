@@ -9,10 +9,10 @@ from matplotlib.colors import to_rgb
 
 from slick_jax.analysis import palette
 from slick_jax.config import Config
-from slick_jax.config_longform import FilterConfig, LongformConfig
 from slick_jax.longform import checks, figures, gallery, page_tables, report, score_tables, summary
 from slick_jax.longform.arms import NAMES
 from slick_jax.longform.scores import Scores
+from slick_jax.settings.longform import FilterConfig, LongformConfig
 from tests.analysis.test_palette import lab
 from tests.analysis.test_report import Page
 from tests.longform import planted_study

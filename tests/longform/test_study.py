@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 
 from slick_jax.config import LoraConfig, MeshConfig
-from slick_jax.config_longform import ClaimsConfig, OwnConfig
 from slick_jax.errors import InputError
 from slick_jax.longform import checkpoint, finetune, room_beliefs, rooms, study
 from slick_jax.longform.arm_files import file_name
@@ -21,6 +20,7 @@ from slick_jax.longform.domains import make_domains
 from slick_jax.longform.p_true import odds
 from slick_jax.longform.reading import Reader
 from slick_jax.mesh import make_mesh
+from slick_jax.settings.longform import ClaimsConfig, OwnConfig
 from slick_jax.training import loop
 from tests.longform.scripted import config_of, make_model, own_config, script
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slick_jax.config_longform import ClaimsConfig, FilterConfig
 from slick_jax.longform import checkpoint, finetune, study
 from slick_jax.longform.p_true import odds
 from slick_jax.longform.reading import Reader
 from slick_jax.longform.writer import Writer, Written
+from slick_jax.settings.longform import ClaimsConfig, FilterConfig
 from slick_jax.training import loop
 from tests.longform.scripted import make_model, own_config, script
 

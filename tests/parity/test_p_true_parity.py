@@ -5,8 +5,8 @@ import pytest
 import torch
 import transformers
 
-from slick_jax.config_file import load_config
 from slick_jax.knowledge.annotate import annotate
+from slick_jax.settings.config_file import load_config
 from tests.data.chat_templates import AS_QA
 
 FORM = """Question: {question}

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from slick_jax.config import AnnotateConfig, Config, MeshConfig, ModelConfig
-from slick_jax.config_plan import PlanConfig
 from slick_jax.knowledge.engine import IN_FLIGHT
 from slick_jax.knowledge.forward import Device, Program
 from slick_jax.knowledge.pools import Pools
@@ -19,6 +18,7 @@ from slick_jax.planning.devices import CPU, KINDS
 from slick_jax.planning.questions import Questions
 from slick_jax.planning.stages import annotate_stage
 from slick_jax.planning.target import Target, abstract_mesh, target_of, team_mesh
+from slick_jax.settings.plan import PlanConfig
 
 SPEC = ModelSpec(vocab_size=512, d_model=64, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=16, d_mlp=128)
 QUESTIONS = Questions(60, 5, 4, 60 * 4 * 12, 60 * 4 * 4, 8 * 40, 48, 8, 12 * 4 * 12, 15, "by hand")

@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 
 from slick_jax.config import Config
-from slick_jax.config_longform import ClaimsConfig, DomainsConfig, LongformConfig, OwnConfig, WriteConfig
 from slick_jax.planning.devices import CPU
 from slick_jax.planning.longform import longform_stages
 from slick_jax.planning.remarks import remarks_on
 from slick_jax.planning.target import Target, abstract_mesh
+from slick_jax.settings.longform import ClaimsConfig, DomainsConfig, LongformConfig, OwnConfig, WriteConfig
 from tests.planning.test_annotating import SPEC
 
 TARGET = Target(CPU, abstract_mesh((1, 1, 1)), "", 4e9)

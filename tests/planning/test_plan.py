@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from slick_jax.config_file import load_config
 from slick_jax.data.corpus_tokens import train_tokenizer
 from slick_jax.main import main
 from slick_jax.models.spec import spec_to_hf
 from slick_jax.models.weights import read_spec
 from slick_jax.planning import plan, target
 from slick_jax.planning.questions import questions_of, tokenizer_of
+from slick_jax.settings.config_file import load_config
 from slick_jax.training import pretrain
 from tests.data.small_tokenizers import byte_level_files
 

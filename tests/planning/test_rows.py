@@ -7,12 +7,12 @@ import json
 import pytest
 
 from slick_jax.config import Config, MixConfig, StudyConfig, TrainConfig
-from slick_jax.config_plan import PlanConfig
 from slick_jax.data.examples import Example
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.knowledge.preparation import AskedRows
 from slick_jax.planning.mixed import mixtures_of
 from slick_jax.planning.rows import training_rows
+from slick_jax.settings.plan import PlanConfig
 from tests.planning.test_annotating import QUESTIONS
 
 

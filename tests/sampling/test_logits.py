@@ -10,7 +10,7 @@ import pytest
 from jax.extend.random import threefry_2x32
 from scipy import stats
 
-from slick_jax.hashing import id_words
+from slick_jax.files.hashing import id_words
 from slick_jax.knowledge.forward import Program
 from slick_jax.sampling import logits as select
 

@@ -7,7 +7,7 @@ from scipy import stats
 
 from slick_jax.config import MeshConfig
 from slick_jax.errors import InputError
-from slick_jax.hashing import id_words
+from slick_jax.files.hashing import id_words
 from slick_jax.mesh import make_mesh, replicated
 from slick_jax.models.spec import spec_from_hf
 from slick_jax.models.transformer import Network

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from slick_jax.collectives import collectives_of
 from slick_jax.mesh import make_mesh, sharding_for
+from slick_jax.planning.collectives import collectives_of
 from slick_jax.sampling import logits as select
 
 

@@ -8,12 +8,13 @@ import time
 import pytest
 from etils import epath
 
-from slick_jax import claim, presence, run_folder
-from slick_jax.claim import Busy, claimed, held, is_held
+from slick_jax.files import claim, run_folder
+from slick_jax.files.claim import Busy, claimed, held, is_held
+from slick_jax.processes import presence
 
 HOLDER = """
 import sys, time
-from slick_jax import claim
+from slick_jax.files import claim
 claim.SILENCE = float(sys.argv[2])
 with claim.held(sys.argv[1]):
     print("held", flush=True)

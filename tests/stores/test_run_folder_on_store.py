@@ -5,9 +5,9 @@ import types
 import pytest
 from etils import epath
 
-from slick_jax import run_folder, stores
-from slick_jax.config_file import load_config
 from slick_jax.errors import InputError, Stopped
+from slick_jax.files import run_folder, stores
+from slick_jax.settings.config_file import load_config
 
 
 def test_a_file_is_put_once_under_its_own_name(bucket, server):
@@ -101,6 +101,6 @@ def test_what_a_store_cannot_do_is_told(root, command, flags, complaint):
 
 
 def test_without_the_extra_its_name_is_told(root, monkeypatch):
-    monkeypatch.setattr("slick_jax.config_needs.is_installed", lambda: False)
+    monkeypatch.setattr("slick_jax.settings.needs.is_installed", lambda: False)
     with pytest.raises(InputError, match=r"pip install 'slick_jax\[gcs\]'"):
         load_config([f"--config={root}/configs/base.py", "--config.data.kind=world", "--config.run_dir=gs://a"], "data")

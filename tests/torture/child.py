@@ -18,8 +18,8 @@ import slick_jax.knowledge.annotate
 import slick_jax.longform.study
 import slick_jax.training.study
 import slick_jax.training.train  # noqa: F401  imported here, for those who are forked
-from slick_jax import processes
 from slick_jax.main import main
+from slick_jax.processes import joining
 
 DEEDS = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -38,7 +38,7 @@ def run(
     os.dup2(output, 2)
     os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=1"  # read when the first device is asked for
     _watch_files(os.path.realpath(run_dir), log, die_at, torn)
-    processes.START_TIMEOUT = 30  # of those that were killed before they met the others
+    joining.START_TIMEOUT = 30  # of those that were killed before they met the others
     if largest is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     try:

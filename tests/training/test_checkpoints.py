@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slick_jax import signals
 from slick_jax.config import MeshConfig, PretrainConfig
 from slick_jax.errors import InputError, Stopped
 from slick_jax.mesh import make_mesh
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
+from slick_jax.processes import signals
 from slick_jax.training.checkpoints import Checkpoints, find_step, load_params
 from slick_jax.training.optimizer import make_optimizer
 from slick_jax.training.step import abstract_state, init_state

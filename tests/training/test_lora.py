@@ -14,7 +14,6 @@ import optax
 import pytest
 
 from slick_jax.config import Config, EvaluateConfig, ExportConfig, LoraConfig, MeshConfig, TrainConfig
-from slick_jax.config_rules import problems
 from slick_jax.errors import InputError, Stopped
 from slick_jax.mesh import make_mesh
 from slick_jax.models.lora import LoraSpec, resolve
@@ -22,6 +21,7 @@ from slick_jax.models.peft_folder import base_of
 from slick_jax.models.spec import ModelSpec
 from slick_jax.models.transformer import Network
 from slick_jax.models.weights import fingerprint, load_hf, read_spec
+from slick_jax.settings.rules import problems
 from slick_jax.training import evaluate, export, loop, train
 from slick_jax.training.adapters import origin_of
 from slick_jax.training.checkpoints import Checkpoints

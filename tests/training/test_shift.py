@@ -7,9 +7,9 @@ import shutil
 import pandas as pd
 import pytest
 
-from slick_jax.claim import Busy, held
 from slick_jax.config import ExportConfig, StudyConfig
 from slick_jax.errors import InputError
+from slick_jax.files.claim import Busy, held
 from slick_jax.knowledge import annotate, store
 from slick_jax.training import export, shift
 from tests.training.fine_tuning import RUN, config_for

@@ -12,11 +12,11 @@ import time
 
 import pytest
 
-from slick_jax import presence, workers
-from slick_jax.claim import Busy, held
 from slick_jax.config import Config, StudyConfig, TrainConfig
 from slick_jax.data.mix import content_digest
 from slick_jax.errors import InputError, Stopped
+from slick_jax.files.claim import Busy, held
+from slick_jax.processes import presence, workers
 from slick_jax.training import study, train
 from tests.analysis import planted
 from tests.training.fine_tuning import config_for, make_folder, mixture_rows, write_mixture

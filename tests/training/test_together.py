@@ -6,7 +6,7 @@ import pytest
 from slick_jax.config import MeshConfig
 from slick_jax.errors import InputError
 from slick_jax.mesh import make_mesh
-from slick_jax.signals import Sigterm
+from slick_jax.processes.signals import Sigterm
 from slick_jax.training.together import Votes, claimed_by_all
 
 

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from etils import epath
 
-from slick_jax.claim import claimed
 from slick_jax.data.examples import read_rows
 from slick_jax.data.mix import content_digest
 from slick_jax.errors import InputError
+from slick_jax.files.claim import claimed
 from slick_jax.training import train
 from tests.training.fine_tuning import RUN, config_for, mixture_rows, write_mixture
 

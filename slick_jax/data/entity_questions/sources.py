@@ -9,7 +9,7 @@ from pathlib import Path
 from slick_jax.data.entity_questions.relations import RELATIONS, subject_of
 from slick_jax.data.examples import Example, example_of, raise_problems, read_rows
 from slick_jax.errors import InputError
-from slick_jax.json_text import parse
+from slick_jax.files.json_text import parse
 
 RAW_SPLITS = ("train", "dev", "test")
 URL = "https://nlp.cs.princeton.edu/projects/entity-questions/dataset.zip"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from etils import epath
 
-from slick_jax.claim import held, is_held
+from slick_jax.files.claim import held, is_held
 
 FOLDER = "study"  # in the run folder, while a study is at work
 FAILURES = "failures"  # in that one: what the processes tell each other of runs that failed

@@ -39,7 +39,7 @@ def is_installed() -> bool:
 def configure() -> None:
     """What other processes put is seen at once, and TensorFlow, where it happens to be installed, is not asked.
 
-    Called before the first path of a store is used (`slick_jax.run_folder` does); has no effect on local paths.
+    Called before the first path of a store is used (`slick_jax.files.run_folder` does); has no effect on local paths.
     """
     os.environ.setdefault("EPATH_USE_TF", "false")
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # asks an API of its own for the bucket's kind

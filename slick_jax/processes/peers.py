@@ -13,17 +13,16 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
 from etils import epath
 
-from slick_jax import atomic, run_folder, statuses
-from slick_jax.config import Config
 from slick_jax.errors import Stopped
-from slick_jax.mesh import all_devices
-from slick_jax.wakeup import ENDING, Wakeup, end_process
+from slick_jax.files import atomic, run_folder
+from slick_jax.processes import statuses
+from slick_jax.processes.wakeup import ENDING, Wakeup, end_process
 
 FOLDER = "processes"  # in the folder of a run, while several processes are at work on it
 LOST = ("failed", "stopped", "silent")
@@ -322,24 +321,6 @@ class Peers:
 
     def _told(self, name: str) -> epath.Path:
         return self._folder / f"{_job}-{name}.json"
-
-
-@contextlib.contextmanager
-def in_lockstep(
-    config: Config, command: str, folder: epath.PathLike, resumes: str, saves: bool = True
-) -> Iterator[Peers]:
-    """All processes of a `command` as mates, as all of them compute everything together (see Peers).
-
-    None of them ends well before process 0 has done all.
-    """
-    all_devices()  # which tells more clearly where there are none
-    mates = range(jax.process_count())
-    with Peers(folder, mates, config.distributed.silence, command=command, resumes=resumes, saves=saves) as peers:
-        yield peers
-        if peers.leads:
-            peers.say("complete")
-        else:
-            peers.await_completion()
 
 
 def _is_broken(error: BaseException | None) -> bool:

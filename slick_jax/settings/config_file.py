@@ -15,10 +15,10 @@ import ml_collections
 
 from slick_jax.commands import COMMANDS
 from slick_jax.config import Config
-from slick_jax.config_rules import problems as rule_problems
 from slick_jax.errors import InputError, short
 from slick_jax.models import hub
-from slick_jax.setting_docs import settings
+from slick_jax.settings.rules import problems as rule_problems
+from slick_jax.settings.setting_docs import settings
 
 Settings = typing.TypeVar("Settings")
 USAGE = "give --config=configs/<file>.py, then overrides such as --config.data.limit=200"

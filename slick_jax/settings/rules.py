@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import fields
 
-from slick_jax import config_doctor, config_plan, config_rules_longform, shards
 from slick_jax.commands import COMMANDS
 from slick_jax.config import (
     AnnotateConfig,
@@ -21,12 +20,14 @@ from slick_jax.config import (
     TrainConfig,
     WorldConfig,
 )
-from slick_jax.config_checks import above_zero, at_least, between, choice, seed
-from slick_jax.config_needs import needs
 from slick_jax.data import recipes
 from slick_jax.epochs import MAX_EPOCHS, parse_epochs
 from slick_jax.knowledge.exemplars import MAX_SETS
 from slick_jax.knowledge.match import RULES
+from slick_jax.processes import shards
+from slick_jax.settings import doctor, longform_rules, plan
+from slick_jax.settings.checks import above_zero, at_least, between, choice, seed
+from slick_jax.settings.needs import needs
 
 SPLITS_OF_KIND = {
     "rows": ("train", "dev", "test"),
@@ -58,10 +59,10 @@ def problems(config: Config, command: str = "") -> list[str]:
         *_export(config.export),
         *_evaluate(config.evaluate, config.data.kind),
         *_study(config),
-        *config_rules_longform.problems(config, command),
-        *config_plan.problems(config.plan),
+        *longform_rules.problems(config, command),
+        *plan.problems(config.plan),
         *_validate(config.validate.command),
-        *config_doctor.problems(config.doctor),
+        *doctor.problems(config.doctor),
         *needs(config, command),
     ]
     return [f"config.{line}" for line in found]

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from slick_jax import stores
 from slick_jax.errors import InputError, Stopped
+from slick_jax.files import stores
 
 AnyPath = TypeVar("AnyPath", bound=Path)  # or etils.epath.Path
 

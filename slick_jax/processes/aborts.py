@@ -11,7 +11,7 @@ import signal
 import socket
 
 from slick_jax.errors import Stopped
-from slick_jax.wakeup import end_process
+from slick_jax.processes.wakeup import end_process
 
 _handler = None  # kept: C holds no reference to it
 

@@ -2,7 +2,7 @@
 
 A lock of the file system tells processes of one machine, and those of machines that share locks, from each other; it
 ends with the process, however that ends. Where locks do not reach other machines, a file with a sign of life does.
-Folders of object stores are held as slick_jax.claim_on_store says.
+Folders of object stores are held as slick_jax.files.claim_on_store says.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 
 from etils import epath
 
-from slick_jax import claim_on_store, run_folder, stores
 from slick_jax.errors import InputError
+from slick_jax.files import claim_on_store, run_folder, stores
 
 OWNER = "owner.json"  # who holds the folder; touched while it does
 SILENCE = 100.0  # seconds without a sign of life after which a process on another machine counts as dead

@@ -13,10 +13,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from slick_jax import signals
 from slick_jax.config import Config
 from slick_jax.errors import InputError, Stopped
 from slick_jax.garbage import collect_rarely
+from slick_jax.processes import signals
 
 WAIT = 0.5  # seconds between two looks at the workers
 Failed = dict[str, list[str]]

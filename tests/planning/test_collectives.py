@@ -8,8 +8,8 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from slick_jax.collectives import Collective, collectives_of
 from slick_jax.mesh import make_mesh
+from slick_jax.planning.collectives import Collective, collectives_of
 
 
 def mesh_of(data, fsdp, tensor):

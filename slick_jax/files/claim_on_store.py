@@ -1,4 +1,4 @@
-"""The folder of a run on an object store: held by one process at a time, as slick_jax.claim does on disks.
+"""The folder of a run on an object store: held by one process at a time, as slick_jax.files.claim does on disks.
 
 A store has no locks, but it puts an object only where there is none, if asked to. The newest of the objects
 `owner-<n>.json` tells who holds the folder, and is put again as a sign of life; at the end it says that nobody does. To
@@ -20,9 +20,9 @@ from typing import Any
 
 from etils import epath
 
-from slick_jax import stores
 from slick_jax.errors import InputError, Stopped
-from slick_jax.wakeup import end_process
+from slick_jax.files import stores
+from slick_jax.processes.wakeup import end_process
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ import pytest
 from etils import epath
 from safetensors.numpy import load_file
 
-from slick_jax import atomic, run_folder
 from slick_jax.errors import InputError
+from slick_jax.files import atomic, run_folder
 from slick_jax.models import hf_folder
 
 

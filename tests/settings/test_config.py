@@ -6,9 +6,9 @@ import typing
 import pytest
 
 from slick_jax.config import Config, defaults
-from slick_jax.config_file import load_config
-from slick_jax.config_rules import problems
 from slick_jax.errors import InputError
+from slick_jax.settings.config_file import load_config
+from slick_jax.settings.rules import problems
 
 FILE = "from slick_jax.config import defaults\n\ndef get_config():\n    c = defaults()\n{}\n    return c\n"
 

@@ -1,6 +1,6 @@
 """`slick annotate` with a sum over the devices of a team in place of the work: its processes wait for each other alike.
 
-python -m tests.lockstep <arguments of slick annotate>
+python -m tests.processes.lockstep <arguments of slick annotate>
 """
 
 import ctypes
@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from slick_jax import main, peers
+from slick_jax import main
 from slick_jax.commands import COMMANDS
 from slick_jax.errors import InputError
+from slick_jax.processes import peers
 
 
 def run(config) -> None:
@@ -50,5 +51,5 @@ def run(config) -> None:
 
 if __name__ == "__main__":
     peers.GRACE = 1.0
-    COMMANDS["annotate"] = dataclasses.replace(COMMANDS["annotate"], place="tests.lockstep")
+    COMMANDS["annotate"] = dataclasses.replace(COMMANDS["annotate"], place="tests.processes.lockstep")
     sys.exit(main.main(["annotate", *sys.argv[1:]]))

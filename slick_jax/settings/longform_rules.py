@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slick_jax.config import Config
-from slick_jax.config_checks import above_zero, at_least, between, choice, seed
-from slick_jax.config_longform import COMMANDS, DomainsConfig, FilterConfig, LongformConfig, OwnConfig
 from slick_jax.data.corpus import MAX_EXPOSURES
 from slick_jax.errors import InputError
 from slick_jax.longform.contexts import check_form
+from slick_jax.settings.checks import above_zero, at_least, between, choice, seed
+from slick_jax.settings.longform import COMMANDS, DomainsConfig, FilterConfig, LongformConfig, OwnConfig
 
 ARMS = LongformConfig.arms
 SCORERS = LongformConfig.scorers

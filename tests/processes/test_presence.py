@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from slick_jax import presence
+from slick_jax.processes import presence
 
 
 def test_the_last_to_leave_knows_it(tmp_path):

@@ -9,13 +9,13 @@ import time
 
 import pytest
 
-from slick_jax import claim
-from slick_jax.claim import Busy, claimed, held, is_held
 from slick_jax.errors import InputError
+from slick_jax.files import claim
+from slick_jax.files.claim import Busy, claimed, held, is_held
 
 HOLDER = """
 import sys, time
-from slick_jax.claim import held
+from slick_jax.files.claim import held
 with held(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
@@ -128,7 +128,7 @@ def test_the_holder_gives_signs_of_life(tmp_path, monkeypatch):
         assert (tmp_path / claim.OWNER).stat().st_mtime > 2
 
 
-SLOW = HOLDER.replace("with held", "import slick_jax.claim; slick_jax.claim.SILENCE = 5.0\nwith held")
+SLOW = HOLDER.replace("with held", "import slick_jax.files.claim; slick_jax.files.claim.SILENCE = 5.0\nwith held")
 
 
 def test_a_holder_that_was_taken_for_dead_ends_and_leaves_its_successor_alone(tmp_path):

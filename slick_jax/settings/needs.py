@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from slick_jax.commands import COMMANDS
 from slick_jax.config import Config, DataConfig
-from slick_jax.config_checks import path as fits
+from slick_jax.files.stores import SCHEME, is_installed
 from slick_jax.knowledge.match import squad_key
-from slick_jax.stores import SCHEME, is_installed
+from slick_jax.settings.checks import path as fits
 
 # What to give for a setting that a command cannot do without.
 REMEDIES = {

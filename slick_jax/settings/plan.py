@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from slick_jax.config_checks import above_zero, at_least, choice
+from slick_jax.settings.checks import above_zero, at_least, choice
 
 DEVICES = ("h100", "h200", "v5e", "v5p", "v6e", "cpu")
 STAGES = ("annotate", "train", "study", "longform")

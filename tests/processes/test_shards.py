@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slick_jax.shards import share
+from slick_jax.processes.shards import share
 
 
 @given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 12))

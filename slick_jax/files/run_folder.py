@@ -1,6 +1,6 @@
 """Files of a run folder: every one is written to a temporary name and renamed, so that a file that exists is whole.
 
-Paths go through etils.epath. On object stores (slick_jax.stores), which cannot rename, every object is whole.
+Paths go through etils.epath. On object stores (slick_jax.files.stores), which cannot rename, every object is whole.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
 
-from slick_jax import atomic, stores
 from slick_jax.errors import InputError, short
-from slick_jax.json_text import parse
+from slick_jax.files import atomic, stores
+from slick_jax.files.json_text import parse
 
 AGAIN = "remove it and run again"
 stores.configure()

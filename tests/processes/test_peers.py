@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from slick_jax import peers
 from slick_jax.errors import InputError, Stopped
-from slick_jax.peers import Peers
-from slick_jax.statuses import Failed
+from slick_jax.processes import peers
+from slick_jax.processes.peers import Peers
+from slick_jax.processes.statuses import Failed
 
 SILENCE = 1.0
 NAMED = {"command": "annotate", "resumes": "from the finished parts"}

@@ -2,9 +2,9 @@
 
 import pytest
 
-from slick_jax import processes
 from slick_jax.config import DistributedConfig
 from slick_jax.main import main
+from slick_jax.processes import joining
 
 STEP = {"SLURM_STEP_NODELIST": "node[1-4]", "SLURM_PROCID": "1", "SLURM_NTASKS": "4"}
 MPI = {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"}
@@ -23,19 +23,19 @@ MPI = {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"}
     ],
 )
 def test_clusters(environment, expected):
-    assert processes._others(DistributedConfig(), environment, several=True) == expected
-    assert processes._others(DistributedConfig(cluster="none"), environment, several=True) is None
+    assert joining._others(DistributedConfig(), environment, several=True) == expected
+    assert joining._others(DistributedConfig(cluster="none"), environment, several=True) is None
 
 
 def test_tpu_hosts_are_joined_only_by_commands_that_share_their_work_out(monkeypatch):
-    monkeypatch.setattr(processes, "_is_tpu_host", lambda environment: True)
-    assert processes._others(DistributedConfig(), {}, several=True) == {}
-    assert processes._others(DistributedConfig(), {}, several=False) is None
+    monkeypatch.setattr(joining, "_is_tpu_host", lambda environment: True)
+    assert joining._others(DistributedConfig(), {}, several=True) == {}
+    assert joining._others(DistributedConfig(), {}, several=False) is None
 
 
 def test_settings_come_before_the_cluster():
     settings = DistributedConfig(coordinator="h:1", process_count=2, process_index=1)
-    assert processes._others(settings, STEP, several=True) == {
+    assert joining._others(settings, STEP, several=True) == {
         "coordinator_address": "h:1", "num_processes": 2, "process_id": 1, "cluster_detection_method": "deactivate",
     }  # fmt: skip
 

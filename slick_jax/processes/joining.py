@@ -50,7 +50,7 @@ def join(command: str, config: Config) -> None:
     # The end of one process shall not end the others by itself: what they finish is not lost.
     jax.config.update("jax_enable_recoverability", True)
     jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM, and nothing here asks it
-    heartbeat = max(100, 2 * config.distributed.silence)  # what slick_jax.peers notices is told more clearly
+    heartbeat = max(100, 2 * config.distributed.silence)  # what slick_jax.processes.peers notices is told more clearly
     try:
         jax.distributed.initialize(**found, initialization_timeout=START_TIMEOUT, heartbeat_timeout_seconds=heartbeat)
     except (ValueError, RuntimeError, OSError) as error:
@@ -65,8 +65,8 @@ def _meet(command: str, config: Config) -> None:
     """What the processes that have found each other begin with."""
     from jax._src.distributed import global_state as joined  # JAX has no public way to its key-value store
 
-    from slick_jax.aborts import explain_loss
-    from slick_jax.peers import name_job
+    from slick_jax.processes.aborts import explain_loss
+    from slick_jax.processes.peers import name_job
 
     if joined.num_processes > 1 and not config.run_dir:
         raise InputError("config.run_dir: empty, and several processes need a folder that all of them share")

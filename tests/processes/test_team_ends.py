@@ -19,7 +19,7 @@ class Process:
 
     def __init__(self, root, arguments):
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", "tests.lockstep", *arguments], cwd=root, env=environment(2), text=True,
+            [sys.executable, "-m", "tests.processes.lockstep", *arguments], cwd=root, env=environment(2), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         self.lines = []

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from slick_jax.config_checks import above_zero, at_least, seed
+from slick_jax.settings.checks import above_zero, at_least, seed
 
 
 @dataclass(frozen=True)

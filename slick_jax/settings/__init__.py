@@ -1,0 +1,4 @@
+"""From a config file and flags to a checked `slick_jax.config.Config`, or to one message with every mistake.
+
+`config_file` reads, `rules` and `needs` check; `longform`, `doctor` and `plan` are sections of single commands.
+"""
