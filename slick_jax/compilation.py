@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Hashable
 from typing import Any
 
+COMPILERS = 4  # more gain little: the parts of a program are compiled side by side as well
 PROGRAMS = 64  # functions whose compiled programs a process keeps, each of them for all shapes it met
 
 
@@ -26,6 +27,12 @@ def use_compilation_cache() -> None:
         if name.upper() not in os.environ:
             os.environ[name.upper()] = str(value)
             jax.config.update(name, value)
+
+
+def compilers() -> int:
+    """Programs to compile at the same time: up to 4, and no more than cores, as each keeps one busy."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(cores or 1, COMPILERS)
 
 
 @functools.lru_cache(maxsize=PROGRAMS)

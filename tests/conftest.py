@@ -13,8 +13,9 @@ GIVEN_FLAGS = os.environ.setdefault("GIVEN_XLA_FLAGS", os.environ.get("XLA_FLAGS
 
 # Must happen before any test imports jax. Most of the time of the tests is compilation, of what then runs briefly.
 os.environ["JAX_PLATFORMS"] = "cpu"
-ours = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=1"
+ours = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
 os.environ["XLA_FLAGS"] = f"{ours} {GIVEN_FLAGS}".strip()  # what is given behind ours wins
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")  # kept for the other workers
 use_compilation_cache()
 
 import hypothesis  # noqa: E402

@@ -18,5 +18,6 @@ def get_config():
     config.pretrain.rows_per_step = 8
     config.model.scan_layers = False
     config.annotate.part_size = 32
+    config.annotate.batch_tokens = 512  # so that calls are of one size, and half as many programs are compiled
     config.annotate.p_true = True
     return config

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt32
 
-from slick_jax.compilation import jitted
+from slick_jax.compilation import compilers, jitted
 from slick_jax.errors import not_finite
 from slick_jax.knowledge.batches import Batch, Lanes
 from slick_jax.knowledge.pools import Lease, Pools
@@ -24,8 +24,6 @@ from slick_jax.models.attention import Forest
 from slick_jax.models.cache import Pool
 from slick_jax.models.transformer import KV, Network
 from slick_jax.sampling import logits as select
-
-COMPILERS = 4  # programs that are compiled at the same time
 
 
 class Verdict(NamedTuple):
@@ -192,7 +190,7 @@ class Device:
             with jax.set_mesh(mesh):  # a setting of the thread
                 of_lanes(*call)
 
-        with concurrent.futures.ThreadPoolExecutor(COMPILERS) as threads:
+        with concurrent.futures.ThreadPoolExecutor(compilers()) as threads:
             list(threads.map(in_mesh, shapes.calls))
         if self.pools:
             self.pools.give_back(self.pools.take())

@@ -89,7 +89,7 @@ def call_tokens(backend: str, part: int, shards: int) -> int:
 
 
 def choose_lengths(lengths: Sequence[int], longest: int, most: int) -> tuple[int, ...]:
-    """At most `most` lane lengths to pad to, with the least padding over trees of these `lengths`, and `longest` on
+    """At most `most` lengths to pad to, with the least padding over trees or rows of these `lengths`, and `longest` on
     top.
 
     Exact, by dynamic programming over the distinct lengths.
@@ -109,5 +109,5 @@ def choose_lengths(lengths: Sequence[int], longest: int, most: int) -> tuple[int
             )
             row.append(min(options))
         best.append(row)
-    chosen = min(row[-1] for row in best[1:])[1]
-    return chosen if chosen[-1] >= longest else (*chosen, longest)
+    chosen = min((row[-1] for row in best[1:]), default=(0, ()))[1]
+    return chosen if chosen and chosen[-1] >= longest else (*chosen, longest)
