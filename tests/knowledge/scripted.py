@@ -9,10 +9,9 @@ import re
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
-from slick_jax.models.cache import pick
 from slick_jax.models.transformer import KV, Hidden
 from tests.knowledge.reference import official_match
 
@@ -190,32 +189,37 @@ class ScriptedNetwork:
 
         Checks that the depths of a forest are those of its shape.
         """
+        tokens, prefix, forest, behind, pool, slots = jax.tree.map(
+            np.asarray, (tokens, prefix, forest, behind, pool, slots)
+        )  # nothing here is worth compiling
         groups, rows, length = tokens.shape
         if behind is not None:
             prefix = KV(prefix.k[:, behind], prefix.v[:, behind], prefix.lengths[behind])
-        seen = jnp.tril(jnp.ones((length, length), bool))
+        seen = np.tril(np.ones((length, length), bool))
         if forest is not None:
-            seen = seen & (jnp.arange(length)[:, None] < forest.end[:, :, None])
+            seen = seen & (np.arange(length)[:, None] < forest.end[:, :, None])
             before = 0 if pool is None else forest.last - forest.first
             assert (forest.depth == seen.sum(-1) - 1 + before).all()
-        states = jnp.where(seen, tokens[:, :, None, :], -1)
+        states = np.where(seen, tokens[:, :, None, :], -1)
         if pool is not None:
-            kept = pick(pool.k[0], slots.reshape(pool.k.shape[1], -1)).reshape(groups, 1, 1, -1)
-            place = jnp.arange(slots.shape[1])
-            kept = jnp.where((forest.first[..., None] <= place) & (place < forest.last[..., None]), kept, -1)
-            states = jnp.concatenate([kept, states], axis=-1)
+            asked = slots.reshape(pool.k.shape[1], -1)
+            kept = np.stack([one[where] for one, where in zip(pool.k[0], asked, strict=True)])
+            kept = kept.reshape(groups, 1, 1, -1)
+            place = np.arange(slots.shape[1])
+            kept = np.where((forest.first[..., None] <= place) & (place < forest.last[..., None]), kept, -1)
+            states = np.concatenate([kept, states], axis=-1)
         if prefix is not None:
             past = prefix.k[0, :, :, 0, 0]
-            past = jnp.where(jnp.arange(past.shape[1]) < prefix.lengths[:, None], past, -1)
-            past = jnp.broadcast_to(past[:, None, None], (groups, rows, length, past.shape[-1]))
-            states = jnp.concatenate([past, states], axis=-1)
+            past = np.where(np.arange(past.shape[1]) < prefix.lengths[:, None], past, -1)
+            past = np.broadcast_to(past[:, None, None], (groups, rows, length, past.shape[-1]))
+            states = np.concatenate([past, states], axis=-1)
         kv = KV(tokens[None, ..., None, None], tokens[None, ..., None, None], None) if keep_kv else None
         return Hidden(states, kv, None)
 
     def prefix(self, params, tokens, lengths):
         """Prefixes int32[G P] as keys and values."""
-        kv = self.hidden(params, tokens[:, None], keep_kv=True).keys_values
-        return KV(kv.k[:, :, 0], kv.v[:, :, 0], lengths)
+        kept = tokens[None, ..., None, None]
+        return KV(kept, kept, lengths)
 
     def logits(self, params, states):
         """Float32 [*lead V], asked from the script; outside of jit, where states are known."""

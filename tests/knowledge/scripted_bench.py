@@ -50,7 +50,7 @@ def make_device(script, shapes=ROUTINE, slots=SLOTS):
     program = Program(scripted.ScriptedNetwork(script), N_SAMPLES, TOP_K, TOP_K, N_TOKENS, bool(shapes.behind))
     pools = Pools(program.network, mesh, slots) if shapes.behind else None
     device = Device(program, {}, mesh, seed=SEED, temperature=TEMPERATURE, prefix_length=8, pools=pools)
-    device._states, device._judged, device._decide = program.states, program.judged, scripted_decide(program)
+    device._states, device._decide = program.states, scripted_decide(program)
     return device
 
 
