@@ -109,5 +109,5 @@ def choose_lengths(lengths: Sequence[int], longest: int, most: int) -> tuple[int
             )
             row.append(min(options))
         best.append(row)
-    chosen = min((row[-1] for row in best[1:]), default=(0, ()))[1]
-    return chosen if chosen and chosen[-1] >= longest else (*chosen, longest)
+    chosen = min(row[-1] for row in best[1:])[1]
+    return chosen if chosen[-1] >= longest else (*chosen, longest)

@@ -16,8 +16,8 @@ from slick_jax.knowledge.shapes import choose_lengths
 from slick_jax.training.mixture_file import MixtureRow
 from slick_jax.training.step import Rows
 
-BUCKETS = 2  # row lengths that batches are padded to, besides the longest; each is a compiled program
-WORTH = 100  # steps of a run for each of them: a shorter run takes less time than the compilation
+BUCKETS = 2  # row lengths that batches are padded to; each is a compiled program
+SHORT = 200  # steps; a run of fewer has one length, as it saves less by a second one than its compilation takes
 STEP = 4  # lengths are multiples of this, so that other mixtures of the same data find their programs compiled
 
 
@@ -109,7 +109,7 @@ class Batches:
         order = _order(len(rows), seed, tail)
         batches = order.batch(batch_size, drop_remainder=False, batch_fn=np.array)
         longest = [_round(self._longest(batches[number])) for number in range(self.per_epoch)]
-        buckets = min(BUCKETS, epochs * self.per_epoch // WORTH)
+        buckets = 1 if epochs * self.per_epoch < SHORT else BUCKETS
         self._lengths = choose_lengths(longest, _round(self._longest(range(len(rows)))), buckets)
         batches = batches.map(self._assemble).repeat(epochs)
         self._iterator = iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)))
