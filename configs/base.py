@@ -2,7 +2,7 @@
 
     slick validate --config=configs/base.py --config.data.path=my_rows.jsonl
 
-Takes a second and writes nothing. What each setting means is in slick_jax/config.py.
+Takes a second and writes nothing. What each setting means is in slick_jax/config.py and slick_jax/settings.
 """
 
 from slick_jax import config

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from slick_jax.checkup.command import Report
-    from slick_jax.knowledge.interactive import Model
+    from slick_jax.interactive import Model
     from slick_jax.planning.page import Plan
 
 
@@ -112,7 +112,7 @@ def load_model(path: str | os.PathLike[str], settings: Mapping[str, object] | No
     from slick_jax.compilation import use_compilation_cache
 
     use_compilation_cache()
-    from slick_jax.knowledge.interactive import Model
+    from slick_jax.interactive import Model
 
     return Model(hub.resolve(os.fspath(path)).folder, config)
 

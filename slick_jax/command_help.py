@@ -9,12 +9,13 @@ from slick_jax.commands import COMMANDS
 from slick_jax.settings.setting_docs import settings
 
 WIDTH = 110  # columns
+SETTINGS = "slick_jax/config.py; of doctor, longform and plan in slick_jax/settings"
 CONFIG = "--config=configs/<file>.py [--config.<setting>=<value> ...]"
 
 
 @dataclasses.dataclass(frozen=True)
 class Help:
-    """What a command's help says, besides what slick_jax/config.py says of its settings.
+    """What a command's help says, besides what its settings say of themselves.
 
     settings: those that matter most; example: what follows `slick <command>`, runnable as `needs` says; guide: the page
     to read on; given: defaults that the command's own config file sets. Commands that browse take no config, and name
@@ -279,7 +280,7 @@ def of_command(command: str, what: str) -> str:
             *(line for name, meaning in named.items() for line in (f"  {name}", *_wrapped(meaning, "      "))),
             "", *_wrapped(f"reads: {told.reads}", "", "  "), *_wrapped(f"writes: {told.writes}", "", "  "), "",
             f"example ({told.needs})", f"  slick {command} {told.example}", "", f"more: {told.guide}",
-            *(() if plain else ("every setting with its meaning: slick_jax/config.py",)),
+            *(() if plain else (f"every setting with its meaning: {SETTINGS}",)),
         ]
     )  # fmt: skip
 
@@ -301,7 +302,7 @@ def of_program(commands: dict[str, str], browsing: dict[str, str]) -> str:
             " --config.model.path=<folder>",
             "  slick demo --config=configs/demo.py", "",
             "slick <command> --help: purpose, the settings that matter, what it reads and writes, an example",
-            "Every setting with its meaning: slick_jax/config.py",
+            f"Every setting with its meaning: {SETTINGS}",
         ]
     )  # fmt: skip
 

@@ -88,7 +88,7 @@ COMMANDS = {
         computes=True, alone=True, resumes=True,
     ),
     "gradual": Command(
-        "slick_jax.gradual", "train on MaybeKnown, annotate again, train on what was promoted",
+        "slick_jax.training.gradual", "train on MaybeKnown, annotate again, train on what was promoted",
         needs=("run_dir", *MODEL), model=MODEL, data=True, annotates=True, trains=True, computes=True, alone=True,
         resumes=True, own_models=True,
     ),

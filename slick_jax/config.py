@@ -1,4 +1,5 @@
-"""Every setting of slick_jax, as frozen dataclasses: the default, and one line that says what it does.
+"""Every setting of slick_jax, as frozen dataclasses: the default, and one line that says what it does. The sections
+`doctor`, `longform` and `plan` are in slick_jax/settings.
 
 A config file starts from `defaults()`; `slick_jax.settings.config_file.load_config` turns it into a `Config` and
 reports all of its problems at once. The rules that go beyond a field's type are in `slick_jax.settings.rules`.

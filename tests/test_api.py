@@ -155,7 +155,7 @@ def test_bad_rows_and_settings_of_p_correct(tiny, model):
 
 
 def test_annotations_of_the_interface_resolve():
-    from slick_jax.knowledge.interactive import Model
+    from slick_jax.interactive import Model
 
     for name in ("answer", "sample", "p_correct"):
         assert "return" in typing.get_type_hints(getattr(Model, name))

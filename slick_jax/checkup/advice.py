@@ -212,7 +212,10 @@ def _treatment(found: Diagnosis, config: Config) -> Iterator[Advice]:
             "maybe", "weigh MaybeKnown rows up when you choose among Known ones",
             f"{maybe} of the rows are MaybeKnown. Of single categories they taught most in the paper: HighlyKnown rows"
             " alone leave the others forgotten.",
-            [f"{data}/maybe_weighted.jsonl (column weight), or maybe_resampled.jsonl for trainers without weights"],
+            [
+                f"{data}/maybe_weighted.jsonl (column weight), or maybe_resampled.jsonl for trainers without weights,"
+                " as slick train"
+            ],
         )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def treatments(found: Diagnosis, config: Config) -> dict[str, Treatment]:
         "without_unknown": Treatment(known, "without the Unknown rows"),
         "dropped": Treatment(dropped, "the Unknown rows alone: what without_unknown leaves out"),
         "maybe_weighted": Treatment(weighted, f"without Unknown; weight {weight:g} for MaybeKnown, else 1", WEIGHT),
-        "maybe_resampled": Treatment(drawn, "the same drawn by weight, for trainers that take no weights"),
+        "maybe_resampled": Treatment(drawn, "the same drawn by weight, for trainers without weights, as slick train"),
         "idk": Treatment(idk, f"every row; Unknown ones are answered {text!r}"),
     }
 

@@ -1,4 +1,4 @@
-"""From counts to P_Correct, the four SliCK categories, and how sure a label is."""
+"""From hits to the four SliCK categories, and how sure a label is."""
 
 from __future__ import annotations
 

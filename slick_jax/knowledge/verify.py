@@ -122,16 +122,16 @@ class _Inquiry:
         for index in range(len(self.protocol.pairs)):
             left = sum(walk.masses[index].unresolved for walk in self.walks)
             frontier = [
-                (-mass, slot, path)
+                (-mass, slot, path)  # the largest first
                 for slot, walk in enumerate(self.walks)
                 for path, mass in walk.masses[index].frontier.items()
             ]
-            for mass, slot, path in sorted(frontier):
+            for negative, slot, path in sorted(frontier):
                 if left < self.protocol.tolerance or self.expansions == self.protocol.max_expansions:
                     break
                 self.expansions += 1
                 wanted[slot, path] = None
-                left += mass
+                left += negative
         return [
             self.walks[slot].row(path, draft)
             for slot, path in wanted
@@ -242,7 +242,10 @@ class Verification:
 
     def result(self) -> tuple[list[Verified], Counter]:
         """A `Verified` per question, and counters: rounds, rows, tokens_forwarded, tokens_computed (padding included),
-        positions_judged and positions_computed, alive_branches, one `alive: <cause>` per cause, truncated."""
+        positions_judged and positions_computed, alive_branches, one `alive: <cause>` per cause, truncated.
+
+        To be called once for every `begin`.
+        """
         counts = self._counts
         if self._lease:
             self._device.pools.give_back(self._lease)

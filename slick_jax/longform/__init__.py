@@ -1,4 +1,5 @@
 """Long-form factuality: texts, their claims, the model's belief in them, and what fine-tuning on them does.
 
-`records` says what passes between the stages; each stage is a file, and a command.
+`study` goes through the stages, each a command of its own; what a domain has of them is in `rooms` and `room_beliefs`,
+and `records` says what passes between them.
 """

@@ -1,4 +1,4 @@
-"""What slick_jax/config.py says of a setting, its default and its meaning, read off the source for `--help`."""
+"""Default and meaning of every setting, read off the source of its section for `--help`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Setting:
 
 @functools.cache
 def settings() -> dict[str, Setting]:
-    """Every setting by its dotted name, in the order of slick_jax/config.py."""
+    """Every setting by its dotted name, in the order of slick_jax.config."""
     return {one.name: one for one in _settings(Config, "")}
 
 

@@ -21,7 +21,7 @@ def load(name: str, setting: str, known: str = "") -> tuple[Callable[..., Any], 
     """
     module_name, colon, function_name = name.partition(":")
     if not (module_name and colon and function_name):
-        raise InputError(f"{setting}={name!r}: no such rule; use {known and f'{known} or '}'module:function'")
+        raise InputError(f"{setting}={name!r}: no such function; use {known and f'{known} or '}'module:function'")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # an installed command does not look there by itself
     try:

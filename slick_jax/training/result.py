@@ -22,8 +22,9 @@ def summarise(
 
     n: examples that are asked; rows_per_epoch: rows trained on in an epoch, where some are replayed or come often;
     early_stop_epoch: best dev exact match, the first of equal ones (None: dev was never asked); convergence_epoch: the
-    last one; early_stop and convergence: {split: {em, n, by_category}} at these epochs; fit_epochs: {'50' and '90':
-    {category, and Known as a whole: the first asked epoch with that percent of its training examples right, or None}}.
+    last one; early_stop and convergence: {split: {em, n, abstained, by_category}} at these epochs; fit_epochs: {'50'
+    and '90': {category, and Known as a whole: the first asked epoch with that percent of its training examples right,
+    or None}}.
     """
     best, last = early_stop(lines), settings.epochs
     asked = [row for row in mixture if row.role != REPLAY]
@@ -68,7 +69,7 @@ def ending_rates(answers: pa.Table, endings: Sequence[str]) -> dict:
 
 
 def _headline(lines: Sequence[Mapping[str, Any]], epoch: int | None) -> dict:
-    """{split: {em, n, by_category}} of the splits asked at `epoch`."""
+    """{split: {em, n, abstained, by_category}} of the splits asked at `epoch`."""
     found = {}
     for line in lines:
         if line["epoch"] == epoch:
@@ -96,6 +97,8 @@ def text(result: Mapping[str, Any]) -> str:
             fitted = (f"{name} {epoch or 'never'}" for name, epoch in epochs.items())
             lines.append(f"  {percent} % fitted at epoch: {', '.join(fitted)}")
     for name, epoch in (("EARLY_STOP", "early_stop"), ("CONVERGENCE", "convergence")):
+        if not result[epoch]:
+            continue  # nothing was asked there, as without a dev split
         rates = (f"{split} {100 * rate['em']:.1f} %" for split, rate in result[epoch].items())
         lines.append(f"  {name} (epoch {result[f'{epoch}_epoch']}): {', '.join(rates)}")
         for split, found in result.get("endings", {}).get(name, {}).items():

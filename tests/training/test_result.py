@@ -54,3 +54,8 @@ def test_the_text_names_them(found):
     assert "50 % fitted at epoch: Known 1, Unknown 3" in text
     assert "90 % fitted at epoch: Known 3, Unknown 4, HighlyKnown 1" in text
     assert "EARLY_STOP (epoch 2): dev 50.0 %, train 58.0 %, test 25.0 %" in text
+
+
+def test_what_was_never_asked_is_not_told(found):
+    told = result.text(found | {"early_stop_epoch": None, "early_stop": {}})
+    assert "EARLY_STOP" not in told and "CONVERGENCE (epoch 6)" in told

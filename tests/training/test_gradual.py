@@ -8,14 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from slick_jax import gradual
 from slick_jax.config import MixConfig
 from slick_jax.data.examples import read_rows
 from slick_jax.data.mixtures import Annotated
 from slick_jax.errors import InputError
 from slick_jax.knowledge import annotate
 from slick_jax.models import weights
-from slick_jax.training import train
+from slick_jax.training import gradual, train
 from tests.training.fine_tuning import config_for, make_folder
 
 CYCLE = ("HighlyKnown", "MaybeKnown", "WeaklyKnown", "Unknown")
