@@ -59,13 +59,13 @@ def fit_beta_binomial(hits: np.ndarray, n: int) -> tuple[float, float]:
 
 
 def label_certainty(
-    hits: int, miss: np.ndarray, n: int, prior: tuple[float, float]
+    hits: int, mean_miss: float | None, n: int, prior: tuple[float, float]
 ) -> tuple[float, float, float, float]:
     """Probability of each category if the example were annotated afresh with n other exemplar sets.
 
     The greedy hits of the fresh sets follow the beta-binomial posterior of `hits` out of n under `prior`; where none of
-    them hits, every fresh set misses with all its samples with the mean of `miss` float[J], the probabilities
-    (1 - p_j)^n_samples of the sets seen whose greedy draw missed.
+    them hits, every fresh set misses with all its samples with probability `mean_miss`, the mean of (1 - p_j)^n_samples
+    over the sets seen whose greedy draw missed (None: there are none).
 
     Returns:
       (p_highly, p_maybe, p_weakly, p_unknown), summing to 1.
@@ -74,5 +74,5 @@ def label_certainty(
     base = special.betaln(a, b)
     p_highly = float(np.exp(special.betaln(a + n, b) - base))
     p_none = float(np.exp(special.betaln(a, b + n) - base))
-    unknown = float(np.mean(miss)) ** n if len(miss) else 0.0
+    unknown = 0.0 if mean_miss is None else mean_miss**n
     return p_highly, max(0.0, 1.0 - p_highly - p_none), p_none * (1.0 - unknown), p_none * unknown

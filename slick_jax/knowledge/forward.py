@@ -26,7 +26,7 @@ from slick_jax.models.transformer import KV, Network
 from slick_jax.sampling import logits as select
 
 
-class Verdict(NamedTuple):
+class Readout(NamedTuple):
     """What the model says at judged positions: S shards of M each.
 
     draws int32[S M 1+n]: the token of the greedy decode (0) and of every sample; values float32[S M k] and ids
@@ -90,7 +90,7 @@ class Program:
         targets: Int[Array, "S M"],
         key: UInt32[Array, "2"],
         temperature: Float[Array, ""],
-    ) -> Verdict:
+    ) -> Readout:
         """What every draw takes at the judged positions. A program of its own: it compiles once for all lane lengths,
         and the vocabulary is scored at judged positions only."""
         logits = select.clean(self.network.logits(params, states), self.n_tokens)
@@ -104,7 +104,7 @@ class Program:
             kept, kept_ids = (array[..., None, : self.sample_top_k] for array in (values, ids))
             samples = select.draw(kept, kept_ids, select.gumbel(keys, step[..., None, None], kept_ids), temperature)
             drawn = jnp.concatenate([drawn, samples], axis=-1)
-        return Verdict(drawn, values, ids, gold, jnp.all(jnp.isfinite(total)))
+        return Readout(drawn, values, ids, gold, jnp.all(jnp.isfinite(total)))
 
 
 class Device:
@@ -195,22 +195,23 @@ class Device:
         if self.pools:
             self.pools.give_back(self.pools.take())
 
-    def judge(self, bank: KV, batch: Batch, lease: Lease | None = None) -> list[Verdict]:
-        """Dispatch one batch: a verdict per call of `batch.judged`, to be fetched later with `fetch`, so that host and
-        device overlap. Its tokens are kept in the pool of `lease`, and those seen there that it stands behind."""
+    def dispatch(self, bank: KV, batch: Batch, lease: Lease | None = None) -> list[Readout]:
+        """Start one batch on the device: a readout per call of `batch.judged`, to be fetched later with `fetch`, so
+        that host and device overlap. Its tokens are kept in the pool of `lease`, and those seen there that it stands
+        behind."""
         states = self._run(bank, batch, lease)
-        verdicts = []
+        readouts = []
         for judged in batch.judged:
             where, *rest = self._place(judged.where, judged.step, judged.names, judged.targets)
             picked = self._ready.get(("judged", (states.shape, where.shape)), self._judged)(states, where)
             decide = self._ready.get(("decide", where.shape), self._decide)
-            verdict = decide(self.params, picked, *rest, self.key, self.temperature)
+            readout = decide(self.params, picked, *rest, self.key, self.temperature)
             if self._one_by_one:
-                jax.block_until_ready(verdict)
-            for part in verdict:
+                jax.block_until_ready(readout)
+            for part in readout:
                 part.copy_to_host_async()
-            verdicts.append(verdict)
-        return verdicts
+            readouts.append(readout)
+        return readouts
 
     def _run(self, bank: KV, batch: Batch, lease: Lease | None) -> Float[Array, "G T D"]:
         """The forward pass of a batch, whose keys and values go to the pool where there is room."""
@@ -228,14 +229,14 @@ class Device:
     def _place(self, *arrays: np.ndarray) -> list[jax.Array]:
         return [place(array, self._shard(array.ndim)) for array in arrays]
 
-    def fetch(self, verdict: Verdict) -> Verdict:
+    def fetch(self, readout: Readout) -> Readout:
         """The result as numpy arrays. Raises InputError on a NaN or infinite logit: its draws would mean nothing."""
         started = time.perf_counter()
-        verdict = jax.device_get(verdict)
+        readout = jax.device_get(readout)
         self.waited += time.perf_counter() - started
-        if not verdict.finite:
+        if not readout.finite:
             raise not_finite("a logit", "no answer can be judged")
-        return verdict
+        return readout
 
 
 def _key(lanes: Lanes) -> tuple[int, ...]:

@@ -146,14 +146,14 @@ class Scoring:
         trees = [grow(Ask(number, prefix, tails[1][0]), rest, tails) for number, (rest, tails) in enumerate(proposals)]
         batches = pack_trees(trees, shapes)
         self._tokens = sum(batch.real for batch in batches)
-        self._started = [(batch.judged, device.judge(bank, batch)) for batch in batches]
+        self._started = [(batch.judged, device.dispatch(bank, batch)) for batch in batches]
 
     def result(self) -> tuple[list[float], Counter]:
         """P(True) of every proposal, and the counter p_true_tokens. Raises InputError when a logit is NaN."""
         logprob = np.zeros((self._n, 2))
-        for calls, verdicts in self._started:
-            for judged, verdict in zip(calls, verdicts, strict=True):
-                gold = self._device.fetch(verdict).gold
+        for calls, readouts in self._started:
+            for judged, readout in zip(calls, readouts, strict=True):
+                gold = self._device.fetch(readout).gold
                 for shard, place, ask, node in judged.nodes:
                     first = node.path[0] if node.path else node.target
                     logprob[ask.number, int(first == ask.false)] += float(gold[shard, place])

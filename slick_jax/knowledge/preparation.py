@@ -171,12 +171,12 @@ class Prepared:
         tokens, part = self.settings.batch_tokens, self.part_tokens
         return choose_shapes(lengths, longest, tokens, shards, part=part, questions=questions, path=path)
 
-    def question(self, index: int, bank: dict[PrefixKey, int]) -> Question:
-        """Row `index` as the engine takes it; `bank` maps prefix keys to bank slots."""
+    def question(self, index: int, places: dict[PrefixKey, int]) -> Question:
+        """Row `index` as the engine takes it; `places` are the prefixes' in the bank."""
         row = self.rows[index]
         return Question(
             words=id_words(row.id),
-            slots=[(bank[one.key], self.prompts.rest(one).tolist()) for one in self.rests[index]],
+            slots=[(places[one.key], self.prompts.rest(one).tolist()) for one in self.rests[index]],
             golds=Golds(row.answers, self.rule),
             abstentions=self._abstentions,
             drafts=[(draft.tokens, draft.stop) for draft in self.drafts[index]],

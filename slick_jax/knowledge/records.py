@@ -82,7 +82,7 @@ def add_certainty(table: pd.DataFrame, settings: AnnotateConfig) -> tuple[float,
     prior = estimate.fit_beta_binomial(hits, settings.n_exemplar_sets)
     miss = table["mean_miss"].to_numpy(dtype=float) if settings.mode != "labels" else np.full(len(table), np.nan)
     certainty = [
-        estimate.label_certainty(int(k), [] if np.isnan(m) else [m], settings.n_exemplar_sets, prior)
+        estimate.label_certainty(int(k), None if np.isnan(m) else float(m), settings.n_exemplar_sets, prior)
         for k, m in zip(hits, miss, strict=True)
     ]
     table[list(store.CERTAINTY)] = np.array(certainty)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from slick_jax.knowledge.batches import Batch, Judged, pack
-from slick_jax.knowledge.forward import Device, Verdict
+from slick_jax.knowledge.forward import Device, Readout
 from slick_jax.knowledge.match import Golds
 from slick_jax.knowledge.shapes import Shapes
 from slick_jax.knowledge.walk import Choice, Judge, Path, Row, Vocabulary, Walk, open_text
@@ -204,7 +204,7 @@ class Verification:
         self._dispatch(*self._first)
 
     def _dispatch(self, n_rows: int, batches: Sequence[Batch]) -> None:
-        self._started = [(batch, self._device.judge(self._bank, batch, self._lease)) for batch in batches]
+        self._started = [(batch, self._device.dispatch(self._bank, batch, self._lease)) for batch in batches]
         if n_rows:
             self._counts["rounds"] += 1
         self._counts["rows"] += n_rows
@@ -226,9 +226,9 @@ class Verification:
             id(walk.inquiry) for batch, _ in self._started for judged in batch.judged for *_, walk, _ in judged.nodes
         )
         rows: list[Row] = []
-        for batch, verdicts in self._started:
-            for judged, verdict in zip(batch.judged, verdicts, strict=True):
-                _absorb(judged, self._device.fetch(verdict), self._protocol.pairs)
+        for batch, readouts in self._started:
+            for judged, readout in zip(batch.judged, readouts, strict=True):
+                _absorb(judged, self._device.fetch(readout), self._protocol.pairs)
                 back: dict[int, _Inquiry] = {}
                 for *_, walk, _ in judged.nodes:
                     missing[id(walk.inquiry)] -= 1
@@ -266,16 +266,16 @@ def complete(verifications: Sequence[Verification]) -> None:
         verifications = [one for one in verifications if one.advance()]
 
 
-def _absorb(judged: Judged, verdict: Verdict, pairs: Sequence[tuple[float, int]]) -> None:
+def _absorb(judged: Judged, readout: Readout, pairs: Sequence[tuple[float, int]]) -> None:
     """Turn judged positions into nodes of their walks."""
-    draws, ids = verdict.draws.tolist(), verdict.ids.tolist()
-    shares = [_softmax(verdict.values[..., :top_k], temperature) for temperature, top_k in pairs]
+    draws, ids = readout.draws.tolist(), readout.ids.tolist()
+    shares = [_softmax(readout.values[..., :top_k], temperature) for temperature, top_k in pairs]
     for shard, place, walk, node in judged.nodes:
         walk.nodes[node.path] = Choice(
             walk.data(node.path), draws[shard][place], ids[shard][place], [share[shard, place] for share in shares]
         )
         if node.target is not None:
-            walk.gold_logprob += float(verdict.gold[shard, place])
+            walk.gold_logprob += float(readout.gold[shard, place])
 
 
 def _softmax(values: np.ndarray, temperature: float) -> np.ndarray:

@@ -49,7 +49,7 @@ def test_beta_binomial_fit_survives_a_run_without_any_spread():
 
 def test_label_certainty_is_the_posterior_predictive():
     prior, n, hits = (0.4, 0.9), 10, 3
-    highly, maybe, weakly, unknown = estimate.label_certainty(hits, [0.9], n, prior)
+    highly, maybe, weakly, unknown = estimate.label_certainty(hits, 0.9, n, prior)
     posterior = stats.betabinom(n, prior[0] + hits, prior[1] + n - hits)
     assert highly == pytest.approx(posterior.pmf(n))
     assert weakly + unknown == pytest.approx(posterior.pmf(0))

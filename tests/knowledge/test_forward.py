@@ -71,8 +71,9 @@ def judged_by(device):
     with jax.set_mesh(device.mesh):
         bank = device.bank(prefixes, 3)
         first, lease = batch_for(device.shards), device.pools.take()
-        verdicts = [*device.judge(bank, first, lease), *device.judge(bank, later_batch(first, device.shards), lease)]
-        parts = [device.fetch(verdict) for verdict in verdicts]
+        later = later_batch(first, device.shards)
+        readouts = [*device.dispatch(bank, first, lease), *device.dispatch(bank, later, lease)]
+        parts = [device.fetch(readout) for readout in readouts]
     found = {name: [getattr(part, name) for part in parts] for name in FIELDS}
     return bank, {name: np.concatenate([x.reshape(-1, *x.shape[2:]) for x in found[name]]) for name in FIELDS}
 
