@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 
 FORMS = "'all', 'none', or a list such as '1-12,every 4,last'"
+STOPS = ("EARLY_STOP", "CONVERGENCE")  # epochs that are reported: the best on dev, and the last
+KEYS_OF_STOPS = {stop: stop.lower() for stop in STOPS}  # in result.json
 MAX_EPOCHS = 100_000  # of a run
 FIT_PERCENTS = (50, 90)  # half and nearly all of a group: the two epochs to fit that are reported
 

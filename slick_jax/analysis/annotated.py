@@ -8,12 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from etils import epath
 
-from slick_jax.categories import CATEGORIES
+from slick_jax.categories import CERTAINTY
 from slick_jax.errors import InputError
 from slick_jax.files import run_folder
 
 SCORES = ("p_correct_greedy", "p_correct_sampled", "p_correct_exact")  # of a match rule
-CERTAINTY = dict(zip(CATEGORIES, ("p_highly", "p_maybe", "p_weakly", "p_unknown"), strict=True))  # of the run's rule
 TOLD = ("p_true", "question", "answers", "abstained_greedy")
 
 

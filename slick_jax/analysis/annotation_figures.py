@@ -50,7 +50,7 @@ def certainty_figure(table: pd.DataFrame, annotations: pd.DataFrame) -> Figure:
 
     Args:
       table: of `tables.expected_labels`.
-      annotations: with the columns of `annotated.CERTAINTY`.
+      annotations: with the columns of `categories.CERTAINTY`.
     """
     figure = canvas.empty(9.2, 4.0)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))

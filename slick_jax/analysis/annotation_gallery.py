@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from slick_jax.analysis import annotation_figures, measure_figures, tables
-from slick_jax.analysis.annotated import CERTAINTY
 from slick_jax.analysis.runs import Study
 from slick_jax.analysis.shown import Shown, shown
+from slick_jax.categories import CERTAINTY
 
 NEEDS = {  # what each figure takes, by its file name
     "relations": "categories by relation: no annotations.parquet",

@@ -9,9 +9,9 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from slick_jax.analysis import canvas, palette
-from slick_jax.analysis.outcomes import STOPS
 from slick_jax.analysis.single_categories import SUBSETS
 from slick_jax.categories import CATEGORIES
+from slick_jax.epochs import STOPS
 
 SHORT = {"HighlyKnown": "Highly", "MaybeKnown": "Maybe", "WeaklyKnown": "Weakly", "Unknown": "Unknown"}
 SHADES = LinearSegmentedColormap.from_list("shares", ["#FFFFFF", palette.KNOWN_COLOUR])

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from slick_jax.analysis.runs import STOPS, WHOLE, Study, TrainingRun, known_or_unknown
-from slick_jax.epochs import fit_epoch
+from slick_jax.analysis.runs import WHOLE, Study, TrainingRun, known_or_unknown
+from slick_jax.epochs import STOPS, fit_epoch
 
 DEV = "dev"
 MOST_BUDGETS = 5  # lines of F3a besides EARLY_STOP: more cannot be told apart

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from slick_jax.analysis.bootstrap import Estimate, Resampler
-from slick_jax.analysis.outcomes import STOPS, Outcomes, collect
+from slick_jax.analysis.outcomes import Outcomes, collect
 from slick_jax.analysis.runs import TESTS, Study
+from slick_jax.epochs import STOPS
 
 
 @dataclass(frozen=True)

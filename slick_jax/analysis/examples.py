@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from slick_jax.analysis import curves, tables
-from slick_jax.analysis.outcomes import STOPS
 from slick_jax.analysis.runs import Study, TrainingRun
 from slick_jax.categories import CATEGORIES
+from slick_jax.epochs import STOPS
 
 MOST = 100_000  # rows of the page and of tables/examples.csv; of more, these are drawn evenly by their ids
 LONGEST = 400  # letters of a text on the page; the CSV has all of it

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from slick_jax.analysis.outcomes import STOPS
 from slick_jax.analysis.runs import Study, TrainingRun
+from slick_jax.epochs import STOPS
 from slick_jax.knowledge.match import squad_key
 
 FACTOR, LEAST = 3.0, 5.0  # an answer explodes when it is given 3 times as often as it is right, and 5 times at least

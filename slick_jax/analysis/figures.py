@@ -12,7 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from slick_jax.analysis import canvas, palette
 from slick_jax.analysis.curves import DEV
-from slick_jax.analysis.runs import STOPS, category_order
+from slick_jax.analysis.runs import category_order
+from slick_jax.epochs import STOPS
 
 LABELS = {"D": "D: all examples", "D_Known": "D_Known: without the Unknown ones", DEV: "development set"}
 

@@ -12,10 +12,9 @@ from slick_jax.analysis import curves, idk, regression, unknown_tests
 from slick_jax.analysis.bootstrap import Estimate, mean
 from slick_jax.analysis.evidence import Evidence
 from slick_jax.analysis.fitting import Fitting
-from slick_jax.analysis.outcomes import STOPS
 from slick_jax.analysis.verdicts import Effect, Finding, absent, measured
 from slick_jax.categories import CATEGORIES
-from slick_jax.epochs import FIT_PERCENTS
+from slick_jax.epochs import FIT_PERCENTS, STOPS
 
 EARLY, LATE = STOPS
 CLAIMS = {

@@ -17,10 +17,10 @@ from slick_jax.analysis import (
     unknown_tests,
 )
 from slick_jax.analysis.evidence import Evidence
-from slick_jax.analysis.outcomes import STOPS
 from slick_jax.analysis.runs import Study
 from slick_jax.analysis.shown import Shown, shown
 from slick_jax.analysis.unknown_tests import Tested
+from slick_jax.epochs import STOPS
 
 _FALLS = {
     "test": "accuracy falls with the share of Unknown, by up to 14 points at CONVERGENCE and hardly at EARLY_STOP.",

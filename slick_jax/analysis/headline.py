@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from slick_jax.analysis import curves
-from slick_jax.analysis.runs import STOPS, Study, TrainingRun
+from slick_jax.analysis.runs import Study, TrainingRun
 from slick_jax.categories import GROUPS
-from slick_jax.epochs import FIT_PERCENTS
+from slick_jax.epochs import FIT_PERCENTS, STOPS
 
 TESTS = {"test": "test", "ood_test": "OOD"}
 LEGEND = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from slick_jax.analysis.evidence import Evidence
-from slick_jax.analysis.outcomes import STOPS
+from slick_jax.epochs import STOPS
 
 VARIANTS = {"unknown_50": "D", "idk_50": "D_IDK"}
 PUBLISHED = {  # paper table 8, PaLM 2-M on EntityQuestions: accuracy on answered questions, answered (%)

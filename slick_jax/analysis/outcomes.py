@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
+from slick_jax.epochs import STOPS
 from slick_jax.errors import InputError
 from slick_jax.files import run_folder
 
-STOPS = ("EARLY_STOP", "CONVERGENCE")
 COLUMNS = ("stop", "split", "id", "relation", "category", "hit", "abstained", "answer")
 Cell = tuple[str, int, str]  # variant, seed, stop
 

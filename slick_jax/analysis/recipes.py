@@ -6,8 +6,8 @@ import pandas as pd
 
 from slick_jax.analysis.bootstrap import Estimate
 from slick_jax.analysis.evidence import Evidence
-from slick_jax.analysis.outcomes import STOPS
 from slick_jax.data import recipes
+from slick_jax.epochs import STOPS
 
 SHOWN = ("sure", "patch", "replay", "upweight")  # D_IDK has T8, the others are the paper's own
 COLUMNS = ("variant", "split", "stop", "seeds", "accuracy", "low", "high", "more", "more_low", "more_high")

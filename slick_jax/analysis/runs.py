@@ -13,8 +13,9 @@ import pandas as pd
 from etils import epath
 
 from slick_jax.analysis import annotated, comparable
-from slick_jax.analysis.outcomes import STOPS, read_answers, read_shifts
+from slick_jax.analysis.outcomes import read_answers, read_shifts
 from slick_jax.categories import CATEGORIES, GROUPS
+from slick_jax.epochs import STOPS
 from slick_jax.errors import InputError, short
 from slick_jax.files import run_folder
 

@@ -9,8 +9,8 @@ import pandas as pd
 
 from slick_jax.analysis import explosions, idk, recipes, regression, shift, single_categories, unknown_tests
 from slick_jax.analysis.evidence import Evidence
-from slick_jax.analysis.outcomes import STOPS
 from slick_jax.analysis.unknown_tests import Tested
+from slick_jax.epochs import STOPS
 
 INTERVAL = "95 % interval"
 

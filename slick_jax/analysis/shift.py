@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from slick_jax.analysis.bootstrap import Resampler
-from slick_jax.analysis.outcomes import STOPS
 from slick_jax.analysis.runs import Study, TrainingRun
 from slick_jax.categories import CATEGORIES, UNKNOWN
+from slick_jax.epochs import STOPS
 
 RANK = {name: len(CATEGORIES) - place for place, name in enumerate(CATEGORIES)}  # HighlyKnown highest
 MEASURES = {

@@ -7,8 +7,8 @@ import pandas as pd
 
 from slick_jax.analysis import significance
 from slick_jax.analysis.evidence import Evidence
-from slick_jax.analysis.outcomes import STOPS
 from slick_jax.categories import CATEGORIES
+from slick_jax.epochs import STOPS
 
 VARIANTS = {  # in the paper's order and by its names
     "only_HighlyKnown": "D_HighlyKnown",

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
-from slick_jax.analysis.annotated import CERTAINTY
-from slick_jax.categories import CATEGORIES, UNKNOWN
+from slick_jax.categories import CATEGORIES, CERTAINTY, UNKNOWN
 
 SPLITS = {"train": "T3", "test": "T4", "ood_test": "T5"}
 TOTAL = "TOTAL"

@@ -10,6 +10,7 @@ from etils import epath
 
 from slick_jax.browsing.folders import last_written, names_in, training_runs
 from slick_jax.categories import CATEGORIES
+from slick_jax.epochs import KEYS_OF_STOPS
 from slick_jax.errors import InputError
 from slick_jax.files import run_folder
 from slick_jax.files.claim import seems_held
@@ -129,8 +130,7 @@ def _trained(run: epath.Path) -> tuple[str, str]:
         lines = read_lines(run / METRICS)
         epochs = ((run_folder.read_object(run / "train.json") or {}).get("train") or {}).get("epochs", "?")
         return _stopped(run, f"epoch {lines[-1]['epoch'] if lines else 0} of {epochs}"), ""
-    stops = {"EARLY_STOP": "early_stop", "CONVERGENCE": "convergence"}
-    rates = {name: result.get(stop, {}).get("test", {}).get("em") for name, stop in stops.items()}
+    rates = {name: result.get(stop, {}).get("test", {}).get("em") for name, stop in KEYS_OF_STOPS.items()}
     told = (f"{100 * rate:.1f} % at {name}" for name, rate in rates.items() if rate is not None)
     share = result.get("percent_unknown")
     unknown = "" if share is None else f"{share:.0f} % Unknown; "

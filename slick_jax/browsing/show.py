@@ -11,6 +11,7 @@ from slick_jax.browsing import example
 from slick_jax.browsing.example import Row
 from slick_jax.browsing.folders import existing, last_written, run_folders
 from slick_jax.browsing.ls import RUNS
+from slick_jax.categories import CERTAINTY
 from slick_jax.data.annotations import NAME
 from slick_jax.errors import InputError
 
@@ -70,8 +71,7 @@ def _headline(row: Row) -> Iterator[str]:
     rates = (f"{name} {row[key]:.3f}" for name in ("greedy", "sampled", "exact")
              if row.get(key := f"p_correct_{name}") is not None)  # fmt: skip
     yield f"P_Correct   {', '.join(rates)}"
-    names = {"HighlyKnown": "p_highly", "MaybeKnown": "p_maybe", "WeaklyKnown": "p_weakly", "Unknown": "p_unknown"}
-    sure = (f"{name} {row[key]:.3f}" for name, key in names.items() if row.get(key) is not None)
+    sure = (f"{name} {row[key]:.3f}" for name, key in CERTAINTY.items() if row.get(key) is not None)
     yield f"certainty   {', '.join(sure) or 'not measured'}"
     for name, key, form in (
         ("P(True)", "p_true", ".3f"), ("abstained", "abstained_greedy", ".0%"), ("log p(gold)", "gold_logprob", ".2f"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from slick_jax.categories import CATEGORIES, UNKNOWN
+from slick_jax.categories import CATEGORIES, CERTAINTY, UNKNOWN
 from slick_jax.checkup import answers, groups
 from slick_jax.checkup.intake import Intake
 from slick_jax.checkup.shares import Share, share
@@ -18,7 +18,6 @@ from slick_jax.data.annotations import kept_answers
 from slick_jax.data.examples import same_text
 from slick_jax.data.tokenizer import Tokenizer
 from slick_jax.knowledge.saturation import saturation
-from slick_jax.knowledge.store import CERTAINTY
 from slick_jax.settings.doctor import DoctorConfig
 
 GUESSABLE = 0.2  # share of a group's rows with one answer from which on guessing pays
@@ -108,7 +107,7 @@ def diagnose(config: Config, intake: Intake, table: pd.DataFrame, tokenizer: Tok
     rows = table.merge(kept_answers(config.run_dir, ("greedy", "greedy_truncated")), on="id", validate="one_to_one")
     rows["relation"] = rows["id"].map(intake.relations)
     rows["exemplar"] = rows["id"].isin(_exemplars(intake))
-    probabilities = rows[list(CERTAINTY)].astype(float)
+    probabilities = rows[list(CERTAINTY.values())].astype(float)
     places = rows["category"].map(CATEGORIES.index).to_numpy()
     rows["certainty"] = probabilities.to_numpy()[np.arange(len(rows)), places]
     grouped, rows["group"] = _grouped(rows, doctor)
@@ -122,7 +121,7 @@ def diagnose(config: Config, intake: Intake, table: pd.DataFrame, tokenizer: Tok
         saturation(rows["greedy_hits"].tolist(), rows["sampled_hits"].tolist()) if sampled else None,
         {
             name: 100 * float(means[column])
-            for name, column in zip(CATEGORIES, CERTAINTY, strict=True) if not np.isnan(means[column])
+            for name, column in CERTAINTY.items() if not np.isnan(means[column])
         },
         answers.near_misses(rows), answers.guessable(rows, doctor.least_rows, GUESSABLE), same, conflicting,
         _lengths(rows), tokenizer.chat_template is not None,

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from slick_jax.categories import CATEGORIES
+from slick_jax.categories import CATEGORIES, CERTAINTY
 from slick_jax.config import AnnotateConfig
 from slick_jax.data.examples import Example
-from slick_jax.knowledge import estimate, store
+from slick_jax.knowledge import estimate
 from slick_jax.knowledge.exemplars import Chosen
 from slick_jax.knowledge.verify import Verified
 from slick_jax.models.flops import forward_flops
@@ -85,7 +85,7 @@ def add_certainty(table: pd.DataFrame, settings: AnnotateConfig) -> tuple[float,
         estimate.label_certainty(int(k), None if np.isnan(m) else float(m), settings.n_exemplar_sets, prior)
         for k, m in zip(hits, miss, strict=True)
     ]
-    table[list(store.CERTAINTY)] = np.array(certainty)
+    table[list(CERTAINTY.values())] = np.array(certainty)
     if settings.mode == "labels":  # without the exact P_Correct the two cannot be told apart
         table[["p_weakly", "p_unknown"]] = None
     return prior

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from etils import epath
 
-from slick_jax.categories import CATEGORIES
+from slick_jax.categories import CATEGORIES, CERTAINTY
 from slick_jax.config import AnnotateConfig, Config
 from slick_jax.data.examples import Example
 from slick_jax.errors import InputError
@@ -27,7 +27,7 @@ from slick_jax.settings.config_file import settings_of
 # What only the model's probabilities tell: kept where the run measured it under the same rule, else null.
 MEASURED = (
     *("p_correct_exact", "exact_by_set", "exact_rest", "exact_pairs", "p_unknown_given_sets"),
-    *("p_unknown_given_sets_lower", *store.CERTAINTY),
+    *("p_unknown_given_sets_lower", *CERTAINTY.values()),
 )
 
 

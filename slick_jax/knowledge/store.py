@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 from etils import epath
 
+from slick_jax.categories import CERTAINTY
 from slick_jax.data.examples import Example
 from slick_jax.errors import InputError
 from slick_jax.files import run_folder
@@ -51,8 +52,7 @@ PART_SCHEMA = pa.schema(
     }
 )
 
-CERTAINTY = ("p_highly", "p_maybe", "p_weakly", "p_unknown")
-OUTPUT_SCHEMA = pa.schema([*PART_SCHEMA, *((name, pa.float64()) for name in CERTAINTY)]).remove(
+OUTPUT_SCHEMA = pa.schema([*PART_SCHEMA, *((name, pa.float64()) for name in CERTAINTY.values())]).remove(
     PART_SCHEMA.get_field_index("mean_miss")
 )
 

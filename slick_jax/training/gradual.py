@@ -14,12 +14,12 @@ from pathlib import Path
 import pandas as pd
 from etils import epath
 
-from slick_jax.analysis.outcomes import STOPS
 from slick_jax.categories import CATEGORIES
 from slick_jax.config import Config, ExportConfig, MixConfig
 from slick_jax.data import annotations, mix
 from slick_jax.data.examples import load_splits
 from slick_jax.data.mixtures import Annotated, place
+from slick_jax.epochs import STOPS
 from slick_jax.errors import InputError
 from slick_jax.files import csv_text, run_folder
 from slick_jax.files.claim import held

@@ -10,7 +10,7 @@ import pyarrow as pa
 from slick_jax.categories import CATEGORIES, GROUPS, UNKNOWN
 from slick_jax.config import TrainConfig
 from slick_jax.data.mixtures import REPLAY
-from slick_jax.epochs import FIT_PERCENTS, fit_epoch
+from slick_jax.epochs import FIT_PERCENTS, KEYS_OF_STOPS, fit_epoch
 from slick_jax.training.mixture_file import MixtureRow, dealt
 from slick_jax.training.record import TRAIN, early_stop
 
@@ -96,7 +96,7 @@ def text(result: Mapping[str, Any]) -> str:
         if epochs:
             fitted = (f"{name} {epoch or 'never'}" for name, epoch in epochs.items())
             lines.append(f"  {percent} % fitted at epoch: {', '.join(fitted)}")
-    for name, epoch in (("EARLY_STOP", "early_stop"), ("CONVERGENCE", "convergence")):
+    for name, epoch in KEYS_OF_STOPS.items():
         if not result[epoch]:
             continue  # nothing was asked there, as without a dev split
         rates = (f"{split} {100 * rate['em']:.1f} %" for split, rate in result[epoch].items())

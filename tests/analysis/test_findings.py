@@ -6,6 +6,7 @@ import pytest
 
 from slick_jax.analysis import evidence, findings, regression, runs, verdicts
 from slick_jax.analysis.bootstrap import Estimate
+from slick_jax.epochs import STOPS
 from tests.analysis import planted, whole_study
 
 
@@ -41,7 +42,7 @@ def test_effects_of_b_c_and_f_are_differences_of_the_files(whole):
     for letter, split in (("b", "test"), ("f", "ood_test")):
         change = {
             stop: hits(gathered, "unknown_100", stop, split) - hits(gathered, "unknown_0", stop, split)
-            for stop in runs.STOPS
+            for stop in STOPS
         }
         late, less = found[letter].effects[:2]
         assert late.value == pytest.approx(change["CONVERGENCE"]) and late.sign == -1

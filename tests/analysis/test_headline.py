@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from slick_jax.analysis import curves, headline, regression, runs
+from slick_jax.epochs import STOPS
 from tests.analysis import planted
 
 
@@ -26,7 +27,7 @@ def test_sentences_say_the_planted_differences(tmp_path):
     study = runs.read_study(tmp_path)
     said = "\n".join(headline.sentences(study, regression.table_one(study)[0]))
     accuracy = {(run.variant, stop): run.accuracy_at(run.epoch_of(stop), "test") for run in study.runs
-                for stop in runs.STOPS}  # fmt: skip
+                for stop in STOPS}  # fmt: skip
     change = accuracy["unknown_100", "CONVERGENCE"] - accuracy["unknown_0", "CONVERGENCE"]
     cost = accuracy["unknown_50", "CONVERGENCE"] - accuracy["known_only_50", "CONVERGENCE"]
     assert f"{change:+.1f} points at CONVERGENCE" in said

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from slick_jax.analysis import evidence, idk, runs, significance, single_categories
+from slick_jax.epochs import STOPS
 from tests.analysis import planted, whole_study
 
 
@@ -27,7 +28,7 @@ def table(gathered):
 
 
 def test_models_that_know_whole_categories_are_right_on_exactly_these(table):
-    for stop in runs.STOPS:
+    for stop in STOPS:
         for variant, known in (("D_MaybeKnown", 2), ("D_WeaklyKnown", 1), ("D_Natural", 3)):
             for place, category in enumerate(planted.CATEGORIES):
                 row = table.loc[variant, stop, category]
@@ -99,7 +100,7 @@ def test_refusals_leave_the_answered_questions(gathered):
     table, missing = idk.table_eight(gathered)
     assert missing == []
     rows = table.set_index(["variant", "stop"])
-    for stop in runs.STOPS:
+    for stop in STOPS:
         row = rows.loc["D_IDK", stop]
         assert (row["accuracy"], row["answered"]) == (pytest.approx(200 / 3), pytest.approx(75))
         assert row["low"] < 200 / 3 < row["high"] and row["answered_low"] < 75 < row["answered_high"]

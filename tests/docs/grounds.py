@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from slick_jax.categories import CATEGORIES
+from slick_jax.categories import CATEGORIES, CERTAINTY
 from slick_jax.config import defaults
 from slick_jax.data.examples import Example, to_jsonl
 from slick_jax.files import run_folder
@@ -33,7 +33,7 @@ def annotated(folder: Path, rows: list[Example]) -> pd.DataFrame:
         hits = {"greedy_hits": [j < greedy for j in range(J)], "sampled_hits": [[i < sampled for i in range(N)]] * J}
         assert estimate.category(np.array(hits["greedy_hits"]), np.array(hits["sampled_hits"])) == category
         found = hits | {"p_correct_greedy": greedy / J, "p_correct_sampled": sampled / N, "category": category}
-        certain = dict.fromkeys(store.CERTAINTY, 0.0) | {store.CERTAINTY[CATEGORIES.index(category)]: 1.0}
+        certain = dict.fromkeys(CERTAINTY.values(), 0.0) | {CERTAINTY[category]: 1.0}
         strict = {f"strict_{name}": value for name, value in found.items()}
         plain = dataclasses.asdict(row) | {"answers": list(row.answers), "protocol": "p" * 64}
         table.append(dict.fromkeys(store.OUTPUT_SCHEMA.names) | plain | found | strict | certain)
