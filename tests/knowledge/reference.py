@@ -140,7 +140,7 @@ def _forward(network, compiled):
         states = network.hidden(params, tokens[None]).states[0]
         return network.logits(params, states[jnp.arange(len(last)), last])
 
-    return jax.jit(forward) if compiled else forward
+    return jax.jit(forward, compiler_options={"xla_backend_optimization_level": 3}) if compiled else forward
 
 
 def _logits(forward, params, rows, n_tokens, pad_to):

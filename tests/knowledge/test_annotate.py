@@ -44,6 +44,7 @@ def command(root, run_dir, model, *overrides):
 
 def environment(devices):
     flags = os.environ["XLA_FLAGS"].replace("device_count=8", f"device_count={devices}")
+    flags = flags.replace("optimization_level=0", "optimization_level=1", 1)  # there is more to run than to compile
     return os.environ | {"XLA_FLAGS": flags}
 
 
