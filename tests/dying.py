@@ -34,7 +34,7 @@ def _prepare(moment: str, number: int, name: str) -> None:
 
 
 if __name__ == "__main__":
-    join = main.processes.join
+    join = main.joining.join
 
     def joined(*arguments):
         join(*arguments)
@@ -42,5 +42,5 @@ if __name__ == "__main__":
             moment, number, name = os.environ["DIES"].split(":")
             _prepare(moment, int(number), name)
 
-    main.processes.join = joined
+    main.joining.join = joined
     sys.exit(main.main(sys.argv[1:]))
