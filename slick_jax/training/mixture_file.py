@@ -15,7 +15,7 @@ from slick_jax.data.prompt_styles import fine_tuning_prompt
 from slick_jax.data.tfds_rows import ExampleSource
 from slick_jax.errors import InputError, short
 
-FIELDS = ("id", "prompt", "completion", "answer", "relation", "category", "ending", "role", "times", "weight")
+FIELDS = ("id", "prompt", "completion", "answer", "relation", "category", "ending", "role", "times")
 MAX_EPOCH_ROWS = 100_000_000  # with every row as often as its `times` says
 MAX_ENDINGS = 8  # different ones in a mixture; each is a further way to write every answer
 
@@ -62,8 +62,8 @@ def read_mixture(path: epath.PathLike) -> list[MixtureRow]:
     """Rows of a JSON lines (also `.gz`) or Parquet file with `prompt` and `completion`, or of split train of TFDS data.
 
     Optional: `id` (default <stem>.<row>), `relation`, `category`, `answer` (what counts as fitted; default: the
-    completion without outer blanks and its ending), `ending`, `role` and `times` (see MixtureRow); a `weight` other
-    than 1 is refused. A TFDS folder (data/tfds_rows.py) holds questions: each is asked in the fine-tuning prompt, its
+    completion without outer blanks and its ending), `ending`, `role` and `times` (see MixtureRow); a `weight` is
+    not read. A TFDS folder (data/tfds_rows.py) holds questions: each is asked in the fine-tuning prompt, its
     first answer is taught. Raises one InputError that lists the bad rows; also where there is no file, or no row that
     is asked.
     """
@@ -101,14 +101,12 @@ def read_mixture(path: epath.PathLike) -> list[MixtureRow]:
 
 def _row(found: dict, default_id: str) -> MixtureRow | str:
     """The row, or what is wrong with it."""
-    name, prompt, completion, answer, relation, category, ending, role, times, weight = map(found.get, FIELDS)
+    name, prompt, completion, answer, relation, category, ending, role, times = map(found.get, FIELDS)
     ending, role, times = "" if ending is None else ending, "" if role is None else role, 1 if times is None else times
     if role not in ("", TAIL, REPLAY):
         return f"role {short(role)} is unknown; allowed: {TAIL}, {REPLAY}, or leave it out"
     if isinstance(times, bool) or not isinstance(times, int) or times < 1:
         return f"times must be a whole number from 1, found {short(times)}"
-    if weight not in (None, 1):
-        return f"weight {short(weight)} is not trained by; give `times`, or take maybe_resampled of `slick doctor`"
     if role == REPLAY:
         prompt, answer, relation, category, ending = None if prompt == "" else prompt, None, None, None, ""
     elif isinstance(completion, str) and answer in (None, ""):

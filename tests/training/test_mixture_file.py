@@ -99,16 +99,15 @@ def test_endings_roles_and_repeats(tmp_path):
 
 
 def test_what_is_wrong_with_endings_roles_and_repeats_is_told(tmp_path):
-    rows = mixture_rows(7)
+    rows = mixture_rows(6)
     wrong = [{"role": "head"}, {"times": 0}, {"times": True}, {"ending": " Sure."}, {"ending": 3}, {"prompt": ""}]
-    wrong.append({"weight": 3.0})
     path = write_mixture(tmp_path, [row | one for row, one in zip(rows, wrong, strict=True)])
     with pytest.raises(InputError) as caught:
         read_mixture(path)
     for line in (
         "mixed.jsonl:1: role 'head' is unknown; allowed: tail, replay", "mixed.jsonl:2: times must be a whole number",
         "mixed.jsonl:3: times must be", "mixed.jsonl:4: completion", "mixed.jsonl:5: ending must be a text",
-        "mixed.jsonl:6: prompt is empty", "mixed.jsonl:7: weight 3.0 is not trained by; give `times`",
+        "mixed.jsonl:6: prompt is empty",
     ):  # fmt: skip
         assert line in str(caught.value)
     path = write_mixture(tmp_path, [{"completion": "Some text.", "role": "replay"}])
