@@ -25,6 +25,7 @@ from slick_jax.sampling.steps import Steps
 
 PROMPT_CHUNK = 8  # prompts that are read together behind one prefix
 PROMPT_LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
+FEWER = (256, 16, 1)  # a call of few prompts has this part of the rows: each is a shape of its own
 CACHE_SLOTS = (8, 32, 128, 512, 2048, 8192)  # sizes of a row's own cache; it is enlarged as the answer grows
 
 
@@ -64,7 +65,8 @@ class Sampler:
         numbers: the draws of every prompt: 0 is greedy, each other number a sample with noise of its own.
         max_tokens: most tokens of a text, its stop included.
         n_tokens: ids the tokenizer has; the rest of a padded vocabulary is never drawn.
-        rows: draws decoded together, over all devices (a little more where they do not divide).
+        rows: draws decoded together, over all devices (a little more where they do not divide; fewer where a call has
+          no more than a sixteenth of them).
         lengths: that prompts are padded to, rising.
         """
         if not numbers or max_tokens < 1:
@@ -74,8 +76,8 @@ class Sampler:
         self.numbers, self.max_tokens, self.lengths = tuple(numbers), max_tokens, tuple(lengths)
         vocabulary = network.spec.vocab_size
         self._steps = Steps(network, self.numbers, top_k, n_tokens or vocabulary, max_tokens, self.shards)
-        self._chunks = max(1, rows // (len(self.numbers) * self.shards * PROMPT_CHUNK))  # of a shard
-        self._rows = row_counts(self._chunks * PROMPT_CHUNK * len(self.numbers))
+        most = max(1, rows // (len(self.numbers) * self.shards * PROMPT_CHUNK))
+        self._chunks = tuple(-(-most // part) for part in FEWER)  # of a shard
         self._slots = (*(n for n in CACHE_SLOTS if n < max_tokens - 1), max(max_tokens - 1, 1))
         self._start = jitted(Steps.start, self._steps)
         self._lay_out = jitted(Steps.lay_out, self._steps, static_argnames="slots")
@@ -99,8 +101,8 @@ class Sampler:
         """
         bank = self._no_prefix() if bank is None else bank
         found: list[list[list[int]]] = [[] for _ in prompts]
-        for length, chunks in self._calls(prompts):
-            for index, texts in self._decode(params, bank, prompts, length, chunks):
+        for length, per_shard, chunks in self._calls(prompts):
+            for index, texts in self._decode(params, bank, prompts, length, per_shard, chunks):
                 found[index] = texts
         return found
 
@@ -109,8 +111,9 @@ class Sampler:
         empty = np.zeros((spec.n_layers, 1, 1, spec.n_kv_heads, spec.head_dim), self._steps.network.dtype)
         return jax.tree.map(lambda part: place(part, replicated(self.mesh)), KV(empty, empty, np.zeros(1, np.int32)))
 
-    def _calls(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, list[list[int]]]]:
-        """(padded length, chunks of prompt numbers) of every call; a chunk's prompts share their prefix."""
+    def _calls(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, int, list[list[int]]]]:
+        """(padded length, chunks a shard, chunks of prompt numbers) of every call; a chunk's prompts share their
+        prefix."""
         chunks: list[list[int]] = []
         for index in sorted(range(len(prompts)), key=lambda i: (prompts[i].prefix, len(prompts[i].tokens), i)):
             if not chunks or len(chunks[-1]) == PROMPT_CHUNK or prompts[chunks[-1][0]].prefix != prompts[index].prefix:
@@ -118,19 +121,21 @@ class Sampler:
             chunks[-1].append(index)
         longest = {chunk[-1]: self._padded(prompts[chunk[-1]]) for chunk in chunks}
         chunks.sort(key=lambda chunk: longest[chunk[-1]])  # calls of one length, as far as there are enough prompts
-        size = self._chunks * self.shards
-        for start in range(0, len(chunks), size):
-            call = chunks[start : start + size]
-            yield longest[call[-1][-1]], call
+        holding = (n for n in self._chunks if n * self.shards >= len(chunks))
+        per_shard = next(holding, self._chunks[-1])
+        for start in range(0, len(chunks), per_shard * self.shards):
+            call = chunks[start : start + per_shard * self.shards]
+            yield longest[call[-1][-1]], per_shard, call
 
     def _padded(self, prompt: Prompt) -> int:
         return next((length for length in self.lengths if length >= len(prompt.tokens)), len(prompt.tokens))
 
     def _decode(
-        self, params, bank: KV, prompts: Sequence[Prompt], length: int, chunks: list[list[int]]
+        self, params, bank: KV, prompts: Sequence[Prompt], length: int, per_shard: int, chunks: list[list[int]]
     ) -> Iterator[tuple[int, list[list[int]]]]:
         """(number, its texts) of every prompt of one call."""
-        shards, per_shard, draws = self.shards, self._chunks, len(self.numbers)
+        shards, draws = self.shards, len(self.numbers)
+        rows = row_counts(per_shard * PROMPT_CHUNK * draws)
         tokens = np.zeros((shards, per_shard, PROMPT_CHUNK, length), np.int32)
         lengths, numbers = np.zeros(tokens.shape[:3], np.int32), np.full(tokens.shape[:3], -1)
         prefix, names = np.zeros(tokens.shape[:2], np.int32), np.zeros((*tokens.shape[:3], 3), np.uint32)
@@ -153,7 +158,7 @@ class Sampler:
                 raise not_finite("a logit", "no text can be decoded")
             if step >= self.max_tokens or not active.any():
                 break
-            layout, floor = plan(row_of, texts[..., step - 1], active, prefix, draws, self._rows, self._chunks)
+            layout, floor = plan(row_of, texts[..., step - 1], active, prefix, draws, rows, per_shard)
             row_of = layout.row_of
             layout = jax.tree.map(lambda one: place(one, self._shard(one.ndim)), layout)
             slots = next(size for size in self._slots if size >= step)

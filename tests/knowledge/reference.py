@@ -16,7 +16,7 @@ import numpy as np
 
 from slick_jax.sampling.logits import gumbel
 
-BATCH_ROWS = (1, 8, 32)  # contexts per forward pass: the fewest that hold them
+BATCH_ROWS = (32, 8, 1)  # contexts per forward pass: the most that are mostly filled
 NEAR = 8  # tokens behind the kept ones that the margin looks at
 ARTICLES = re.compile(r"\b(a|an|the)\b", re.UNICODE)
 
@@ -147,9 +147,9 @@ def _logits(forward, params, rows, n_tokens, pad_to):
     """Float32 logits [N, n_tokens] behind each of N token rows."""
     found = []
     length = -(-max(map(len, rows)) // pad_to) * pad_to
-    for start in range(0, len(rows), BATCH_ROWS[-1]):
-        batch = rows[start : start + BATCH_ROWS[-1]]
-        padded = next(size for size in BATCH_ROWS if size >= len(batch))
+    while rows:
+        padded = next(size for size in BATCH_ROWS if len(rows) >= 0.7 * size)
+        batch, rows = rows[:padded], rows[padded:]
         tokens, last = np.zeros((padded, length), np.int32), np.zeros(padded, np.int32)
         for index, row in enumerate(batch):
             tokens[index, : len(row)], last[index] = row, len(row) - 1

@@ -86,7 +86,7 @@ def test_greedy_answers_are_those_of_the_reference(model, groups, expected, size
     mesh = make_mesh(sizes, jax.devices()[:n])
     with jax.set_mesh(mesh):
         params = load_hf_on(model, mesh)
-        ask = evaluator(model, groups, mesh, batch_tokens=256, answer_rows=64)
+        ask = evaluator(model, groups, mesh, batch_tokens=256, answer_rows=128)
         answers, written = ask(params, list(groups)), ask.write(params, list(groups))
     assert_answers(answers, expected)
     assert_answers(written, expected)  # judged as whole texts

@@ -11,7 +11,7 @@ from slick_jax.files.hashing import id_words
 from slick_jax.mesh import make_mesh, replicated
 from slick_jax.models.spec import spec_from_hf
 from slick_jax.models.transformer import Network
-from slick_jax.sampling.sampler import Prompt, Sampler
+from slick_jax.sampling.sampler import PROMPT_CHUNK, Prompt, Sampler
 from tests.families import VOCABULARY, config_of
 from tests.knowledge.reference import decode_draws
 
@@ -96,6 +96,15 @@ def test_long_texts_do_not_depend_on_the_batch_and_compile_once():
     )  # fmt: skip
     assert whole[:2] == [[draw.path for draw in slot] for slot in draws]
     assert max(len(text) for text in whole[0]) > 33  # beyond the second size of the cache
+
+
+def test_few_prompts_are_decoded_in_few_rows():
+    network, _ = network_of("llama")
+    sampler = sampler_of(network, make_mesh(MeshConfig(), jax.devices()[:1]), rows=DRAWS * PROMPT_CHUNK * 40)
+    for count, expected in ((1, [1]), (24, [3]), (25, [40]), (320, [40]), (321, [40, 40])):
+        calls = list(sampler._calls(prompts_of(count, behind=False)))
+        assert [chunks_read for _, chunks_read, _ in calls] == expected
+        assert sorted(index for _, _, chunks in calls for chunk in chunks for index in chunk) == list(range(count))
 
 
 def test_a_stop_may_take_two_tokens():
