@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -64,8 +65,13 @@ class TrainingRun:
 
     def fitted_at(self, epoch: int | None) -> pd.DataFrame:
         """Rows Known and Unknown, columns fitted and n: training examples after `epoch`. Empty where not evaluated."""
-        here = self.fitted[self.fitted["epoch"] == epoch]
-        return here.groupby(known_or_unknown(here["category"]))[["fitted", "n"]].sum()
+        return self._fitted.get(epoch, pd.DataFrame(columns=["fitted", "n"]))
+
+    @cached_property
+    def _fitted(self) -> dict[int, pd.DataFrame]:
+        """What `fitted_at` gives, by epoch."""
+        summed = self.fitted.groupby(["epoch", known_or_unknown(self.fitted["category"])])[["fitted", "n"]].sum()
+        return {epoch: rows.droplevel("epoch") for epoch, rows in summed.groupby(level="epoch")}
 
 
 @dataclass(frozen=True)
