@@ -59,9 +59,13 @@ class TrainingRun:
 
     def accuracy_at(self, epoch: int | None, split: str, category: str = WHOLE) -> float:
         """Accuracy in percent after `epoch`; NaN where the split was not evaluated at that epoch."""
-        table = self.accuracy
-        here = (table["epoch"] == epoch) & (table["split"] == split) & (table["category"] == category)
-        return float(table.loc[here, "em"].iloc[0]) * 100 if here.any() else float("nan")
+        return self._accuracy.get((epoch, split, category), float("nan"))
+
+    @cached_property
+    def _accuracy(self) -> dict[tuple[int, str, str], float]:
+        """What `accuracy_at` gives."""
+        rows = self.accuracy.iloc[::-1][["epoch", "split", "category", "em"]]  # the first of equal ones counts
+        return {tuple(place): float(em) * 100 for *place, em in rows.itertuples(index=False)}
 
     def fitted_at(self, epoch: int | None) -> pd.DataFrame:
         """Rows Known and Unknown, columns fitted and n: training examples after `epoch`. Empty where not evaluated."""
