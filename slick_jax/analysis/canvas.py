@@ -22,6 +22,9 @@ def png(figure: Figure) -> bytes:
     for text in figure.findobj(Text):
         text.set_parse_math(False)
     with matplotlib.rc_context({"text.parse_math": False}):  # of texts that drawing makes
+        figure.set_dpi(DPI)
+        figure.get_layout_engine().execute(figure)  # by hand: saving would draw a second time for it
+        figure.set_layout_engine("none")
         figure.savefig(sink, format="png", dpi=DPI, metadata={"Software": None})
     return sink.getvalue()
 

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -58,14 +59,23 @@ class TrainingRun:
 
     def accuracy_at(self, epoch: int | None, split: str, category: str = WHOLE) -> float:
         """Accuracy in percent after `epoch`; NaN where the split was not evaluated at that epoch."""
-        table = self.accuracy
-        here = (table["epoch"] == epoch) & (table["split"] == split) & (table["category"] == category)
-        return float(table.loc[here, "em"].iloc[0]) * 100 if here.any() else float("nan")
+        return self._accuracy.get((epoch, split, category), float("nan"))
+
+    @cached_property
+    def _accuracy(self) -> dict[tuple[int, str, str], float]:
+        """What `accuracy_at` gives."""
+        rows = self.accuracy.iloc[::-1][["epoch", "split", "category", "em"]]  # the first of equal ones counts
+        return {tuple(place): float(em) * 100 for *place, em in rows.itertuples(index=False)}
 
     def fitted_at(self, epoch: int | None) -> pd.DataFrame:
         """Rows Known and Unknown, columns fitted and n: training examples after `epoch`. Empty where not evaluated."""
-        here = self.fitted[self.fitted["epoch"] == epoch]
-        return here.groupby(known_or_unknown(here["category"]))[["fitted", "n"]].sum()
+        return self._fitted.get(epoch, pd.DataFrame(columns=["fitted", "n"]))
+
+    @cached_property
+    def _fitted(self) -> dict[int, pd.DataFrame]:
+        """What `fitted_at` gives, by epoch."""
+        summed = self.fitted.groupby(["epoch", known_or_unknown(self.fitted["category"])])[["fitted", "n"]].sum()
+        return {epoch: rows.droplevel("epoch") for epoch, rows in summed.groupby(level="epoch")}
 
 
 @dataclass(frozen=True)

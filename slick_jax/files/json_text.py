@@ -6,6 +6,7 @@ takes the last of two equal keys, and leaves the stack on deep nesting.
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import Any
 
@@ -19,8 +20,8 @@ def parse(content: bytes | str, unique: bool = False) -> Any:
     Raises ValueError, which says what is wrong, for anything that is no JSON in UTF-8.
     """
     try:
-        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
-        found = json.loads(text, object_pairs_hook=_once if unique else None)
+        text = content.removeprefix(codecs.BOM_UTF8).decode() if isinstance(content, bytes) else content
+        found = (_UNIQUE if unique else _READER).decode(text)
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8: {error.reason} at byte {error.start}") from error
     except RecursionError as error:
@@ -48,3 +49,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))
         raise ValueError(f"names {twice[:80]!r} twice")
     return found
+
+
+_READER, _UNIQUE = json.JSONDecoder(), json.JSONDecoder(object_pairs_hook=_once)  # `json.loads` makes one for each text

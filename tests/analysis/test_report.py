@@ -1,7 +1,9 @@
 """The page: opens from disk alone, escapes what it is given, says what is missing."""
 
 import base64
+import contextlib
 import hashlib
+import io
 import json
 import shutil
 from html.parser import HTMLParser
@@ -68,8 +70,16 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(folder):
-    return open_report(folder)
+def made(folder):
+    """(path of the report, what was printed)."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        path = report.run(Config(run_dir=str(folder)))
+    return path, printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def page(made):
+    return Page(made[0].read_text())
 
 
 def test_figures_are_embedded_and_nothing_is_fetched(page, folder):
@@ -167,8 +177,8 @@ def test_an_old_folder_without_answers_still_gives_its_report(folder, tmp_path):
     assert "mean_low" not in pd.read_csv(part / "tables/f3a_budgets.csv")
 
 
-def test_equal_runs_make_equal_pages(folder):
-    first = report.run(Config(run_dir=str(folder))).read_bytes()
+def test_equal_runs_make_equal_pages(made, folder):
+    first = made[0].read_bytes()
     assert report.run(Config(run_dir=str(folder))).read_bytes() == first
 
 
@@ -187,9 +197,8 @@ def test_it_is_made_from_what_is_finished_and_names_the_rest(folder, tmp_path):
     assert not list(part.glob("*/f?b_ablation.*")) and (part / "tables" / "f7a_budgets.csv").exists()
 
 
-def test_runs_of_other_settings_are_listed_and_not_pooled(folder, tmp_path):
-    part = shutil.copytree(folder, tmp_path / "part")
-    before = report.run(Config(run_dir=str(part))).read_text()
+def test_runs_of_other_settings_are_listed_and_not_pooled(made, folder, tmp_path):
+    part, before = shutil.copytree(folder, tmp_path / "part"), made[0].read_text()
     tables = {path.name: path.read_bytes() for path in (part / "tables").iterdir()}
     planted.write_run(part, "unknown_50", planted.mixture(400, 50), 5, epochs=30, peak_lr=0.01)
     page = open_report(part)
@@ -259,9 +268,8 @@ def test_hostile_names_are_shown_and_not_obeyed(tmp_path):
     assert folder.name in page.text
 
 
-def test_the_headlines_and_the_path_are_printed(folder, capsys):
-    path = report.run(Config(run_dir=str(folder)))
-    out = capsys.readouterr().out
+def test_the_headlines_and_the_path_are_printed(made):
+    path, out = made
     assert "points at CONVERGENCE" in out and "known_only_50" in out
     assert out.rstrip().endswith(f"report: {path}")
 

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
+from slick_jax.data.entity_questions import preparation
 from slick_jax.data.entity_questions.preparation import prepare
 from slick_jax.data.entity_questions.relations import (
     IN_DISTRIBUTION,
@@ -15,6 +16,7 @@ from slick_jax.data.entity_questions.relations import (
     TEMPLATES,
     subject_of,
 )
+from slick_jax.data.entity_questions.sources import read_source
 from slick_jax.errors import InputError
 
 # Rows of the paper's Table 3.
@@ -82,8 +84,22 @@ def test_relations_are_the_24_of_the_data_set(real_data):
     }
 
 
-def test_published_counts(real_data):
-    splits = prepare(str(real_data / "entityquestions"))
+@pytest.fixture(scope="module")
+def source(real_data):
+    """Its folder, and what is read there."""
+    folder = str(real_data / "entityquestions")
+    return folder, read_source(folder)
+
+
+@pytest.fixture
+def read_once(source, monkeypatch):
+    """Its folder, which is not read again."""
+    monkeypatch.setattr(preparation, "read_source", {source[0]: source[1]}.__getitem__)
+    return source[0]
+
+
+def test_published_counts(read_once):
+    splits = prepare(read_once)
     assert {name: len(rows) for name, rows in splits.items()} == {
         "train": 81_700, "dev": 10_461, "test": 10_481, "ood_dev": 5_847, "ood_test": 5_848,
     }  # fmt: skip
@@ -100,11 +116,11 @@ def test_subjects_read_off_the_questions_are_the_given_ones(real_data):
     assert all(subject_of(row["relation"], row["question"]) == row["subject"] for row in rows)
 
 
-def test_dropping_shared_objects_leaves_none(real_data):
-    kept = prepare(str(real_data / "entityquestions"), drop_shared_objects=True)["train"]
+def test_dropping_shared_objects_leaves_none(real_data, read_once):
+    kept = prepare(read_once, drop_shared_objects=True)["train"]
     with gzip.open(real_data / "entityquestions/entityquestions.test.jsonl.gz") as lines:
         objects = {answer for line in lines for answer in json.loads(line)["answers"]}
-    whole = prepare(str(real_data / "entityquestions"))["train"]
+    whole = prepare(read_once)["train"]
     assert kept == [row for row in whole if row.answers[0] not in objects]
     assert 0 < len(kept) < len(whole)
 

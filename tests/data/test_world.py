@@ -30,8 +30,13 @@ def facts(world):
 
 
 @pytest.fixture(scope="module")
-def rows(world):
-    return pack(world, train_tokenizer(world, 2000), 60)
+def tokenizer(world):
+    return train_tokenizer(world, 2000)
+
+
+@pytest.fixture(scope="module")
+def rows(world, tokenizer):
+    return pack(world, tokenizer, 60)
 
 
 def test_counts_of_the_recipe(world, facts):
@@ -144,19 +149,17 @@ def test_p_true_documents_give_the_right_verdict(world, facts):
     assert 500 < len(verdicts) < 2000
 
 
-def test_packed_rows_are_the_corpus_in_order(world, rows):
+def test_packed_rows_are_the_corpus_in_order(world, tokenizer, rows):
     assert rows.dtype == np.int32 and rows.shape[1] == 61
     assert 1.9e6 < rows.shape[0] * 60 < 2.2e6
     np.testing.assert_array_equal(rows[:-1, -1], rows[1:, 0])
-    tokenizer = train_tokenizer(world, 2000)
     start = [token for document in world.documents[:20] for token in tokenizer.encode(document)]
     stream = np.concatenate([rows[:20, :-1].ravel()])
     np.testing.assert_array_equal(stream[: len(start)], start[: len(stream)])
 
 
-def test_prompts_are_longer_than_a_row(world):
+def test_prompts_are_longer_than_a_row(world, tokenizer):
     """What makes knowledge depend on the prompt."""
-    tokenizer = train_tokenizer(world, 2000)
     dev = collections.defaultdict(list)
     for example in world.splits["dev"]:
         dev[example.relation].append(example)

@@ -36,7 +36,7 @@ BY_HAND = {  # sentences, counted by eye, of biographies that are hard to split
 }  # fmt: skip
 
 
-def make_model(folder, family, scale):
+def make_model(folder, family, scale, layers):
     """Random weights of a family, with a tokenizer of the biographies in which many tokens end a sentence."""
     backend = tokenizers.Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -50,7 +50,8 @@ def make_model(folder, family, scale):
     (folder / "tokenizer.json").write_text(backend.to_str())
     named = {"eos_token": "</s>", "bos_token": "<s>", "tokenizer_class": "PreTrainedTokenizerFast"}
     (folder / "tokenizer_config.json").write_text(json.dumps(named))
-    config = config_of(family) | {"vocab_size": VOCABULARY, "max_position_embeddings": 4096, "num_hidden_layers": 2}
+    sizes = {"vocab_size": VOCABULARY, "max_position_embeddings": 4096, "num_hidden_layers": layers}
+    config = config_of(family) | sizes
     network = Network(spec_from_hf(config, family), scan_layers=False)
     params = jax.tree.map(lambda weight: scale * weight if weight.ndim > 1 else weight, network.init(jax.random.key(1)))
     save_hf(folder, network, params, tokenizer_folder=folder, extra_config={"bos_token_id": 0, "eos_token_id": 1})
@@ -64,12 +65,12 @@ def command(root, tmp_path_factory):
     path = folder / "biographies.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in ROWS[:USED]))
     settings = {
-        "model.path": make_model(folder / "gemma", "gemma2", 4.0), "model.dtype": "float32",
+        "model.path": make_model(folder / "gemma", "gemma2", 4.0, layers=2), "model.dtype": "float32",
         "model.scan_layers": False, "longform.own.paths": path, "longform.own.shares": (0.3, 0.3, 0.2, 0.2),
         "longform.arms": ",".join(ARMS), "longform.write.max_tokens": MOST,
-        "longform.claims.verifier_model": make_model(folder / "qwen", "qwen3", 4.0), "longform.claims.passages": 1,
-        "longform.draws": 100, "longform.scorers": "probe,logprob", "longform.filter.rule": "share", "train.epochs": 1,
-        "train.batch_size": 8, "train.lora.rank": 2,
+        "longform.claims.verifier_model": make_model(folder / "qwen", "qwen3", 4.0, layers=1),
+        "longform.claims.passages": 1, "longform.draws": 100, "longform.scorers": "probe,logprob",
+        "longform.filter.rule": "share", "train.epochs": 1, "train.batch_size": 8, "train.lora.rank": 2,
     }  # fmt: skip
 
     def run(stage, run_dir, *more):

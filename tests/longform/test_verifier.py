@@ -80,13 +80,16 @@ CLAIMS_IN_WORDS = [
 def test_the_contrast_is_that_of_one_forward_pass_each():
     judge, network, params, tokenizer = verifier(one_device())
     rows, _ = labelled(CLAIMS_IN_WORDS, ENTITIES, judge)
-    wanted, forward = [], jax.jit(lambda tokens: network.logits(params, network.hidden(params, tokens).states)[0, 0])
+    wanted, forward = [], jax.jit(
+        lambda tokens: network.logits(params, network.hidden(params, tokens).states)[0, 0],
+        compiler_options={"xla_backend_optimization_level": 3},
+    )
     for one in CLAIMS_IN_WORDS:
         entity = ENTITIES[one.entity]
         query = " ".join(word for word in one.claim.split() if word not in entity.name)
         passages = Bm25(passages_of(entity.reference)).best(query, 5)
         tokens = tokenizer.encode(prompt_of(Qa(tokenizer), entity.name, passages, one.claim) + " ")
-        padded = np.pad(tokens, (0, 2048 - len(tokens)))  # what stands behind is not seen: one program for all
+        padded = np.pad(tokens, (0, 1408 - len(tokens)))  # what stands behind is not seen: one program for all
         scores = np.asarray(forward(padded[None, None])[len(tokens) - 1], np.float64)
         true, false = (tokenizer.encode(letter)[0] for letter in "TF")
         wanted.append(1 / (1 + np.exp(scores[false] - scores[true])))
