@@ -28,7 +28,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(tiny):
-    return load_model(tiny / "model", {"mesh.fsdp": 1, "annotate.answer_rows": 64})  # a few are asked
+    return load_model(tiny / "model", {"mesh.fsdp": 1})
 
 
 def test_importing_the_package_imports_neither_jax_nor_tables():
