@@ -56,4 +56,6 @@ def _programs(settings: TrainConfig, network: Network, mesh: Mesh, n_steps: int)
         return *update(state, rows, **rest), Votes.count(words)
 
     compiled = jax.jit(step, donate_argnums=0, out_shardings=(places, everywhere, everywhere))
-    return Programs(optimizer, start, compiled, jax.jit(make_schedule(settings, n_steps)))
+    rate = make_schedule(settings, n_steps)
+    constant = settings.schedule == "constant" and not settings.warmup_steps  # a float, told with all its digits
+    return Programs(optimizer, start, compiled, rate if constant else jax.jit(rate))
