@@ -27,7 +27,6 @@ from slick_jax.progress import Progress
 from slick_jax.training import stops
 from slick_jax.training.checkpoints import Checkpoints
 from slick_jax.training.fine_tuning_data import Batch, Batches, TokenRow
-from slick_jax.training.optimizer import make_schedule
 from slick_jax.training.programs import Programs, programs_of
 from slick_jax.training.record import Record, Tally, early_stop
 from slick_jax.training.step import Measured, TrainState, abstract_state
@@ -93,13 +92,12 @@ def train(job: Job) -> list[dict]:
         frozen = _frozen(job)
         state, tally = _start(job, programs, batches, checkpoints, n_steps)
         step = int(state.step)
-        rate = make_schedule(settings, n_steps)
         lines = job.share("lines", lambda: read_lines(job.folder / METRICS))
         record = Record(job.folder, settings, job.evaluator, job.writers, lines=lines, upto=step // per_epoch)
         stopped = "stopped by a signal after step {} of {}, everything is saved; run it again".format
         if step and step % per_epoch == 0:  # a checkpoint is saved before its epoch is asked about
             with sigterm.at_once(stopped(step, n_steps)):
-                record.complete(step // per_epoch, join(frozen, state.params), tally, float(rate(step - 1)))
+                record.complete(step // per_epoch, join(frozen, state.params), tally, float(programs.rate(step - 1)))
             tally = Tally()
 
         # Steps: while one runs, what the one before measured is looked at.
@@ -130,7 +128,7 @@ def train(job: Job) -> list[dict]:
             if ends or votes.now():
                 raise Stopped(stopped(step, n_steps))
             with sigterm.at_once(stopped(step, n_steps)):  # which raises if the signal has come
-                record.complete(step // per_epoch, join(frozen, state.params), tally, float(rate(step - 1)))
+                record.complete(step // per_epoch, join(frozen, state.params), tally, float(programs.rate(step - 1)))
             note, tally = f"epoch {step // per_epoch}, loss {tally.mean_loss:.3f}, ", Tally()
             show(_examples(job, step), note)
         del state  # the checkpoints have it; its memory is for the parameters of EARLY_STOP

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from slick_jax.config import TrainConfig
 from slick_jax.mesh import place, replicated
 from slick_jax.models.transformer import Network, Params
-from slick_jax.training.optimizer import make_optimizer
+from slick_jax.training.optimizer import make_optimizer, make_schedule
 from slick_jax.training.step import TrainState, state_shardings, train_step
 from slick_jax.training.together import Votes
 
@@ -27,11 +27,12 @@ UNCOMPILED = {"variant": "", "mixture": "", "seed": 0}  # settings that programs
 class Programs:
     """start: parameters -> TrainState at step 0, the optimizer's state created where it will live; step: (state, rows,
     words of `Votes`, rng, frozen) -> (state, Measured, votes), one program per row length; the state is donated and
-    stays where it lies."""
+    stays where it lies; rate: step -> learning rate."""
 
     optimizer: optax.GradientTransformation
     start: Callable[[Params], TrainState]
     step: Callable[..., tuple]
+    rate: Callable[[int], jax.Array]
 
 
 def programs_of(settings: TrainConfig, network: Network, mesh: Mesh, n_steps: int) -> Programs:
@@ -54,6 +55,7 @@ def _programs(settings: TrainConfig, network: Network, mesh: Mesh, n_steps: int)
     def step(state: TrainState, rows: Any, words: jax.Array | None, **rest: Any) -> tuple:
         return *update(state, rows, **rest), Votes.count(words)
 
-    return Programs(
-        optimizer, start, jax.jit(step, donate_argnums=0, out_shardings=(places, everywhere, everywhere))
-    )  # fmt: skip
+    compiled = jax.jit(step, donate_argnums=0, out_shardings=(places, everywhere, everywhere))
+    rate = make_schedule(settings, n_steps)
+    constant = settings.schedule == "constant" and not settings.warmup_steps  # a float, told with all its digits
+    return Programs(optimizer, start, compiled, rate if constant else jax.jit(rate))

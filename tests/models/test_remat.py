@@ -14,7 +14,7 @@ from slick_jax.models.transformer import Network
 from slick_jax.training.optimizer import make_optimizer
 from slick_jax.training.step import Rows, init_state, mean_loss, train_step
 
-SPEC = ModelSpec(vocab_size=48, d_model=32, n_layers=6, n_heads=4, n_kv_heads=2, head_dim=8, d_mlp=96)
+SPEC = ModelSpec(vocab_size=48, d_model=32, n_layers=4, n_heads=4, n_kv_heads=2, head_dim=8, d_mlp=96)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ SETTINGS = TrainConfig(
     warmup_steps=3,
     dropout=0.1,
     accumulate=1,
-    max_target_tokens=12,
+    max_target_tokens=9,
 )
 
 
@@ -84,7 +84,7 @@ def config_for(folder, run_dir, **settings):
         run_dir=str(run_dir),
         data=DataConfig(path=str(folder / "rows.jsonl"), dev_path=str(folder / "dev.jsonl")),
         model=ModelConfig(path=str(folder / "model"), scan_layers=False),
-        annotate=AnnotateConfig(batch_tokens=512),
+        annotate=AnnotateConfig(batch_tokens=512, answer_rows=64),
         train=dataclasses.replace(SETTINGS, **settings),
     )
 

@@ -1,6 +1,8 @@
 """`slick gradual`: what is promoted, both stages with the model's labels planted, and going on after a kill."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import shutil
 from pathlib import Path
@@ -60,18 +62,32 @@ def planted(config, moved):
     (run_dir / "annotations" / "manifest.json").write_text(json.dumps(record))
 
 
-@pytest.fixture
-def config(folder, tmp_path, monkeypatch):
-    """Of a run whose annotations are planted; those of the tuned model have every category raised by one."""
-    config = config_for(folder, tmp_path, variant="", epochs=2, eval_train_epochs="none")
+def config_in(folder, run_dir):
+    """Of a run whose annotations are planted."""
+    config = config_for(folder, run_dir, variant="", epochs=2, eval_train_epochs="none")
     planted(config, 0)
-    monkeypatch.setattr(annotate, "annotate", lambda own: planted(own, 1))
     mix = dataclasses.replace(config.mix, size="8", gradual_replay=0.5)
     return dataclasses.replace(config, mix=mix)
 
 
-def test_both_stages(config, tmp_path, capsys):
-    folder = gradual.run(config)
+@pytest.fixture
+def config(folder, tmp_path, monkeypatch):
+    """Annotations of the tuned model are planted, too, with every category raised by one."""
+    monkeypatch.setattr(annotate, "annotate", lambda own: planted(own, 1))
+    return config_in(folder, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(folder, tmp_path_factory):
+    """(config, returned folder, printed lines) of a whole run."""
+    config, printed = config_in(folder, tmp_path_factory.mktemp("both")), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(annotate, "annotate", lambda own: planted(own, 1))
+        return config, gradual.run(config), printed.getvalue()
+
+
+def test_both_stages(finished):
+    config, folder, printed = finished
     own = Path(config.run_dir) / "gradual" / "seed-0"
     assert Path(folder) == own
     train_rows = read_rows(config.data.path, "train")
@@ -81,7 +97,7 @@ def test_both_stages(config, tmp_path, capsys):
     assert {was[name] for name in promoted["id"]} == {"WeaklyKnown"}
     assert set(promoted["id"]) == {name for name, category in was.items() if category == "WeaklyKnown"}
     assert (mixed["category"] == "HighlyKnown").sum() == round(len(promoted) / 2)
-    first = json.loads((tmp_path / "train/all_MaybeKnown/seed-0/result.json").read_text())
+    first = json.loads(Path(config.run_dir, "train/all_MaybeKnown/seed-0/result.json").read_text())
     assert first["n"] == sum(category == "MaybeKnown" for category in was.values())
     second = json.loads((own / "train/gradual/seed-0/result.json").read_text())
     assert second["n"] == len(mixed) and second["model"] == str(own / "model")
@@ -92,7 +108,7 @@ def test_both_stages(config, tmp_path, capsys):
     assert summary["accuracy"].iloc[-1] == pytest.approx(
         100 * answers.loc[answers["stop"] == "CONVERGENCE", "hit"].mean()
     )
-    assert "promoted to MaybeKnown" in capsys.readouterr().out
+    assert "promoted to MaybeKnown" in printed
 
 
 def test_it_goes_on_where_it_was_killed(config, monkeypatch):
@@ -119,8 +135,8 @@ def test_it_goes_on_where_it_was_killed(config, monkeypatch):
         gradual.run(other)
 
 
-def test_another_first_stage_is_not_gone_on_from(config):
-    gradual.run(config)
+def test_another_first_stage_is_not_gone_on_from(config, finished):
+    shutil.copytree(finished[0].run_dir, config.run_dir, dirs_exist_ok=True)
     shutil.rmtree(Path(config.run_dir) / "train/all_MaybeKnown")
     shutil.rmtree(Path(config.run_dir) / "gradual/seed-0/train")
     longer = dataclasses.replace(config, train=dataclasses.replace(config.train, peak_lr=2e-3))

@@ -163,6 +163,7 @@ def test_real_signals_to_a_process(folder, finished, tmp_path):
     settings |= {
         "run_dir": tmp_path, "data.path": config.data.path, "data.dev_path": config.data.dev_path,
         "model.path": config.model.path, "model.scan_layers": False, "annotate.batch_tokens": 512,
+        "annotate.answer_rows": 64,
     }  # fmt: skip
     (tmp_path / "c.py").write_text("from slick_jax.config import defaults as get_config\n")
     overrides = [f"--config.{name}={value}" for name, value in settings.items()]
@@ -186,15 +187,18 @@ def wait_for_lines(run, n, process):
         time.sleep(0.01)
 
 
-def steps_losses(folder, run_dir, sizes, devices):
-    """Losses of 24 steps and the state that training ended with."""
-    config = config_for(folder, run_dir, eval_train_epochs="none", eval_dev_epochs="last")
+def steps_losses(config, sizes, devices):
+    """Losses of the steps and the state that training ended with. Nothing is asked: see tests/knowledge/test_greedy."""
+    unasked = dataclasses.replace(config.train, eval_train_epochs="none", eval_dev_epochs="none")
+    config = dataclasses.replace(config, train=unasked)
     job, losses = job_of(config, make_mesh(sizes, jax.devices()[:devices])), []
     with pytest.MonkeyPatch.context() as patch:
         take = loop._take
         patch.setattr(loop, "_take", lambda *seen: losses.append(float(seen[-1].loss)) or take(*seen))
+        patch.setattr(loop.stops, "finish", lambda *_: [])
         loop.train(job)
-    optimizer = make_optimizer(config.train, 24, job.network.decay_mask())
+    n_steps = job.per_epoch * config.train.epochs
+    optimizer = make_optimizer(config.train, n_steps, job.network.decay_mask())
     with Checkpoints(job.folder / "checkpoints") as checkpoints:
         return losses, checkpoints.load(abstract_state(job.network, optimizer, job.mesh))
 
@@ -213,12 +217,12 @@ def job_of(config, mesh):
 
 @pytest.fixture(scope="module")
 def alone(folder, tmp_path_factory):
-    return steps_losses(folder, tmp_path_factory.mktemp("alone"), MeshConfig(1, 1, 1), 1)
+    return steps_losses(config_for(folder, tmp_path_factory.mktemp("alone")), MeshConfig(1, 1, 1), 1)
 
 
 @pytest.mark.parametrize("sizes", [MeshConfig(8, 1, 1), MeshConfig(1, 8, 1), MeshConfig(2, 2, 2)])
 def test_any_mesh_gives_the_same_losses(folder, tmp_path, alone, sizes):
-    losses, state = steps_losses(folder, tmp_path, sizes, 8)
+    losses, state = steps_losses(config_for(folder, tmp_path), sizes, 8)
     assert len(losses) == 24
     np.testing.assert_allclose(losses, alone[0], rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), state.params, alone[1].params)

@@ -28,7 +28,7 @@ from slick_jax.training.checkpoints import Checkpoints
 from slick_jax.training.optimizer import make_optimizer
 from slick_jax.training.step import Rows, abstract_state, init_state, mean_loss, train_step
 from tests.training.fine_tuning import config_for, make_folder
-from tests.training.test_loop import RUN, Killed, interrupt, job_of, kill, lines_of
+from tests.training.test_loop import RUN, Killed, interrupt, job_of, kill, lines_of, steps_losses
 
 LORA = LoraConfig(rank=4, alpha=8.0, dropout=0.1)
 SPEC = ModelSpec(vocab_size=48, d_model=16, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_mlp=32)
@@ -72,10 +72,10 @@ def test_steps_are_those_of_the_dense_model(rows, accumulate):
     optimizer = make_optimizer(TrainConfig(peak_lr=1e-2, eps=1e-6, weight_decay=0.1, clip_norm=0.0), 9,
                                network.decay_mask())  # fmt: skip
     state = init_state(network, optimizer, jax.random.key(1))
-    params, plain_state = state.params, plain.init(state.params)
+    params, plain_state = state.params, jax.jit(plain.init)(state.params)
 
     def dense_loss(adapters):
-        whole = jax.tree.map(jnp.array, base)
+        whole = jax.tree.map(lambda leaf: leaf, base)
         for part, name, how in (("attention", "q", "ldr,lrnh->ldnh"), ("attention", "o", "lnhr,lrd->lnhd"),
                                 ("mlp", "down", "lfr,lrd->lfd")):  # fmt: skip
             factors = adapters["layers"][part][name]["lora"]
@@ -83,14 +83,18 @@ def test_steps_are_those_of_the_dense_model(rows, accumulate):
         return mean_loss(Network(SPEC), whole, rows)
 
     step = jax.jit(lambda s, f: train_step(network, optimizer, s, rows, accumulate=accumulate, frozen=f))
-    dense = jax.jit(jax.value_and_grad(dense_loss))
+
+    @jax.jit
+    def dense(params, plain_state):
+        loss, gradients = jax.value_and_grad(dense_loss)(params)
+        updates, plain_state = plain.update(gradients, plain_state, params)
+        return optax.apply_updates(params, updates), plain_state, loss, optax.tree.norm(gradients)
+
     for _ in range(4):
         state, measured = step(state, base)
-        loss, gradients = dense(params)
-        updates, plain_state = plain.update(gradients, plain_state, params)
-        params = optax.apply_updates(params, updates)
+        params, plain_state, loss, norm = dense(params, plain_state)
         assert float(measured.loss) == pytest.approx(float(loss), rel=1e-5)
-        assert float(measured.gradient_norm) == pytest.approx(float(optax.tree.norm(gradients)), rel=1e-4)
+        assert float(measured.gradient_norm) == pytest.approx(float(norm), rel=1e-4)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), state.params, params)
 
 
@@ -98,7 +102,7 @@ def test_dropout_hangs_on_the_step_number(rows):
     network = Network(SPEC, lora=resolve(SPEC, LoraSpec(3, 2.0, (), dropout=0.5), "here"))
     optimizer = make_optimizer(TrainConfig(), 9, network.decay_mask())
     state, base = init_state(network, optimizer, jax.random.key(1)), Network(SPEC).init(jax.random.key(0))
-    state = state._replace(params=jax.tree.map(lambda leaf: leaf + 0.1, state.params))
+    state = state._replace(params=jax.tree.map(lambda leaf: leaf + np.float32(0.1), jax.device_get(state.params)))
     step = jax.jit(lambda s: train_step(network, optimizer, s, rows, rng=jax.random.key(5), frozen=base)[1].loss)
     first, again, other = (float(step(state._replace(step=jnp.int32(n)))) for n in (3, 3, 4))
     assert first == again != other
@@ -170,27 +174,15 @@ def test_the_base_is_looked_for_and_must_be_the_same(folder, tmp_path):
         exported(str(tmp_path / "moved"))
 
 
-def steps_losses(folder, run_dir, sizes, devices, **settings):
-    """Losses of a run's steps, and its newest state."""
-    config = lora_config(folder, run_dir, eval_train_epochs="none", eval_dev_epochs="last", epochs=2, **settings)
-    job, losses = job_of(config, make_mesh(sizes, jax.devices()[:devices])), []
-    with pytest.MonkeyPatch.context() as patch:
-        take = loop._take
-        patch.setattr(loop, "_take", lambda *seen: losses.append(float(seen[-1].loss)) or take(*seen))
-        loop.train(job)
-    optimizer = make_optimizer(config.train, 12, job.network.decay_mask())
-    with Checkpoints(job.folder / "checkpoints") as checkpoints:
-        return losses, checkpoints.load(abstract_state(job.network, optimizer, job.mesh))
-
-
 @pytest.fixture(scope="module")
 def alone(folder, tmp_path_factory):
-    return steps_losses(folder, tmp_path_factory.mktemp("alone"), MeshConfig(1, 1, 1), 1)
+    config = lora_config(folder, tmp_path_factory.mktemp("alone"), epochs=2)
+    return steps_losses(config, MeshConfig(1, 1, 1), 1)
 
 
 @pytest.mark.parametrize("sizes", [MeshConfig(1, 8, 1), MeshConfig(2, 2, 2)])
 def test_any_mesh_gives_the_same_losses(folder, tmp_path, alone, sizes):
-    losses, state = steps_losses(folder, tmp_path, sizes, 8)
+    losses, state = steps_losses(lora_config(folder, tmp_path, epochs=2), sizes, 8)
     assert len(losses) == 12
     np.testing.assert_allclose(losses, alone[0], rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), state.params, alone[1].params)
@@ -198,9 +190,8 @@ def test_any_mesh_gives_the_same_losses(folder, tmp_path, alone, sizes):
 
 
 def test_a_bfloat16_base_stays_coarse_and_adapters_fine(folder, tmp_path, alone):
-    losses, state = steps_losses(
-        folder, tmp_path, MeshConfig(1, 1, 1), 1, lora=dataclasses.replace(LORA, base_dtype="bfloat16")
-    )
+    coarse = lora_config(folder, tmp_path, epochs=2, lora=dataclasses.replace(LORA, base_dtype="bfloat16"))
+    losses, state = steps_losses(coarse, MeshConfig(1, 1, 1), 1)
     np.testing.assert_allclose(losses, alone[0], rtol=2e-2)
     assert losses != alone[0]
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
