@@ -187,15 +187,16 @@ def wait_for_lines(run, n, process):
         time.sleep(0.01)
 
 
-def steps_losses(config, sizes, devices):
-    """Losses of the steps and the state that training ended with. Nothing is asked: see tests/knowledge/test_greedy."""
-    unasked = dataclasses.replace(config.train, eval_train_epochs="none", eval_dev_epochs="none")
-    config = dataclasses.replace(config, train=unasked)
+def steps_losses(config, sizes, devices, asks=False):
+    """Losses of the steps and the state that training ended with. `asks`: dev questions after the last epoch, too."""
+    asked = dataclasses.replace(config.train, eval_train_epochs="none", eval_dev_epochs="last" if asks else "none")
+    config = dataclasses.replace(config, train=asked)
     job, losses = job_of(config, make_mesh(sizes, jax.devices()[:devices])), []
     with pytest.MonkeyPatch.context() as patch:
         take = loop._take
         patch.setattr(loop, "_take", lambda *seen: losses.append(float(seen[-1].loss)) or take(*seen))
-        patch.setattr(loop.stops, "finish", lambda *_: [])
+        if not asks:
+            patch.setattr(loop.stops, "finish", lambda *_: [])
         loop.train(job)
     n_steps = job.per_epoch * config.train.epochs
     optimizer = make_optimizer(config.train, n_steps, job.network.decay_mask())
