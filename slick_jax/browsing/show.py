@@ -29,7 +29,7 @@ def run(arguments: Sequence[str]) -> None:
     print(f"{row['id']}, in {place}")
     for title, made in (
         ("", _headline(row)),
-        ("behind its exemplars", _guarded(_slots, place, row)),
+        ("behind its exemplars (numbers as in exemplars.json)", _guarded(_slots, place, row)),
         ("mixtures that hold it", _guarded(_mixtures, place, row)),
         ("training runs", _guarded(_training, place, row)),
         ("evaluations", _guarded(_evaluations, place, row)),
