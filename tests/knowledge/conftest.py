@@ -7,7 +7,10 @@ import pytest
 
 from tests.knowledge.test_annotate import command, environment
 
-CHOSEN = ("--config.data.splits=test", "--config.data.limit=48", "--config.annotate.part_size=8")
+CHOSEN = (
+    "--config.data.splits=test", "--config.data.limit=48", "--config.annotate.part_size=8",
+    "--config.annotate.batch_tokens=64",  # of each of eight devices
+)  # fmt: skip
 SILENCE = 8  # seconds
 ENDS_WITHIN = 120  # seconds
 

@@ -10,7 +10,7 @@ def config_of(root, run_dir, model, *overrides):
     """The config of `slick annotate` on a few rows of the small world, in parts of 8."""
     settings = {
         "run_dir": run_dir, "model.path": model, "data.splits": "train,test", "data.limit": 10, "annotate.part_size": 8,
-        "annotate.answers": "all", "annotate.answer_rows": 512,
+        "annotate.answers": "all", "annotate.answer_rows": 512, "annotate.batch_tokens": 64,
     }  # fmt: skip
     flags = [f"--config.{name}={value}" for name, value in settings.items()]
     return load_config([f"--config={root / 'tests' / 'small_world.py'}", *flags, *overrides], "annotate")

@@ -167,12 +167,13 @@ def test_exact_p_correct_is_the_mean_of_fresh_reference_draws(run, small_model):
 def test_eight_devices_and_another_batch_give_the_same_result(root, run, small_model, tmp_path):
     _, table, _ = run
     limit = table.groupby("split", sort=False).head(40)
+    small = ("--config.data.limit=40", "--config.annotate.batch_tokens=64")  # of each device
     changed = ("--config.data.limit=40", "--config.annotate.batch_tokens=300")
     prior = ["p_highly", "p_maybe", "p_weakly", "p_unknown"]  # fitted to the run's rows, so they differ with the limit
-    eight, _ = annotate(root, tmp_path / "eight", small_model, "--config.data.limit=40", devices=8)
+    eight, _ = annotate(root, tmp_path / "eight", small_model, *small, devices=8)
     other, _ = annotate(root, tmp_path / "batch", small_model, *changed, devices=1)
     assert_same(eight, other)
-    cut = ("--config.data.limit=40", "--config.mesh.data=2", "--config.mesh.fsdp=2", "--config.mesh.tensor=2")
+    cut = (*small, "--config.mesh.data=2", "--config.mesh.fsdp=2", "--config.mesh.tensor=2")
     assert_same(eight, annotate(root, tmp_path / "cut", small_model, *cut, devices=8)[0])
     for name in prior:
         limit = limit.assign(**{name: eight[name].to_numpy()})

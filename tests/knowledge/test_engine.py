@@ -13,7 +13,9 @@ COMPILED = "/jax/core/compile/backend_compile_duration"
 def test_nothing_is_compiled_after_the_warm_up_and_nothing_at_all_by_a_further_run(
     root, small_model, tmp_path, monkeypatch
 ):
-    settings = {"model.path": small_model, "annotate.part_size": 16, "data.splits": "test"}
+    settings = {
+        "model.path": small_model, "annotate.part_size": 16, "annotate.batch_tokens": 64, "data.splits": "test",
+    }  # fmt: skip
     overrides = [f"--config.{name}={value}" for name, value in settings.items()]
     compiled, after, ends = [], [], []
     jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: compiled.append(name))

@@ -36,7 +36,7 @@ BY_HAND = {  # sentences, counted by eye, of biographies that are hard to split
 }  # fmt: skip
 
 
-def make_model(folder, family, scale, layers):
+def make_model(folder, family, scale, layers=2):
     """Random weights of a family, with a tokenizer of the biographies in which many tokens end a sentence."""
     backend = tokenizers.Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -65,7 +65,7 @@ def command(root, tmp_path_factory):
     path = folder / "biographies.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in ROWS[:USED]))
     settings = {
-        "model.path": make_model(folder / "gemma", "gemma2", 4.0, layers=2), "model.dtype": "float32",
+        "model.path": make_model(folder / "gemma", "gemma2", 4.0), "model.dtype": "float32",
         "model.scan_layers": False, "longform.own.paths": path, "longform.own.shares": (0.3, 0.3, 0.2, 0.2),
         "longform.arms": ",".join(ARMS), "longform.write.max_tokens": MOST,
         "longform.claims.verifier_model": make_model(folder / "qwen", "qwen3", 4.0, layers=1),
