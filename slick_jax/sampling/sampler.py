@@ -25,7 +25,7 @@ from slick_jax.sampling.steps import Steps
 
 PROMPT_CHUNK = 8  # prompts that are read together behind one prefix
 PROMPT_LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
-FEWER = (256, 16, 1)  # a call of few prompts has this part of the rows: each is a shape of its own
+FEWER = (256, 16, 1)  # a call of few prompts takes one in so many of the rows; each is a shape of its own
 CACHE_SLOTS = (8, 32, 128, 512, 2048, 8192)  # sizes of a row's own cache; it is enlarged as the answer grows
 
 
