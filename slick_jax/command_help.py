@@ -46,7 +46,7 @@ HELP = {
         ("run_dir", "data.world.facts_per_relation", "data.corpus.median_exposures", "mix.percents", "train.epochs"),
         "nothing, or the rows of data.path",
         "in run_dir all that pretrain, annotate, mix, train and report write",
-        DEMO, "README.md", "about 9 minutes on 2 cores",
+        DEMO, "README.md", "9 to 12 minutes on 2 cores",
     ),
     "data": Help(
         "Reads the question-answer rows as every other command does, checks them, and counts them by split and"
