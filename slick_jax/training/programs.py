@@ -32,7 +32,7 @@ class Programs:
     optimizer: optax.GradientTransformation
     start: Callable[[Params], TrainState]
     step: Callable[..., tuple]
-    rate: Callable[[int], jax.Array]
+    rate: optax.Schedule
 
 
 def programs_of(settings: TrainConfig, network: Network, mesh: Mesh, n_steps: int) -> Programs:
