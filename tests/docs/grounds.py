@@ -132,10 +132,7 @@ def doctor_rows(folder: Path) -> dict:
     """The config is the page's, with fewer draws of an untrained model."""
     own_model(folder)
     (folder / "configs").mkdir()
-    fewer = (
-        "    a = c.annotate\n"
-        "    a.n_exemplar_sets, a.n_samples, a.answer_rows, a.exact_tolerance = 3, 4, 64, 0.5\n"
-    )  # fmt: skip
+    fewer = "    a = c.annotate\n    a.n_exemplar_sets, a.n_samples, a.exact_tolerance = 3, 4, 0.5\n"
     text = (CONFIGS / "doctor.py").read_text()
     (folder / "configs/doctor.py").write_text(text.replace("    return c\n", f"{fewer}    return c\n"))
     (folder / "my_rows.jsonl").write_text(to_jsonl(world().splits["train"][:12]))

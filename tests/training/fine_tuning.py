@@ -84,7 +84,7 @@ def config_for(folder, run_dir, **settings):
         run_dir=str(run_dir),
         data=DataConfig(path=str(folder / "rows.jsonl"), dev_path=str(folder / "dev.jsonl")),
         model=ModelConfig(path=str(folder / "model"), scan_layers=False),
-        annotate=AnnotateConfig(batch_tokens=512, answer_rows=64),
+        annotate=AnnotateConfig(batch_tokens=512),
         train=dataclasses.replace(SETTINGS, **settings),
     )
 

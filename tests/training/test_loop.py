@@ -163,7 +163,6 @@ def test_real_signals_to_a_process(folder, finished, tmp_path):
     settings |= {
         "run_dir": tmp_path, "data.path": config.data.path, "data.dev_path": config.data.dev_path,
         "model.path": config.model.path, "model.scan_layers": False, "annotate.batch_tokens": 512,
-        "annotate.answer_rows": 64,
     }  # fmt: skip
     (tmp_path / "c.py").write_text("from slick_jax.config import defaults as get_config\n")
     overrides = [f"--config.{name}={value}" for name, value in settings.items()]
