@@ -4,7 +4,7 @@
 
 Takes 9 to 12 minutes on 2 cores: 2-3 to pretrain a 0.9 M parameter model on 2 million tokens, one to annotate,
 the rest to fine-tune on four mixtures (0, 50 and 100 % Unknown, and the Known half of the 50 %). Expect HighlyKnown,
-MaybeKnown, WeaklyKnown and Unknown at about 32, 18, 18 and 32 % of the train rows (24, 25, 17, 34 % in Table 3 of the
+MaybeKnown, WeaklyKnown and Unknown at about 30, 20, 18 and 32 % of the train rows (24, 25, 17, 34 % in Table 3 of the
 paper), Unknown examples fitted last, and test accuracy that falls with their share. Files go to runs/demo. The world is
 built so that prompts matter: its rows are shorter than a 4-shot prompt, a stand-in for prompt sensitivity.
 """
